@@ -1,0 +1,1 @@
+"""PackedSamples → Batch: a plan is drawn, then applied to the pixels."""

@@ -1,0 +1,1 @@
+"""Annotation files → Records → Samples, in the order of training."""

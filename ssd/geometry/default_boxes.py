@@ -1,0 +1,66 @@
+"""The default boxes of a feature pyramid, by Caffe's rule and in Caffe's order.
+
+At every position of every feature map stand boxes of a few shapes: a square of the map's own
+size, a square of the geometric mean of this and the next map's size, and for every aspect ratio
+`a` one box of `a` and one of `1/a`. Nothing is clipped to the image (Caffe's `clip: false`).
+Source: Liu et al., SSD, section 2.2, and Caffe's `PriorBoxLayer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """How the default boxes of one feature map look; lengths in pixels of the input.
+
+    Attributes:
+        size: rows and columns of the map.
+        step: distance between two positions.
+        min_size: side of the small square.
+        max_size: the next map's `min_size`.
+        aspect_ratios: each `a` > 1 adds a box of `a` and one of `1/a`.
+    """
+
+    size: int
+    step: float
+    min_size: float
+    max_size: float
+    aspect_ratios: tuple[float, ...]
+
+    @property
+    def boxes_per_position(self) -> int:
+        """How many default boxes stand at each position."""
+        return 2 + 2 * len(self.aspect_ratios)
+
+
+def box_shapes(feature_map: FeatureMap) -> list[tuple[float, float]]:
+    """(width, height) in pixels of the boxes at one position, in Caffe's order."""
+    small = feature_map.min_size
+    middle = math.sqrt(small * feature_map.max_size)
+    shapes = [(small, small), (middle, middle)]
+    for ratio in feature_map.aspect_ratios:
+        root = math.sqrt(ratio)
+        shapes += [(small * root, small / root), (small / root, small * root)]
+    return shapes
+
+
+def default_boxes(feature_maps: Sequence[FeatureMap], input_size: int) -> Tensor:
+    """Default boxes [P, 4] as (centre x, centre y, width, height) relative to the image, float32.
+
+    Order: feature map → row → column → box.
+    """
+    rows = []
+    for feature_map in feature_maps:
+        centres = [(index + 0.5) * feature_map.step for index in range(feature_map.size)]
+        shapes = box_shapes(feature_map)
+        rows += [
+            (x, y, width, height) for y in centres for x in centres for width, height in shapes
+        ]
+    return (torch.tensor(rows, dtype=torch.float64) / input_size).float()

@@ -1,0 +1,1 @@
+"""Predictions and ground truth → sums, and what the sums are divided by."""

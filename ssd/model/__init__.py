@@ -1,0 +1,1 @@
+"""Images → Predictions → Detections."""

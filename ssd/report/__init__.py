@@ -1,0 +1,1 @@
+"""A run folder → pictures and one page; needs no torch."""

@@ -1,0 +1,204 @@
+"""The way of the data, as types.
+
+    files ─ data ─► Record ─► Sample ─► PackedSamples ─ augment ─► Batch ─ model ─► Predictions
+                                                                     └─ loss ─► Targets ─► LossSums
+    Predictions ─ postprocess ─► Detections ─► evaluation
+
+Letters in the tables: `B` images, `G` ground-truth boxes of an image (padded in a batch),
+`P` default boxes, `C` classes with the background, `D` detections of an image, `H`, `W`, `S`
+pixels. Boxes are xyxy, continuous and half-open. Label 0 is the background and also marks
+padding; classes count from 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image as its annotation describes it; no pixel has been read.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | image_id | – | str | the file's stem (VOC) |
+    | path | – | Path | the image file |
+    | width, height | – | int | pixels as stored (EXIF rotation not applied) |
+    | boxes | [G, 4] | float32 | pixels, 0-based |
+    | labels | [G] | int64 | 1 … C−1 |
+    | difficult | [G] | bool | VOC's flag |
+    """
+
+    image_id: str
+    path: Path
+    width: int
+    height: int
+    boxes: FloatArray
+    labels: IntArray
+    difficult: BoolArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded image with the objects to train on.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | image_id | – | str | as in its Record |
+    | key | – | int | 32 bits of the image id's hash: what random draws are keyed by |
+    | epoch | – | int | the pass over the data that asked for it |
+    | pixels | [H, W, 3] | uint8 | RGB |
+    | boxes | [G, 4] | float32 | pixels, 0-based |
+    | labels | [G] | int64 | 1 … C−1 |
+    | problems | – | tuple[str, …] | what could not be read on the way to this sample |
+    """
+
+    image_id: str
+    key: int
+    epoch: int
+    pixels: npt.NDArray[np.uint8]
+    boxes: FloatArray
+    labels: IntArray
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PackedSamples:
+    """The images of one micro-batch, of any sizes, in one buffer that moves in one copy.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | pixels | [sum of 3·H·W] | uint8 | the images one after another, each [H, W, 3] RGB |
+    | offsets | [B] | int64 | where each image starts in `pixels` |
+    | sizes | [B, 2] | int64 | (height, width) in pixels |
+    | boxes | [B, G, 4] | float32 | pixels; zeros where padded |
+    | labels | [B, G] | int64 | 0 where padded |
+    | keys, epochs | [B] | int64 | what the augmentation of each image is drawn from |
+    | image_ids | B | list[str] | |
+    | problems | – | list[str] | unreadable images that others stand in for |
+    """
+
+    pixels: Tensor
+    offsets: Tensor
+    sizes: Tensor
+    boxes: Tensor
+    labels: Tensor
+    keys: Tensor
+    epochs: Tensor
+    image_ids: list[str]
+    problems: list[str]
+
+    def pin_memory(self) -> PackedSamples:
+        """A copy in page-locked memory; the data loader calls this by name."""
+        pinned: dict[str, Any] = {
+            field.name: value.pin_memory()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **pinned)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model trains on.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | images | [B, 3, S, S] | float32 | normalised RGB, channels_last |
+    | boxes | [B, G, 4] | float32 | relative to the image, 0 … 1; zeros where padded |
+    | labels | [B, G] | int64 | 0 where padded |
+    | image_ids | B | list[str] | |
+    """
+
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+    image_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of every default box.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | logits | [B, P, C] | the model's | before the softmax |
+    | locations | [B, P, 4] | the model's | offsets from the default boxes, in variances |
+    """
+
+    logits: Tensor
+    locations: Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the loss wants of every default box, and how many of them are positives.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | labels | [B, P] | int64 | the matched object's class; 0 where unmatched |
+    | locations | [B, P, 4] | float32 | the matched object, encoded; undefined where unmatched |
+    | eligible | [B, P] | bool | may be mined as a hard negative |
+    | num_positives | [B] | float32 | matched default boxes of each image |
+    """
+
+    labels: Tensor
+    locations: Tensor
+    eligible: Tensor
+    num_positives: Tensor
+
+
+@dataclass(frozen=True)
+class LossSums:
+    """The multibox loss of each image as sums; nothing is divided yet.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | class_loss | [B] | float32 | cross-entropy of positives and hard negatives, summed |
+    | box_loss | [B] | float32 | Smooth-L1 of the positives' four offsets, summed |
+    | num_positives | [B] | float32 | matched default boxes of each image |
+    """
+
+    class_loss: Tensor
+    box_loss: Tensor
+    num_positives: Tensor
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best first.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | boxes | [D, 4] | float32 | relative to the image, 0 … 1 |
+    | scores | [D] | float32 | softmax probability |
+    | labels | [D] | int64 | 1 … C−1 |
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+Moved = TypeVar("Moved", PackedSamples, Batch, Targets, Detections)
+
+
+def to_device(item: Moved, device: torch.device) -> Moved:
+    """The same item with every tensor on `device`; copies from pinned memory are asynchronous."""
+    moved: dict[str, Any] = {
+        field.name: value.to(device, non_blocking=True)
+        for field in fields(item)
+        if isinstance(value := getattr(item, field.name), Tensor)
+    }
+    return replace(item, **moved)
