@@ -160,8 +160,9 @@ class LossConfig:
     min_negatives: int = 0
     """Hard negatives that an image gets at least, even one without objects."""
 
-    eligible_negatives: Literal["unmatched", "below_match_iou"] = "unmatched"
-    """Which default boxes may be hard negatives; `below_match_iou` is Caffe's rule."""
+    negative_iou: float = 1.0
+    """An unmatched default box may be a hard negative if it overlaps every object less than
+    this. Caffe has 0.5, which leaves no box out as long as `match_iou` is 0.5 too."""
 
     box_weight: float = 1.0
     """Weight of the box loss against the class loss (the paper's alpha)."""
@@ -171,6 +172,9 @@ class LossConfig:
         _require(0 < self.match_iou < 1, "loss.match_iou", self.match_iou, "between 0 and 1")
         ratio = self.negatives_per_positive
         _require(ratio >= 0, "loss.negatives_per_positive", ratio, "0 or more")
+        _require(
+            0 < self.negative_iou <= 1, "loss.negative_iou", self.negative_iou, "above 0, up to 1"
+        )
         _require(self.min_negatives >= 0, "loss.min_negatives", self.min_negatives, "0 or more")
         _require(self.box_weight >= 0, "loss.box_weight", self.box_weight, "0 or more")
 

@@ -1,0 +1,107 @@
+"""Which default box is to find which object: Caffe's matching, for a whole batch at once.
+
+First every object gets a default box of its own: again and again the pair of object and default
+box with the highest overlap of all is taken, and both leave the competition (greedy bipartite
+matching). Then every default box that is still free takes the object it overlaps most, if that
+is at least the threshold. Other trainers give each object its best default box in one go; where
+two objects have the same best one, one of them is lost and never learned.
+Source: Liu et al., SSD, section 2.2, "Matching strategy", and Caffe's `MatchBBox`.
+
+Matching looks at no prediction, so the positives of a step can be counted before its first
+forward pass. There is no loop over images, and nothing is read back to the host.
+
+Letters: `B` images, `G` ground-truth boxes (padded), `P` default boxes, `K` candidates.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ssd.geometry.boxes import encode, pairwise_iou, to_corner_form
+from ssd.structures import Targets
+
+MIN_BIPARTITE_IOU = 1e-6
+CPU_CACHE_ELEMENTS = 2**20
+
+
+def match(
+    boxes_BG4: Tensor,
+    labels_BG: Tensor,
+    default_boxes_P4: Tensor,
+    match_iou: float = 0.5,
+    negative_iou: float = 1.0,
+) -> Targets:
+    """What every default box of every image is to predict.
+
+    Args:
+        boxes_BG4: ground truth, xyxy relative to the image; boxes without area are padding.
+        labels_BG: classes from 1, int64.
+        default_boxes_P4: centre form, relative to the image.
+        match_iou: overlap from which a default box is matched.
+        negative_iou: an unmatched default box may be a hard negative if it overlaps every
+            object less than this (Caffe's `neg_overlap`).
+
+    Returns:
+        Targets on the device of the boxes.
+    """
+    best_iou_BP, object_BP, candidate_iou_BGK, candidate_BGK = overlaps(
+        boxes_BG4, to_corner_form(default_boxes_P4)
+    )
+    own_BP = bipartite(candidate_iou_BGK, candidate_BGK, len(default_boxes_P4))
+    owned_BP = own_BP >= 0
+    object_BP = torch.where(owned_BP, own_BP, object_BP)
+    positive_BP = owned_BP | (best_iou_BP >= match_iou)
+
+    matched_boxes_BP4 = boxes_BG4.gather(1, object_BP[..., None].expand(-1, -1, 4))
+    matched_labels_BP = labels_BG.gather(1, object_BP)
+    return Targets(
+        labels=matched_labels_BP * positive_BP,
+        locations=encode(matched_boxes_BP4, default_boxes_P4),
+        eligible=~positive_BP & (best_iou_BP < negative_iou),
+        num_positives=positive_BP.sum(1, dtype=torch.float32),
+    )
+
+
+def overlaps(boxes_BG4: Tensor, default_boxes_P4: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What matching needs to know of the overlaps [B, G, P], which are large and not kept.
+
+    On a CPU a few images are taken at a time, so that their overlaps stay in its cache (five
+    times faster at 32 images of 60 boxes); an accelerator takes them all at once.
+
+    Returns:
+        Of every default box the highest overlap and its object [B, P]; of every object its best
+        overlaps, highest first, and their default boxes [B, G, K]. An object competes with
+        G - 1 others, so one of its G best default boxes is always left to it: K = G candidates
+        are enough for the exact matching, whatever P is. Of equal overlaps (a small object
+        inside several default boxes of one size) the first default box wins, on any device:
+        its rank is lowered least, by less than the precision of the overlaps.
+    """
+    B, G, _ = boxes_BG4.shape
+    P = len(default_boxes_P4)
+    first_wins_P = 1 - torch.arange(P, dtype=torch.float64, device=boxes_BG4.device) * 2.0**-50
+    on_cpu = boxes_BG4.device.type == "cpu"
+    images = max(1, CPU_CACHE_ELEMENTS // (G * P)) if on_cpu else B
+    parts = []
+    for boxes_bG4 in torch.split(boxes_BG4, images):
+        iou_bGP = pairwise_iou(boxes_bG4, default_boxes_P4)
+        ranked_bGP = iou_bGP.double() * first_wins_P
+        parts.append((*iou_bGP.max(dim=1), *ranked_bGP.topk(min(G, P), dim=2)))
+    best_iou_BP, object_BP, iou_BGK, box_BGK = map(torch.cat, zip(*parts, strict=True))
+    return best_iou_BP, object_BP, iou_BGK, box_BGK
+
+
+def bipartite(iou_BGK: Tensor, box_BGK: Tensor, num_default_boxes: int) -> Tensor:
+    """The object [B, P] int64 that owns each default box after greedy matching, or -1."""
+    B, G, K = iou_BGK.shape
+    iou_BGK = iou_BGK.where(iou_BGK > MIN_BIPARTITE_IOU, -1.0)
+    own_BP = box_BGK.new_full((B, num_default_boxes), -1)
+    image_B = torch.arange(B, device=iou_BGK.device)
+    for _ in range(G):
+        iou_B, pair_B = iou_BGK.flatten(1).max(dim=1)
+        object_B = pair_B // K
+        box_B = box_BGK.flatten(1).gather(1, pair_B[:, None])[:, 0]
+        own_BP[image_B, box_B] = torch.where(iou_B > 0, object_B, own_BP[image_B, box_B])
+        iou_BGK.masked_fill_(box_BGK == box_B[:, None, None], -1.0)
+        iou_BGK[image_B, object_B] = -1.0
+    return own_BP

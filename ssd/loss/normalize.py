@@ -1,0 +1,81 @@
+"""What the summed loss of an optimizer step is divided by.
+
+The loss of an image is a sum over its positives and hard negatives. Divided by the number of
+positives, it becomes a mean, and steps with many and with few objects weigh the same. There is
+one honest number to divide by: the positives N of the *whole step*, over all its micro-batches
+and all ranks. Then the gradient is that of one large batch, however its images were split:
+
+    step_positives               sum over the step / N
+
+Every other divisor in use divides something smaller first and averages afterwards. A mean of
+means is another mean: an image's weight then depends on the company it happens to be in.
+
+    rank_positives               mean over ranks and micro-batches of (sum / its positives)
+                                 torchvision; Caffe and most others
+    image_positives              mean over images of (sum of the image / its positives)
+                                 NVIDIA, MLPerf
+    batch_positives_and_size     as rank_positives, then divided by the batch size as well
+                                 a Keras loss that returned a mean, which Keras then averaged
+
+The last is the regular spike. Dividing a mean by the batch size B is only a factor as long as B
+stays the same, and the learning rate absorbs it. But the last batch of an epoch holds the
+r = (images mod B) that are left over, so once per epoch the loss and the gradient are B / r times
+too large, and the momentum carries the blow into the following steps.
+
+Written as weights of the images, all four are one line each. Under DistributedDataParallel the
+gradients of the ranks are averaged, so a sum over ranks needs the factor `world_size`.
+
+Letters: `B` images of a micro-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssd.config import Divisor
+from ssd.structures import LossSums
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """What a step knows before its first forward pass.
+
+    Attributes:
+        num_positives: positives of all micro-batches and ranks, a float32 scalar.
+        num_micro_batches: micro-batches that each rank runs.
+        world_size: ranks, whose gradients are averaged.
+    """
+
+    num_positives: Tensor
+    num_micro_batches: int
+    world_size: int
+
+
+def image_weights(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> Tensor:
+    """The weight [B] of each image of a micro-batch: the loss is the weighted sum of their sums.
+
+    Args:
+        divisor: the rule, see above.
+        positives_B: positives of each image of this micro-batch, float32.
+        step: the counts of the whole step.
+    """
+    micro_batches = step.num_micro_batches
+    batch_size = len(positives_B)
+    match divisor:
+        case "step_positives":
+            weight = step.world_size / step.num_positives.clamp(min=1)
+        case "rank_positives":
+            weight = 1 / (micro_batches * positives_B.sum().clamp(min=1))
+        case "image_positives":
+            weight = 1 / (micro_batches * batch_size * positives_B.clamp(min=1))
+        case "batch_positives_and_size":
+            weight = 1 / (micro_batches * batch_size * positives_B.sum().clamp(min=1))
+    return torch.broadcast_to(weight, positives_B.shape)
+
+
+def weighted_loss(sums: LossSums, weights_B: Tensor, box_weight: float) -> Tensor:
+    """The scalar to backpropagate for one micro-batch."""
+    return (weights_B * (sums.class_loss + box_weight * sums.box_loss)).sum()
