@@ -233,11 +233,11 @@ class OptimizerConfig:
 class TrainingConfig:
     """The run: how long, how many images at once, in which numbers, where."""
 
-    epochs: int | None = None
-    """Passes over the training data. Give this or `training.steps`."""
+    epochs: int = 60
+    """Passes over the training data."""
 
     steps: int | None = None
-    """Optimizer steps."""
+    """Optimizer steps. If given, they decide, and `training.epochs` does not count."""
 
     batch_size: int = 16
     """Images of one micro-batch on one rank."""
@@ -277,15 +277,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
-        one = (self.epochs is None) != (self.steps is None)
-        given = f"epochs {self.epochs} and steps {self.steps}"
-        _require(one, "training", given, "given exactly one of the two")
-        for name in ("epochs", "steps"):
-            value = getattr(self, name)
-            _require(value is None or value > 0, f"training.{name}", value, "above 0")
-        for name in ("batch_size", "accumulate", "max_skipped", "log_every"):
+        for name in ("epochs", "batch_size", "accumulate", "max_skipped", "log_every"):
             value = getattr(self, name)
             _require(value > 0, f"training.{name}", value, "1 or more")
+        steps = self.steps
+        _require(steps is None or steps > 0, "training.steps", steps, "1 or more")
         clip, decay = self.clip_norm, self.ema_decay
         _require(clip is None or clip > 0, "training.clip_norm", clip, "above 0")
         _require(decay is None or 0 < decay < 1, "training.ema_decay", decay, "between 0 and 1")
@@ -360,6 +356,6 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=10))
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,0 +1,42 @@
+"""From packed samples to the batch that a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ssd.augment.pixels import apply_plan
+from ssd.augment.plan import Plan, draw_plan, identity_plan
+from ssd.config import AugmentConfig
+from ssd.structures import Batch, PackedSamples
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What every image goes through, in training, evaluation and prediction alike.
+
+    Attributes:
+        size: width and height of the model's input in pixels.
+        mean: RGB, 0 … 255, subtracted.
+        std: RGB, 0 … 255, divided by.
+        antialias: whether shrinking averages all pixels that an output pixel covers.
+    """
+
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    antialias: bool
+
+    def training_batch(self, samples: PackedSamples, seed: int, config: AugmentConfig) -> Batch:
+        """The augmented batch: a pure function of the samples, their epochs and the seed."""
+        if config.engine == "none":
+            return self.evaluation_batch(samples)
+        return self._batch(samples, draw_plan(samples, seed, config))
+
+    def evaluation_batch(self, samples: PackedSamples) -> Batch:
+        """The whole images, resized."""
+        return self._batch(samples, identity_plan(samples))
+
+    def _batch(self, samples: PackedSamples, plan: Plan) -> Batch:
+        images = apply_plan(samples, plan, self.size, self.mean, self.std, self.antialias)
+        return Batch(images, plan.boxes, plan.labels, samples.image_ids)

@@ -1,0 +1,120 @@
+"""Applies a plan to the pixels of a batch, in plain PyTorch on any device.
+
+Crop, expansion, flip and resize are one resampling, separable into rows and columns. Along each
+axis every output pixel is a weighted sum of a few source pixels, its taps. Taps beyond the image
+stand for the mean colour, which is 0 once normalised: they are left out. The colours change
+before, pixel by pixel, as in Caffe.
+
+Letters: `H`, `W` pixels of the image, `S` of the output, `K` taps of an output pixel. Images on
+the way are laid out [H, 3, W]: rows in one piece to resample them, colours apart to change them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from ssd.augment.colours import change_colours
+from ssd.augment.plan import Plan
+from ssd.structures import PackedSamples
+
+Taps = tuple[Tensor, Tensor]
+
+
+def apply_plan(
+    samples: PackedSamples,
+    plan: Plan,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    antialias: bool,
+) -> Tensor:
+    """The images [B, 3, S, S] that the plan makes: normalised, float32, channels_last.
+
+    Args:
+        samples: the decoded images.
+        plan: what happens to each; read to the host once.
+        size: S, width and height of the output in pixels.
+        mean: RGB, 0 … 255, subtracted; also the colour of what lies beyond an image.
+        std: RGB, 0 … 255, divided by.
+        antialias: whether shrinking averages all pixels that an output pixel covers.
+    """
+    device = samples.pixels.device
+    mean_31, std_31 = (torch.tensor(values, device=device)[:, None] for values in (mean, std))
+    images_BSS3 = torch.zeros((len(samples.sizes), size, size, 3), device=device)
+    starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
+    windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
+    for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
+        top, bottom, left, right = max(y1, 0), min(y2, height), max(x1, 0), min(x2, width)
+        if top >= bottom or left >= right:
+            continue  # nothing of the image is in the window
+        start = starts[index]
+        image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
+        cut_H3W = image_HW3[top:bottom, left:right].permute(0, 2, 1).contiguous().float()
+        change_colours(cut_H3W, *colours[index])
+        cut_H3W.sub_(mean_31).div_(std_31)
+        rows = axis_taps((y1, y2), (top, bottom), size, antialias, device)
+        columns = axis_taps((x1, x2), (left, right), size, antialias, device)
+        if flips[index]:
+            columns = columns[0].flip(0), columns[1].flip(0)
+        images_BSS3[index] = _resample(cut_H3W, rows, columns)
+    return images_BSS3.permute(0, 3, 1, 2)
+
+
+def axis_taps(
+    window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool, device: torch.device
+) -> Taps:
+    """Which pixels of the cut make each of the `size` output pixels along one axis.
+
+    Args:
+        window: first and one past the last pixel of what becomes the output.
+        cut: the same of the part of it that the image covers.
+        size: S, output pixels.
+        antialias: whether the weights widen when the window shrinks.
+        device: where the results are to be.
+
+    Returns:
+        Positions in the cut [S, K], int64, and weights [S, K], float32. The weights fall
+        linearly with the distance from the output pixel's centre and sum to 1 over the window:
+        bilinear interpolation as in `torch.nn.functional.interpolate`, of the window alone.
+        Beyond the cut they are 0.
+    """
+    start, end = window
+    scale = (end - start) / size
+    reach = max(scale, 1.0) if antialias else 1.0
+    outputs_S1 = torch.arange(size, dtype=torch.float64, device=device)[:, None]
+    centres_S1 = start + (outputs_S1 + 0.5) * scale - 0.5
+    nearby_K = torch.arange(1, math.ceil(2 * reach) + 1, device=device)
+    places_SK = (centres_S1 - reach).floor().long() + nearby_K
+
+    weights_SK = (1 - (places_SK - centres_S1).abs() / reach).clamp(min=0)
+    weights_SK *= (places_SK >= start) & (places_SK < end)
+    weights_SK /= weights_SK.sum(1, keepdim=True)
+    weights_SK *= (places_SK >= cut[0]) & (places_SK < cut[1])
+    return (places_SK.clamp(cut[0], cut[1] - 1) - cut[0]), weights_SK.float()
+
+
+def _resample(image_H3W: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """The image as [S, S, 3] (row, column, colour), a view of other strides."""
+    height, _, width = image_H3W.shape
+    size = len(rows[0])
+    rows_SX = _weighted_sums(image_H3W.view(height, 3 * width), rows)
+    columns_WX = rows_SX.view(size * 3, width).t().contiguous()
+    return _weighted_sums(columns_WX, columns).view(size, size, 3).transpose(0, 1)
+
+
+def _weighted_sums(table_NX: Tensor, taps: Taps) -> Tensor:
+    """For each output the sum [S, X] of the table's rows [N, X] at its taps, by weight."""
+    places_SK, weights_SK = taps
+    return embedding_bag(places_SK, table_NX, per_sample_weights=weights_SK, mode="sum")
+
+
+def _colours(plan: Plan) -> list[tuple[float, float, float, float, bool]]:
+    """Brightness, contrast, saturation, hue and contrast_first of each image, on the host."""
+    numbers = plan.brightness, plan.contrast, plan.saturation, plan.hue
+    columns = torch.stack(numbers, 1).tolist(), plan.contrast_first.tolist()
+    return [(*row, first) for row, first in zip(*columns, strict=True)]

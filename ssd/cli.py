@@ -1,0 +1,78 @@
+"""What the tools share: flags for every setting, and one line for every mistake of the user."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from ssd.config import Config
+from ssd.errors import UserError
+from ssd.settings import SECTIONS, read_config, suggestion
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+def settings_parser(prog: str, description: str) -> ArgumentParser:
+    """A parser with a flag `--section.key` for every setting."""
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser.add_class_arguments(Config)
+    return parser
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """The flags that were given; settings that were not are absent.
+
+    Raises:
+        UserError: a flag is unknown or its value is impossible.
+    """
+    try:
+        return parser.parse_args(list(arguments), defaults=False)
+    except ArgumentError as error:
+        message = one_line(error)
+        unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+        hint = suggestion(unknown[1]) if unknown else ""
+        raise UserError(message + hint) from error
+
+
+def config_of(flags: Namespace, files: Sequence[str]) -> Config:
+    """The Config of YAML files and of the flags, which win over the files."""
+    given = {name: value for name, value in flags.as_dict().items() if name in SECTIONS}
+    return read_config(files, given)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without line breaks."""
+    return " ".join(str(error).split())
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Runs a tool and exits with its status.
+
+    A mistake of the user, a full disk among them, ends in one line on stderr and status 2. Any
+    other error is a defect and keeps its traceback.
+    """
+    try:
+        status = main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        status = USER_MISTAKE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        where = error.filename or "the output folder"
+        print(
+            f"error: cannot write {where}: {error.strerror}: make room or mend the folder",
+            file=sys.stderr,
+        )
+        status = USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)

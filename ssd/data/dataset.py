@@ -1,0 +1,204 @@
+"""Records → Samples → PackedSamples: decoding, and what happens to an unreadable image.
+
+Pixels are as stored: EXIF rotation is not applied; grayscale, palette, CMYK and 16-bit images
+come out as 8-bit RGB, transparency is dropped. Whether a file is JPEG, PNG or BMP is told by its
+first bytes, not by its name. An image is unreadable when
+
+- its file cannot be opened, is empty, or is of another format;
+- its end is missing: no end marker (FF D9) after a JPEG's first scan, no IEND in a PNG. Some
+  versions of OpenCV fill up what is missing with grey and only print a warning. Bytes after the
+  end do no harm;
+- its header is broken or claims more than `MAX_PIXELS`, or OpenCV fails to decode it;
+- its size is not the annotation's, since then the boxes belong to another picture.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from ssd.errors import UserError
+from ssd.structures import PackedSamples, Record, Sample
+
+MAX_PIXELS = 100_000_000
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Request(NamedTuple):
+    """Which image is wanted, and in which pass over the data."""
+
+    epoch: int
+    image_index: int
+
+
+class DetectionDataset(Dataset[Sample]):
+    """The images of some records, decoded on request."""
+
+    def __init__(
+        self, records: Sequence[Record], train_difficult: bool, strict: bool = False
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            records: the images.
+            train_difficult: whether Samples contain objects marked `difficult`.
+            strict: whether an unreadable image is an error, as an evaluation needs it.
+                Otherwise another one stands in.
+        """
+        self.records = records
+        self.train_difficult = train_difficult
+        self.strict = strict
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.records)
+
+    def __getitem__(self, request: Request) -> Sample:
+        """The wanted image, or the next readable one after it (after the last comes the first).
+
+        `Sample.problems` tells of every unreadable image on the way.
+
+        Raises:
+            UserError: no image can be read; when strict, this image cannot be read.
+        """
+        problems: list[str] = []
+        for step in range(len(self.records)):
+            record = self.records[(request.image_index + step) % len(self.records)]
+            try:
+                pixels = _read_pixels(record)
+            except UserError as error:
+                if self.strict:
+                    raise
+                problems.append(str(error))
+            else:
+                return self._to_sample(record, request.epoch, pixels, tuple(problems))
+        raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
+
+    def _to_sample(
+        self, record: Record, epoch: int, pixels: Pixels, problems: tuple[str, ...]
+    ) -> Sample:
+        wanted = ~record.difficult | self.train_difficult
+        return Sample(
+            image_id=record.image_id,
+            key=zlib.crc32(record.image_id.encode()),
+            epoch=epoch,
+            pixels=pixels,
+            boxes=record.boxes[wanted],
+            labels=record.labels[wanted],
+            problems=problems,
+        )
+
+
+def pack(samples: Sequence[Sample]) -> PackedSamples:
+    """Samples of any sizes in one buffer, their boxes padded to the most that one of them has.
+
+    No samples at all give a pack of zero images; G is at least 1.
+    """
+    num_boxes = max([1, *(len(sample.labels) for sample in samples)])
+    boxes = torch.zeros(len(samples), num_boxes, 4)
+    labels = torch.zeros(len(samples), num_boxes, dtype=torch.int64)
+    for row, sample in enumerate(samples):
+        boxes[row, : len(sample.labels)] = torch.from_numpy(sample.boxes)
+        labels[row, : len(sample.labels)] = torch.from_numpy(sample.labels)
+    lengths = np.array([0, *(sample.pixels.size for sample in samples)])
+    sizes = [sample.pixels.shape[:2] for sample in samples]
+    pixels = [np.empty(0, np.uint8), *(sample.pixels.ravel() for sample in samples)]
+    return PackedSamples(
+        pixels=torch.from_numpy(np.concatenate(pixels)),
+        offsets=torch.from_numpy(lengths.cumsum()[:-1]),
+        sizes=torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
+        boxes=boxes,
+        labels=labels,
+        keys=torch.tensor([sample.key for sample in samples], dtype=torch.int64),
+        epochs=torch.tensor([sample.epoch for sample in samples], dtype=torch.int64),
+        image_ids=[sample.image_id for sample in samples],
+        problems=[problem for sample in samples for problem in sample.problems],
+    )
+
+
+def read_image(path: Path) -> Pixels:
+    """The pixels [H, W, 3] of an image file, RGB, uint8, as stored.
+
+    Raises:
+        UserError: the image is unreadable, by the rules above.
+    """
+    try:
+        return _decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: the image cannot be opened ({error.strerror})") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _read_pixels(record: Record) -> Pixels:
+    pixels = read_image(record.path)
+    height, width = pixels.shape[:2]
+    if (width, height) != (record.width, record.height):
+        claim = f"its annotation says {record.width}x{record.height}"
+        raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
+    return pixels
+
+
+def _decode(data: bytes) -> Pixels:
+    try:
+        width, height = _claimed_size(data)
+    except (IndexError, struct.error) as error:
+        raise UserError("image is cut off or its header is broken") from error
+    if width * height > MAX_PIXELS:
+        raise UserError(f"image is {width}x{height}, more than {MAX_PIXELS} pixels are refused")
+    try:
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise UserError("image is damaged and cannot be decoded")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _claimed_size(data: bytes) -> tuple[int, int]:
+    """(width, height) by the header, after a look at whether the end is there."""
+    if data.startswith(b"\xff\xd8"):
+        size, scan = _jpeg_header(data)
+        whole = data.find(b"\xff\xd9", scan) >= 0
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        size = struct.unpack_from(">II", data, 16)
+        whole = data.rfind(b"IEND") >= 0
+    elif data.startswith(b"BM"):
+        size = struct.unpack_from("<ii", data, 18)
+        whole = True
+    else:
+        raise UserError("image is neither JPEG nor PNG nor BMP" if data else "image is empty")
+    if not whole:
+        raise UserError("image is cut off: its end marker is missing")
+    width, height = size
+    return width, abs(height)  # a BMP stored from top to bottom has a negative height
+
+
+def _jpeg_header(data: bytes) -> tuple[tuple[int, int], int]:
+    """(width, height), and where the first scan starts.
+
+    Source: ITU-T T.81, annex B: segments of marker, length and content; the start-of-frame
+    segments C0 … CF, without C4, C8 and CC, hold the size.
+    """
+    width, height, at = 0, 0, 2
+    while True:
+        while data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
+            at += 1
+        marker = data[at + 1]
+        if marker == 0xDA:
+            return (width, height), at
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        at += 2 + length

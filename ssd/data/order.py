@@ -1,0 +1,100 @@
+"""The order of training: (seed, step, rank) → indices of images, as a pure function.
+
+An epoch's images are shuffled by (seed, epoch) alone. Each optimizer step takes the next ones;
+they are cut, in order, into micro-batches, and the images of a micro-batch are dealt out to the
+ranks in turn. So the images of a step do not depend on how many ranks and micro-batches share
+them, and the only state of a run is the number of its next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ssd.errors import UserError
+from ssd.structures import IntArray
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which images each step, micro-batch and rank trains on.
+
+    Attributes:
+        num_images: images of the data set.
+        batch_size: images of one micro-batch on one rank.
+        accumulate: micro-batches of one optimizer step.
+        world_size: ranks.
+        seed: any whole number from 0.
+        drop_last: whether to leave out the short last step of each epoch.
+
+    Raises:
+        UserError: there is not a single step in an epoch.
+    """
+
+    num_images: int
+    batch_size: int
+    accumulate: int
+    world_size: int
+    seed: int
+    drop_last: bool
+
+    def __post_init__(self) -> None:
+        """Refuses an order without steps."""
+        if self.steps_per_epoch == 0:
+            step = f"{self.images_per_step} images (batch size x accumulate x ranks)"
+            advice = "use a smaller batch or keep the short last step"
+            found = f"{self.num_images} training images do not fill a step of {step}"
+            raise UserError(f"{found}: {advice}" if self.num_images else "no training images")
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one full optimizer step, over all ranks and micro-batches."""
+        return self.images_per_micro_batch * self.accumulate
+
+    @property
+    def images_per_micro_batch(self) -> int:
+        """Images of one full micro-batch, over all ranks."""
+        return self.batch_size * self.world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the data."""
+        full, rest = divmod(self.num_images, self.images_per_step)
+        return full if self.drop_last or rest == 0 else full + 1
+
+    def position(self, step: int) -> tuple[int, int]:
+        """(epoch, step in the epoch) of a step; all count from 0, `step` over all epochs."""
+        return divmod(step, self.steps_per_epoch)
+
+    def num_micro_batches(self, step: int) -> int:
+        """How many micro-batches a step has: `accumulate`, or fewer where the images run out."""
+        _, step_in_epoch = self.position(step)
+        left = self.num_images - step_in_epoch * self.images_per_step
+        return min(self.accumulate, -(-left // self.images_per_micro_batch))
+
+    def micro_batches(self, step: int, rank: int) -> list[list[int]]:
+        """A rank's image indices for each micro-batch of a step.
+
+        Every rank has the same number of them. In the last one of a short step it may get fewer
+        images than another, or none.
+        """
+        assert 0 <= rank < self.world_size
+        epoch, step_in_epoch = self.position(step)
+        first = step_in_epoch * self.images_per_step
+        images = _shuffled(self.num_images, self.seed, epoch)[first : first + self.images_per_step]
+        starts = range(0, len(images), self.images_per_micro_batch)
+        parts = [images[start : start + self.images_per_micro_batch] for start in starts]
+        return [part[rank :: self.world_size].tolist() for part in parts]
+
+
+@lru_cache(maxsize=2)
+def _shuffled(num_images: int, seed: int, epoch: int) -> IntArray:
+    """The epoch's permutation: image indices sorted by random keys.
+
+    numpy promises the raw numbers of a bit generator to be the same in all its versions, but not
+    what `permutation` makes of them.
+    """
+    keys = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(num_images)
+    return np.argsort(keys, kind="stable")

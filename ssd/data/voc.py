@@ -1,0 +1,230 @@
+"""Pascal VOC folders → Records.
+
+    ROOT/[FOLDER/]ImageSets/Main/NAME.txt    one image stem a line; further columns are ignored
+    ROOT/[FOLDER/]Annotations/STEM.xml
+    ROOT/[FOLDER/]JPEGImages/STEM.jpg        or .jpeg, .png, .bmp, in upper or lower case
+
+The image belongs to its stem; `filename` and `path` in the annotation are not believed. A file
+that is missing or makes no sense is the user's mistake and is told. What follows is not; it is
+counted in `DataSet.counts`:
+
+- `objects`: all objects that were read, the ones below included.
+- `other_class`: left out, since the class is not in the given list.
+- `degenerate`: left out, since xmax ≤ xmin or ymax ≤ ymin in the file (by VOC's inclusive corners
+  equal ones would span one pixel, but in practice they are slips of the mouse), or since nothing
+  of the box lies in the image.
+- `clamped`: kept, but cut off at the border of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+import numpy as np
+import numpy.typing as npt
+
+from ssd.errors import UserError
+from ssd.structures import BoolArray, Record
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The images of some splits, and what their labels mean.
+
+    Attributes:
+        records: in the order of the image lists.
+        classes: names; label n is `classes[n - 1]`.
+        counts: how many objects were read, left out and changed, by the rules above.
+    """
+
+    records: list[Record]
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One `object` element: its corners are still VOC's, 1-based and inclusive."""
+
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """One annotation file and the image file that belongs to it."""
+
+    image: Path
+    width: int
+    height: int
+    objects: list[_Object]
+
+
+def read_voc(root: Path, splits: Sequence[str], classes: Sequence[str] | None) -> DataSet:
+    """All images of `splits`, one split after another.
+
+    Args:
+        root: a VOC folder, or a folder of such.
+        splits: image lists as `NAME` or `FOLDER/NAME`.
+        classes: the classes in order; without them, those of the annotations, sorted.
+
+    Raises:
+        UserError: a file is missing or makes no sense, or an image is listed twice.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
+    annotations = [_read_annotation(*files) for files in _listed_files(root, splits)]
+    if classes is None:
+        classes = sorted({item.name for annotation in annotations for item in annotation.objects})
+    if not classes:
+        where = f"{root}, {', '.join(splits)}"
+        raise UserError(f"{where}: no annotation has an object: set data.classes, or other splits")
+    labels = {name: label for label, name in enumerate(classes, start=1)}
+    counts = Counter(objects=0, other_class=0, degenerate=0, clamped=0)
+    records = [_to_record(annotation, labels, counts) for annotation in annotations]
+    return DataSet(records, tuple(classes), dict(counts))
+
+
+def _listed_files(root: Path, splits: Sequence[str]) -> Iterator[tuple[Path, Path]]:
+    """The annotation file and the image file of every listed image, in order."""
+    listed_in: dict[str, Path] = {}
+    for split in splits:
+        folder, _, name = split.rpartition("/")
+        home = root / folder
+        image_list = home / "ImageSets" / "Main" / f"{name}.txt"
+        if not image_list.is_file():
+            have = ", ".join(_available_splits(root)) or "no list at all"
+            raise UserError(f"{image_list}: there is no such image list; {root} has {have}")
+        images = _images_by_stem(home / "JPEGImages")
+        for stem in _read_stems(image_list):
+            if stem in listed_in:
+                both = f"in {listed_in[stem]} and in {image_list}"
+                raise UserError(f"{stem} is listed twice, {both}: every image may be used once")
+            listed_in[stem] = image_list
+            if stem not in images:
+                raise UserError(f"{image_list}: {stem} has no image in {home / 'JPEGImages'}")
+            yield home / "Annotations" / f"{stem}.xml", images[stem]
+
+
+def _available_splits(root: Path) -> list[str]:
+    lists = [*root.glob("ImageSets/Main/*.txt"), *root.glob("*/ImageSets/Main/*.txt")]
+    return sorted(str(path.relative_to(root).parents[2] / path.stem) for path in lists)
+
+
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    """The image files of a folder, from one listing: asking for 20,000 files singly is slow."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: the images have to lie there")
+    images: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.stem in images:
+                twins = f"{images[path.stem].name} and {path.name}"
+                raise UserError(f"{folder} has {twins}: only one image may have this stem")
+            images[path.stem] = path
+    return images
+
+
+def _read_stems(image_list: Path) -> list[str]:
+    try:
+        lines = image_list.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{image_list}: cannot be read as text ({error})") from error
+    stems = [line.split()[0] for line in lines if line.strip()]
+    if not stems:
+        raise UserError(f"{image_list}: lists no image")
+    return stems
+
+
+def _read_annotation(path: Path, image: Path) -> _Annotation:
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        tree: Element = fromstring(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: the annotation cannot be read ({error.strerror})") from error
+    except (ParseError, ValueError, LookupError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is not sound XML ({reason}): mend the annotation") from error
+    size = _child(tree, "size", f"{path}")
+    width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))
+    elements = enumerate(tree.findall("object"), start=1)
+    objects = [_read_object(element, f"{path}, object {number}") for number, element in elements]
+    return _Annotation(image, width, height, objects)
+
+
+def _read_object(element: Element, where: str) -> _Object:
+    name = _text(element, "name", where)
+    where = f"{where} ({name!r})"
+    box = _child(element, "bndbox", where)
+    xmin, ymin, xmax, ymax = (
+        _number(box, field, f"{where}, bndbox") for field in ("xmin", "ymin", "xmax", "ymax")
+    )
+    difficult = element.find("difficult") is not None and _number(element, "difficult", where) != 0
+    return _Object(name, (xmin, ymin, xmax, ymax), difficult)
+
+
+def _child(element: Element, field: str, where: str) -> Element:
+    child = element.find(field)
+    if child is None:
+        raise UserError(f"{where}: {field} is missing: mend the annotation")
+    return child
+
+
+def _text(element: Element, field: str, where: str) -> str:
+    text = (_child(element, field, where).text or "").strip()
+    if not text:
+        raise UserError(f"{where}: {field} is empty: mend the annotation")
+    return text
+
+
+def _number(element: Element, field: str, where: str) -> float:
+    text = _text(element, field, where)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {field} is {text!r}, not a number: mend the annotation")
+    return value
+
+
+def _side(size: Element, field: str, where: str) -> int:
+    value = _number(size, field, where)
+    if value < 1 or value != int(value):
+        rule = "not a whole number of pixels from 1: mend the annotation"
+        raise UserError(f"{where}: {field} is {value:g}, {rule}")
+    return int(value)
+
+
+def _to_record(annotation: _Annotation, labels: dict[str, int], counts: Counter[str]) -> Record:
+    known = [item for item in annotation.objects if item.name in labels]
+    corners = np.array([item.corners for item in known], np.float64).reshape(-1, 4)
+    boxes = corners - (1, 1, 0, 0)
+    clamped = np.clip(boxes, 0, (annotation.width, annotation.height) * 2).astype(np.float32)
+    kept = _has_area(corners) & _has_area(clamped)
+    counts["objects"] += len(annotation.objects)
+    counts["other_class"] += len(annotation.objects) - len(known)
+    counts["degenerate"] += int((~kept).sum())
+    counts["clamped"] += int((boxes != clamped).any(1)[kept].sum())
+    return Record(
+        image_id=annotation.image.stem,
+        path=annotation.image,
+        width=annotation.width,
+        height=annotation.height,
+        boxes=clamped[kept],
+        labels=np.array([labels[item.name] for item in known], np.int64)[kept],
+        difficult=np.array([item.difficult for item in known], np.bool_)[kept],
+    )
+
+
+def _has_area(boxes: npt.NDArray[np.floating]) -> BoolArray:
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

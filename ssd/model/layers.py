@@ -1,0 +1,40 @@
+"""What the backbones and the head share: batch normalisation and initial weights."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that also trains on a single value per channel.
+
+    The last feature map of some pyramids is 1×1, so that a batch of one image, such as a short
+    last batch, has no variance; PyTorch refuses it. The running statistics then stand in.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises [B, C, H, W]."""
+        if self.training and input.numel() == input.shape[1]:
+            return functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+def xavier_init(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for every convolution, as in Caffe's SSD."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def kaiming_init(module: nn.Module) -> None:
+    """Kaiming-normal weights (fan out, ReLU) and zero biases for every convolution."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,106 @@
+"""The detector: backbone → feature maps → head → Predictions."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ssd.config import ModelConfig
+from ssd.errors import UserError
+from ssd.geometry.default_boxes import FeatureMap, default_boxes
+from ssd.model.head import MultiboxHead
+from ssd.model.mobilenet import MobileNetV3Large
+from ssd.model.ssd7 import SSD7
+from ssd.model.vgg import VGG16
+from ssd.structures import Predictions
+
+Backbone = VGG16 | MobileNetV3Large | SSD7
+
+FIRST_STRIDE = 8
+SMALLEST_INPUT = 96
+
+
+class SSD(nn.Module):
+    """A single-shot detector.
+
+    Attributes:
+        backbone: images → feature maps, finest first.
+        head: feature maps → Predictions.
+        default_boxes: [P, 4] float32, centre form, relative to the image; a buffer that follows
+            the model to its device and is no part of the state_dict.
+    """
+
+    default_boxes: Tensor
+
+    def __init__(self, backbone: Backbone, head: MultiboxHead, default_boxes_P4: Tensor) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.register_buffer("default_boxes", default_boxes_P4, persistent=False)
+
+    def forward(self, images: Tensor) -> Predictions:
+        """Predictions for normalised images [B, 3, S, S], in the order of `default_boxes`."""
+        predictions: Predictions = self.head(self.backbone(images))
+        return predictions
+
+
+def build_model(config: ModelConfig, num_classes: int) -> SSD:
+    """A detector with random weights, drawn from torch's global generator.
+
+    Args:
+        config: the backbone and its sizes; `config.weights` is `load_backbone`'s affair.
+        num_classes: with the background.
+
+    Raises:
+        UserError: if the backbone does not take that input size or number of box sizes.
+    """
+    backbone = build_backbone(config)
+    maps = feature_maps(backbone, config)
+    head = MultiboxHead(
+        backbone.channels,
+        [feature_map.boxes_per_position for feature_map in maps],
+        num_classes,
+        separable=backbone.separable_head,
+    )
+    return SSD(backbone, head, default_boxes(maps, config.input_size))
+
+
+def build_backbone(config: ModelConfig) -> Backbone:
+    """The backbone that `config` names, with random weights."""
+    match config.backbone:
+        case "mobilenet_v3_large" | "ssd7" if config.input_size < SMALLEST_INPUT:
+            raise UserError(
+                f"model.input_size is {config.input_size}, but {config.backbone} needs "
+                f"{SMALLEST_INPUT} or more"
+            )
+        case "vgg16":
+            return VGG16(config.input_size, batch_norm=False)
+        case "vgg16_bn":
+            return VGG16(config.input_size, batch_norm=True)
+        case "mobilenet_v3_large":
+            return MobileNetV3Large(config.input_size)
+        case "ssd7":
+            return SSD7(config.input_size)
+
+
+def feature_maps(backbone: Backbone, config: ModelConfig) -> list[FeatureMap]:
+    """How the default boxes of each feature map look.
+
+    The step between positions is the network's stride; the coarsest maps, of three positions or
+    fewer, are spread evenly over the image, as in Caffe's SSD300 (steps 8 16 32 64 100 300).
+    """
+    sizes, needed = config.box_sizes or backbone.box_sizes, len(backbone.map_sizes) + 1
+    if len(sizes) != needed:
+        raise UserError(
+            f"model.box_sizes has {len(sizes)} numbers, but {config.backbone} at input size "
+            f"{config.input_size} needs {needed}: one for each feature map and one more"
+        )
+    return [
+        FeatureMap(
+            size,
+            FIRST_STRIDE * 2**index if size > 3 else config.input_size / size,
+            sizes[index],
+            sizes[index + 1],
+            backbone.aspect_ratios[index],
+        )
+        for index, size in enumerate(backbone.map_sizes)
+    ]

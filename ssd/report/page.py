@@ -1,0 +1,171 @@
+"""A run folder → report.html: one file that needs no network, no script and no other file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssd.errors import UserError
+from ssd.report import plots
+from ssd.report.metrics import read_metrics
+from ssd.report.pictures import Picture, draw, encode_jpeg, fit
+
+PICTURE_SIDE = 640
+LAST_STEPS = 100
+METRICS = {"voc07": "VOC 2007, 11 points", "voc_area": "VOC, area under the curve"}
+
+
+def write_report(
+    run_dir: Path,
+    curves: Mapping[str, plots.Curve] | None = None,
+    pictures: Sequence[Picture] = (),
+) -> Path:
+    """Writes `report.html` into a run folder and returns its path.
+
+    What the folder lacks (metrics.jsonl, evaluation.json, config.yaml, environment.json) is left
+    out and said in a sentence. The file appears whole or not at all.
+
+    Args:
+        run_dir: the run folder.
+        curves: precision and recall of each class, by name.
+        pictures: evaluated images with predictions and ground truth.
+
+    Raises:
+        UserError: a JSON file of the folder is broken.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    metrics_path, config_path = run_dir / "metrics.jsonl", run_dir / "config.yaml"
+    rows = read_metrics(metrics_path) if metrics_path.exists() else []
+    train = [row for row in rows if row["kind"] == "train"]
+    evaluations = [row for row in rows if row["kind"] == "eval"]
+    evaluation = _read_object(run_dir / "evaluation.json")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "count": _count, "text": _text}
+    page = environment.get_template("page.html").render(
+        name=run_dir.resolve().name,
+        headline=_headline(train, evaluation),
+        figures=_figures(train, evaluations, curves or {}),
+        classes=_classes(evaluation),
+        pictures=[(picture.name, _data_url(picture)) for picture in pictures],
+        config=config_path.read_text("utf-8", "replace") if config_path.exists() else "",
+        environment=_read_object(run_dir / "environment.json"),
+    )
+    path = run_dir / "report.html"
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page, encoding="utf-8", errors="replace")
+    return partial.replace(path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"{path}: is not JSON ({problem}); write it again or remove it") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no JSON object; write it again or remove it")
+    return content
+
+
+def _headline(
+    train: list[dict[str, Any]], evaluation: dict[str, Any]
+) -> list[tuple[str, str, str]]:
+    """(name, figure, explanation) of the figures at the top, those that are known."""
+    headline = []
+    if evaluation:
+        metric = str(evaluation.get("metric"))
+        headline += [
+            ("mAP", _percent(evaluation.get("mAP")), METRICS.get(metric, metric)),
+            ("Images", _count(evaluation.get("num_images")), "evaluated"),
+            ("Detections", _count(evaluation.get("num_detections")), "in these images"),
+        ]
+    if train:
+        seen = sum(row["num_images"] for row in train if _is_number(row.get("num_images")))
+        losses = [row["loss"] for row in train if _is_number(row.get("loss"))][-LAST_STEPS:]
+        loss = f"{sum(losses) / len(losses):.3f}" if losses else "–"
+        headline += [
+            ("Steps", _count(train[-1]["step"]), f"{_count(seen)} images"),
+            ("Final loss", loss, f"mean of the last {len(losses)} steps"),
+            ("Training time", _duration(train), "without evaluation and saving"),
+        ]
+    return headline
+
+
+def _figures(
+    train: list[dict[str, Any]],
+    evaluations: list[dict[str, Any]],
+    curves: Mapping[str, plots.Curve],
+) -> dict[str, str]:
+    """The figures that there is data for, by name, as SVG that is safe to put into the page."""
+    from markupsafe import Markup
+
+    figures = {}
+    if train:
+        figures["loss"] = plots.loss_figure(train)
+        figures["learning"] = plots.learning_figure(train)
+    if evaluations:
+        figures["map"] = plots.map_figure(evaluations)
+    if any(not math.isnan(curve.average_precision) for curve in curves.values()):
+        figures["curves"] = plots.precision_recall_figure(curves)
+    return {name: Markup(plots.to_svg(figure, name)) for name, figure in figures.items()}
+
+
+def _classes(evaluation: dict[str, Any]) -> list[tuple[str, Any, float | None]]:
+    """(name, ground truth, AP) of every class, the best first, those without AP last."""
+    objects = evaluation.get("num_ground_truth", {})
+    rows = [
+        (name, objects.get(name), ap if _is_number(ap) else None)
+        for name, ap in evaluation.get("per_class", {}).items()
+    ]
+    return sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0.0)))
+
+
+def _data_url(picture: Picture) -> str:
+    jpeg = encode_jpeg(draw(fit(picture, PICTURE_SIDE)))
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.1f} %" if _is_number(value) else "–"
+
+
+def _count(value: Any) -> str:
+    return (
+        f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if _is_number(value) else "–"
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _duration(train: list[dict[str, Any]]) -> str:
+    """The time that the images of all steps took at their measured speed."""
+    seconds = sum(
+        row["num_images"] / row["images_per_second"]
+        for row in train
+        if _is_number(row.get("num_images"))
+        and _is_number(row.get("images_per_second"))
+        and row["images_per_second"] > 0
+    )
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

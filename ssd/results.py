@@ -1,0 +1,78 @@
+"""What an evaluation leaves in a folder: detections.json, evaluation.json and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssd.config import EvaluationConfig
+from ssd.data.dataset import read_image
+from ssd.data.voc import DataSet
+from ssd.evaluation.detections import DetectionTable, write_detections
+from ssd.evaluation.results import write_evaluation
+from ssd.evaluation.voc import VocResult
+from ssd.report.page import write_report
+from ssd.report.pictures import Box, Picture
+from ssd.report.plots import Curve
+from ssd.structures import FloatArray, Record
+
+SHOWN_PICTURES = 9
+SHOWN_SCORE = 0.4
+
+
+def write_results(
+    folder: Path,
+    data: DataSet,
+    table: DetectionTable,
+    result: VocResult,
+    config: EvaluationConfig,
+) -> Path:
+    """Writes the three files; returns the path of the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image_ids = [record.image_id for record in data.records]
+    write_detections(folder / "detections.json", table, image_ids, data.classes)
+    write_evaluation(folder / "evaluation.json", result, config.metric)
+    curves = {
+        name: Curve(recall, precision, result.per_class[name])
+        for name, (recall, precision, _) in result.curves.items()
+    }
+    return write_report(folder, curves, pictures(data, table, SHOWN_PICTURES))
+
+
+def pictures(data: DataSet, table: DetectionTable, count: int) -> list[Picture]:
+    """`count` images, spread over the data set, with their predictions and ground truth."""
+    chosen = np.linspace(0, len(data.records) - 1, min(count, len(data.records))).astype(int)
+    return [picture(data, table, index) for index in chosen.tolist()]
+
+
+def picture(data: DataSet, table: DetectionTable, index: int) -> Picture:
+    """An image with its ground truth and the predictions that are sure enough to show."""
+    record = data.records[index]
+    rows = (table.image_index == index) & (table.scores >= SHOWN_SCORE)
+    scores = table.scores[rows].tolist()
+    return Picture(
+        record.image_id,
+        read_image(record.path),
+        boxes(data.classes, table.labels[rows].tolist(), table.boxes[rows], scores),
+        ground_truth(record, data.classes),
+    )
+
+
+def ground_truth(record: Record, classes: Sequence[str]) -> list[Box]:
+    """The annotated objects of an image."""
+    return boxes(classes, record.labels.tolist(), record.boxes, [None] * len(record.labels))
+
+
+def boxes(
+    classes: Sequence[str],
+    labels: Sequence[int],
+    corners_D4: FloatArray,
+    scores: Sequence[float | None],
+) -> list[Box]:
+    """Rows of boxes as the report draws them."""
+    return [
+        Box(classes[label - 1], label, tuple(corners), score)
+        for label, corners, score in zip(labels, corners_D4.tolist(), scores, strict=True)
+    ]

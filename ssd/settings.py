@@ -1,0 +1,118 @@
+"""YAML files and overrides → a checked Config, and back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from ssd.config import Config
+from ssd.errors import UserError
+
+Settings = dict[str, Any]
+
+SECTIONS = tuple(field.name for field in fields(Config))
+SETTING_NAMES = tuple(
+    f"{section}.{field.name}"
+    for section in SECTIONS
+    for field in fields(getattr(Config(), section))
+)
+
+
+def read_config(files: Sequence[str | Path], overrides: Settings | None = None) -> Config:
+    """The settings of YAML files, later ones winning, and of `overrides`, which win over all.
+
+    Raises:
+        UserError: a file cannot be read, or a setting is unknown or impossible.
+    """
+    merged: Settings = {}
+    for file in files:
+        merge(merged, read_yaml(Path(file)))
+    merge(merged, overrides or {})
+    return to_config(merged)
+
+
+def to_config(settings: Settings) -> Config:
+    """The Config that nested settings stand for; what they leave out has its default.
+
+    Raises:
+        UserError: a setting is unknown, of a wrong type, or out of range.
+    """
+    for name in setting_names(settings):
+        if name not in SETTING_NAMES:
+            raise UserError(f"there is no setting {name}{suggestion(name)}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Config)
+    try:
+        sections = parser.instantiate_classes(parser.parse_object(settings))
+    except ArgumentError as error:
+        raise UserError(" ".join(str(error).split())) from error
+    config = Config(**sections.as_dict())
+    assert all(is_dataclass(getattr(config, section)) for section in SECTIONS)
+    return config
+
+
+def setting_names(settings: Settings) -> Iterator[str]:
+    """The dotted names of nested settings."""
+    for section, content in settings.items():
+        if isinstance(content, dict) and content:
+            yield from (f"{section}.{key}" for key in content)
+        else:
+            yield str(section)
+
+
+def suggestion(name: str) -> str:
+    """`: did you mean …?` with the closest setting, or a hint where all of them stand."""
+    names = {setting.split(".")[1]: setting for setting in SETTING_NAMES}
+    close = difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
+    close += [names[key] for key in difflib.get_close_matches(name.split(".")[-1], names, 1)]
+    return f": did you mean {close[0]}?" if close else ": --help lists all of them"
+
+
+def read_yaml(path: Path) -> Settings:
+    """The sections of a YAML file.
+
+    Raises:
+        UserError: it cannot be read, or is not a mapping of sections.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, origin: str) -> Settings:
+    """The sections of a YAML text; `origin` names it in errors.
+
+    Raises:
+        UserError: it is not YAML, or not a mapping of sections.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{origin} has to hold sections such as `data:` and `model:`")
+    return content
+
+
+def merge(into: Settings, new: Settings) -> None:
+    """Puts the settings of `new` over those of `into`, section by section."""
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def to_yaml(config: Config) -> str:
+    """The whole config as YAML, which reads back as the same config."""
+    return str(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))

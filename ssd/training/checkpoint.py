@@ -1,0 +1,218 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is a folder `step_N` with the state, the config and a manifest of their sizes and
+SHA-256. It is written under another name, flushed to disk, and renamed once it is complete, so
+that a crash at any moment leaves the older ones as they were. Files are only ever read with
+`weights_only=True`: a checkpoint cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssd.errors import UserError
+
+STATE_FILE = "state.pt"
+CONFIG_FILE = "config.yaml"
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: optimizer steps taken.
+        classes: names of the classes, in order of their labels from 1.
+        mean_average_precision: of the evaluation at this step, or None without one.
+        files: name → {"size": bytes, "sha256": hex digest}.
+    """
+
+    step: int
+    classes: list[str]
+    mean_average_precision: float | None
+    files: dict[str, dict[str, Any]]
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    state: dict[str, Any],
+    config_yaml: str,
+    classes: list[str],
+    mean_average_precision: float | None,
+) -> Path:
+    """Writes `folder/step_N` and returns its path.
+
+    Args:
+        folder: holds the run's checkpoints.
+        step: optimizer steps taken.
+        state: tensors and plain values, nested.
+        config_yaml: the resolved config.
+        classes: names of the classes.
+        mean_average_precision: of the evaluation at this step, if there was one.
+
+    Raises:
+        UserError: the disk is full or not writable; older checkpoints are untouched.
+    """
+    target = folder / f"step_{step}"
+    unfinished = folder / f".unfinished_step_{step}"
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    contents = {STATE_FILE: buffer.getvalue(), CONFIG_FILE: config_yaml.encode()}
+    files = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }
+    manifest = Manifest(step, classes, mean_average_precision, files)
+    contents[MANIFEST_FILE] = json.dumps(asdict(manifest), indent=2).encode()
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for name, content in contents.items():
+            write_and_flush(unfinished / name, content)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
+        flush_folder(folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(
+            f"could not save the checkpoint {target}: {error.strerror or error}; older checkpoints "
+            "are intact: make room or mend the folder, then run again with --resume auto"
+        ) from error
+    return target
+
+
+def write_and_flush(path: Path, content: bytes) -> None:
+    """Writes a file and waits until the disk has it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until the disk has the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first, intact or not."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if re.fullmatch(r"step_\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step_")), reverse=True)
+
+
+def read_manifest(checkpoint: Path) -> Manifest:
+    """The manifest of a checkpoint.
+
+    Raises:
+        UserError: it is missing or not a manifest.
+    """
+    path = checkpoint / MANIFEST_FILE
+    try:
+        manifest = Manifest(**json.loads(path.read_bytes()))
+        whole = isinstance(manifest.step, int) and all(isinstance(c, str) for c in manifest.classes)
+        sums = {name: (entry["size"], entry["sha256"]) for name, entry in manifest.files.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is not a checkpoint's manifest: {one_line(error)}") from error
+    if not whole or STATE_FILE not in sums or CONFIG_FILE not in sums:
+        raise UserError(f"{path} is not a checkpoint's manifest: entries are missing or wrong")
+    return manifest
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without line breaks."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:
+    """The content of a checkpoint's file, equal to what its manifest says.
+
+    Raises:
+        UserError: the file is missing or was changed.
+    """
+    path = checkpoint / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    expected = manifest.files[name]
+    if len(content) != expected["size"]:
+        raise UserError(
+            f"{path} is damaged: {len(content)} bytes, but {expected['size']} were saved"
+        )
+    if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        raise UserError(f"{path} is damaged: its SHA-256 is not the one that was saved")
+    return content
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found intact."""
+
+    path: Path
+    manifest: Manifest
+    state: dict[str, Any]
+    config_yaml: str
+
+
+def load_checkpoint(checkpoint: Path) -> Checkpoint:
+    """Reads a checkpoint folder onto the CPU and checks it against its manifest.
+
+    Raises:
+        UserError: something is missing or damaged.
+    """
+    manifest = read_manifest(checkpoint)
+    config_yaml = read_checked(checkpoint, CONFIG_FILE, manifest).decode()
+    content = read_checked(checkpoint, STATE_FILE, manifest)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return Checkpoint(checkpoint, manifest, state, config_yaml)
+
+
+def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole, and what is wrong with the ones passed over."""
+    problems: list[str] = []
+    for path in list_checkpoints(folder):
+        try:
+            return load_checkpoint(path), problems
+        except UserError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Removes all but the newest `keep` checkpoints and the one with the best evaluation."""
+    checkpoints = list_checkpoints(folder)
+    best = best_checkpoint(folder)
+    for path in checkpoints[keep:]:
+        if path != best:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint with the highest mean average precision; the newest of equal ones."""
+    scored = []
+    for path in list_checkpoints(folder):
+        try:
+            score = read_manifest(path).mean_average_precision
+        except UserError:
+            continue
+        if score is not None:
+            scored.append((score, path))
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None

@@ -1,0 +1,32 @@
+"""A moving average of the weights, which often detects better than the weights themselves."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from ssd.model.ssd import SSD
+
+
+class MovingAverage:
+    """Averages a model's weights; `model` is a copy that holds the average, for evaluation.
+
+    Early on the average follows quickly: the decay of update n is min(decay, (1 + n) / (10 + n)),
+    as in TensorFlow's `ExponentialMovingAverage`. Buffers (BatchNorm statistics) are averages
+    themselves and are copied.
+    """
+
+    def __init__(self, model: SSD, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, updates: int) -> None:
+        """Takes in the weights after an update; `updates` counts those before it."""
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        averages: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(averages, list(model.parameters()), 1 - decay)
+        for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(buffer)

@@ -1,0 +1,202 @@
+"""What a run says while it runs: metrics.jsonl, TensorBoard and the progress bar.
+
+Figures of a step stay on the device until `log_every` steps have come together; then they are
+read in one transfer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+
+from ssd.evaluation.voc import VocResult
+from ssd.training.distributed import sum_over_ranks, world_size
+from ssd.training.step import StepFigures
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+SCALARS = {
+    "loss": "loss/total",
+    "class_loss": "loss/class",
+    "box_loss": "loss/box",
+    "num_positives": "batch/positives",
+    "lr": "optimizer/lr",
+    "grad_norm": "optimizer/grad_norm",
+    "images_per_second": "speed/images_per_second",
+    "data_wait_seconds": "speed/data_wait_seconds",
+}
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a step stands in the run; all but `step` count from 0."""
+
+    step: int
+    epoch: int
+    step_in_epoch: int
+    steps_per_epoch: int
+
+
+class MetricsLog:
+    """Collects the figures of the steps and writes them out.
+
+    Opening it on an existing run cuts metrics.jsonl back to `first_step`, so that a resumed run
+    repeats no row.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        first_step: int,
+        last_step: int,
+        log_every: int,
+        clip_norm: float | None,
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = run_dir / "metrics.jsonl"
+        cut_back(self._path, first_step)
+        self._file = self._path.open("a", buffering=1)
+        self._writer: SummaryWriter = SummaryWriter(
+            str(run_dir / "tensorboard"), purge_step=first_step + 1
+        )
+        self._bar = tqdm(
+            total=last_step, initial=first_step, unit="step", desc="training", dynamic_ncols=True
+        )
+        self._log_every = log_every
+        self._clip_norm = clip_norm
+        self._pending: list[tuple[Position, StepFigures, float, float]] = []
+        self._last_time = time.perf_counter()
+
+    def step(self, position: Position, figures: StepFigures, data_wait: float) -> None:
+        """Takes the figures of a step; `data_wait` is the time in seconds without data."""
+        now = time.perf_counter()
+        self._pending.append((position, figures, data_wait, now - self._last_time))
+        self._last_time = now
+        self._bar.update()
+        if len(self._pending) >= self._log_every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Reads the pending figures from the device and writes them."""
+        if not self._pending:
+            return
+        sums = sum_over_ranks(torch.stack([figures.sums for _, figures, _, _ in self._pending]))
+        norms = torch.stack([figures.grad_norm for _, figures, _, _ in self._pending])
+        values = torch.cat([sums, norms[:, None].to(sums)], 1).tolist()
+        seconds = sum(duration for *_, duration in self._pending) / len(self._pending)
+        for (position, figures, data_wait, _), row in zip(self._pending, values, strict=True):
+            self._write_step(position, figures, data_wait, seconds, row)
+        self._pending.clear()
+
+    def _write_step(
+        self,
+        position: Position,
+        figures: StepFigures,
+        data_wait: float,
+        seconds: float,
+        values: list[float],
+    ) -> None:
+        loss_sum, undivided, class_sum, box_sum, num_positives, num_images, grad_norm = values
+        loss = loss_sum / world_size()
+        divisor = undivided / loss if loss > 0 else max(1.0, num_positives)
+        row = {
+            "kind": "train",
+            "step": position.step,
+            "epoch": position.epoch,
+            "step_in_epoch": position.step_in_epoch,
+            "steps_per_epoch": position.steps_per_epoch,
+            "loss": loss,
+            "class_loss_sum": class_sum,
+            "box_loss_sum": box_sum,
+            "num_positives": int(num_positives),
+            "num_images": int(num_images),
+            "divisor": divisor,
+            "lr": figures.lr,
+            "grad_norm": grad_norm,
+            "clipped": self._clip_norm is not None and grad_norm > self._clip_norm,
+            "skipped": figures.skipped,
+            "images_per_second": num_images / seconds,
+            "data_wait_seconds": data_wait,
+        }
+        self._write(row)
+        shares = {"class_loss": class_sum / divisor, "box_loss": box_sum / divisor}
+        for name, tag in SCALARS.items():
+            self._writer.add_scalar(tag, (row | shares)[name], position.step)
+        self._bar.set_postfix_str(
+            f"epoch {position.epoch + 1}, loss {loss:.3f}, {row['images_per_second']:.1f} images/s",
+            refresh=False,
+        )
+
+    def evaluation(self, position: Position, metric: str, result: VocResult) -> None:
+        """Writes the figures of an evaluation."""
+        row = {
+            "kind": "eval",
+            "step": position.step,
+            "epoch": position.epoch,
+            "metric": metric,
+            "mAP": result.mAP,
+            "per_class": {name: finite_or_none(ap) for name, ap in result.per_class.items()},
+        }
+        self._write(row)
+        self._writer.add_scalar("evaluation/mAP", result.mAP, position.step)
+        self.say(f"epoch {position.epoch + 1}, step {position.step}: mAP {result.mAP:.4f}")
+        self._last_time = time.perf_counter()
+
+    def picture(self, tag: str, pixels: Any, step: int) -> None:
+        """Shows a picture [H, W, 3] uint8 in TensorBoard."""
+        self._writer.add_image(tag, pixels, step, dataformats="HWC")
+
+    def say(self, text: str) -> None:
+        """Prints a line without tearing the progress bar."""
+        self._bar.write(text)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self._file.write(json.dumps({key: finite_or_none(row[key]) for key in row}) + "\n")
+
+    def __enter__(self) -> MetricsLog:
+        """Nothing to do: opening it was enough."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Writes what is pending and closes the files."""
+        self.flush()
+        self._file.close()
+        self._writer.close()
+        self._bar.close()
+
+
+def finite_or_none(value: Any) -> Any:
+    """The value, or None for a number that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def cut_back(path: Path, last_step: int) -> None:
+    """Removes the rows after a step, and a torn last line, from a metrics file."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["step"] <= last_step:
+            kept.append(line + "\n")
+    shortened = path.with_suffix(".tmp")
+    shortened.write_text("".join(kept))
+    shortened.replace(path)

@@ -1,0 +1,44 @@
+"""Training images that turned out unreadable: named once, counted, and limited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ssd.errors import UserError
+
+
+class Quarantine:
+    """Keeps the problems of a run in `unreadable.txt`, one image a line.
+
+    Args:
+        run_dir: the run folder.
+        num_images: images of the training data.
+        max_share: share of them that may be unreadable.
+    """
+
+    def __init__(self, run_dir: Path, num_images: int, max_share: float) -> None:
+        self._path = run_dir / "unreadable.txt"
+        self._num_images = num_images
+        self._max_share = max_share
+        self._known = set(self._path.read_text().splitlines()) if self._path.exists() else set()
+
+    def take(self, problems: Iterable[str]) -> list[str]:
+        """Writes the problems down; returns those that are new.
+
+        Raises:
+            UserError: more images are unreadable than the data may have.
+        """
+        new = sorted(set(problems) - self._known)
+        if new:
+            self._known |= set(new)
+            with self._path.open("a") as file:
+                file.writelines(problem + "\n" for problem in new)
+        if len(self._known) > self._max_share * self._num_images:
+            shown = "; ".join(sorted(self._known)[:5])
+            raise UserError(
+                f"{len(self._known)} of {self._num_images} training images cannot be read, more "
+                f"than data.max_unreadable {self._max_share:g} allows: mend them or raise it; all "
+                f"of them stand in {self._path}: {shown}"
+            )
+        return new

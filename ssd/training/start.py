@@ -1,0 +1,126 @@
+"""Where a run starts: in a new folder, or at a checkpoint; then it trains."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssd.config import Config
+from ssd.errors import UserError
+from ssd.settings import to_yaml
+from ssd.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, newest_intact
+from ssd.training.trainer import DONE, Trainer
+
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "tensorboard")
+
+
+def train(config: Config, run_dir: Path, resume: str) -> int:
+    """Trains in `run_dir`; returns the exit status.
+
+    Args:
+        config: the whole run.
+        run_dir: the run folder; made if need be.
+        resume: `auto` goes on at the newest intact checkpoint of the folder, if it has one;
+            `never` wants a fresh folder; anything else is the path of a checkpoint.
+
+    Raises:
+        UserError: something that the user gave does not work.
+    """
+    checkpoint = find_checkpoint(run_dir, resume)
+    trainer = Trainer(config, run_dir, checkpoint)
+    print(summary(trainer), flush=True)
+    if trainer.state.step >= trainer.last_step:
+        print(f"{run_dir} is trained to its last step {trainer.last_step} already")
+        return DONE
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    environment = json.dumps(describe_environment(trainer.device), indent=2)
+    (run_dir / "environment.json").write_text(environment + "\n")
+    return trainer.run()
+
+
+def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
+    """The checkpoint at which to go on, or None to start.
+
+    Raises:
+        UserError: `never` meets a run, no checkpoint of a run is intact, or the path is none.
+    """
+    folder = run_dir / "checkpoints"
+    if resume == "never":
+        if list_checkpoints(folder):
+            raise UserError(
+                f"{run_dir} holds a run already, and --resume is never: give another --out, or "
+                "--resume auto to go on with it"
+            )
+        return None
+    if resume != "auto":
+        return load_checkpoint(Path(resume))
+    checkpoint, problems = newest_intact(folder)
+    for problem in problems:
+        print(f"passed over: {problem}", file=sys.stderr)
+    if checkpoint is None and problems:
+        raise UserError(
+            f"no checkpoint in {folder} is intact: mend one, or give another --out to start anew"
+        )
+    if checkpoint is not None:
+        print(f"going on at {checkpoint.path}")
+    return checkpoint
+
+
+def summary(trainer: Trainer) -> str:
+    """What is about to happen, in a few lines."""
+    config, data = trainer.config, trainer.train_data
+    changed = [f"{count} {name}" for name, count in data.counts.items() if count]
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    numbers = "fp32" if trainer.dtype is None else str(trainer.dtype).removeprefix("torch.")
+    return "\n".join(
+        [
+            f"data      {len(data.records)} images to train on ({', '.join(changed)}), "
+            f"{len(trainer.eval_data.records)} to evaluate on",
+            f"classes   {', '.join(data.classes)}",
+            f"model     {config.model.backbone} at {config.model.input_size} pixels: "
+            f"{parameters / 1e6:.1f} million parameters, {len(trainer.model.default_boxes)} "
+            "default boxes",
+            f"training  steps {trainer.state.step + 1} to {trainer.last_step}, "
+            f"{trainer.order.steps_per_epoch} an epoch, on {trainer.device} in {numbers}",
+            f"results   {trainer.run_dir}",
+        ]
+    )
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """What a run depends on besides its config."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "git_commit": commit or None,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        "cpu_threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "packages": {name: installed_version(name) for name in PACKAGES},
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package, or None where it is not installed under that name."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,161 @@
+"""One optimizer step, from top to bottom.
+
+    match and count → add up the positives of all ranks → forward and backward of each
+    micro-batch → unscale → gradient norm → is it finite? → clip → update → average
+
+The order is the correctness: positives are counted before anything is divided by them,
+gradients are measured and clipped after they are unscaled, and nothing non-finite reaches the
+weights. One number is read back to the host, whether the gradient is finite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ssd.config import LossConfig
+from ssd.loss.matching import match
+from ssd.loss.multibox import multibox_loss
+from ssd.loss.normalize import StepCounts, image_weights, weighted_loss
+from ssd.structures import Batch, Predictions, Targets
+from ssd.training.distributed import sum_over_ranks, world_size
+from ssd.training.ema import MovingAverage
+from ssd.training.optim import set_learning_rate
+
+
+@dataclass
+class TrainState:
+    """What a step changes.
+
+    Attributes:
+        model: returns Predictions; a plain module or a DistributedDataParallel one.
+        optimizer: over the model's parameters.
+        scaler: of the loss; enabled for fp16 alone.
+        average: of the weights, or None.
+        step: optimizer steps taken, skipped ones included.
+        updates: steps that changed the weights.
+        skipped_in_row: steps skipped since the last update.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: MovingAverage | None = None
+    step: int = 0
+    updates: int = 0
+    skipped_in_row: int = 0
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """What a step has to say of itself; tensors stay on the device until they are logged.
+
+    Attributes:
+        sums: [6] float32, of this rank: loss, the same before any division, class loss sum, box
+            loss sum, positives, images.
+        grad_norm: of all parameters, before clipping, a float32 scalar.
+        lr: the learning rate that was used.
+        skipped: whether the gradient was not finite and the weights were left alone.
+    """
+
+    sums: Tensor
+    grad_norm: Tensor
+    lr: float
+    skipped: bool
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What does not change from step to step.
+
+    Attributes:
+        default_boxes: [P, 4] in centre form, on the model's device.
+        loss: the section of the config.
+        clip_norm: largest gradient norm, or None.
+        dtype: of autocast, or None for fp32.
+    """
+
+    default_boxes: Tensor
+    loss: LossConfig = field(default_factory=LossConfig)
+    clip_norm: float | None = None
+    dtype: torch.dtype | None = None
+
+
+def train_step(
+    state: TrainState, micro_batches: Sequence[Batch], settings: StepSettings, lr: float
+) -> StepFigures:
+    """Trains on the images of one optimizer step, split into micro-batches in any way."""
+    targets = [match_batch(batch, settings) for batch in micro_batches]
+    counts = StepCounts(
+        num_positives=sum_over_ranks(torch.stack([t.num_positives.sum() for t in targets]).sum()),
+        num_micro_batches=len(micro_batches),
+        world_size=world_size(),
+    )
+
+    state.optimizer.zero_grad(set_to_none=True)
+    sums = torch.zeros(6, device=settings.default_boxes.device)
+    for index, (batch, target) in enumerate(zip(micro_batches, targets, strict=True)):
+        last = index == len(micro_batches) - 1
+        with contextlib.nullcontext() if last else without_gradient_exchange(state.model):
+            sums += backward(state, batch, target, counts, settings)
+
+    state.scaler.unscale_(state.optimizer)
+    parameters = [p for p in state.model.parameters() if p.grad is not None]
+    grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    skipped = not bool(torch.isfinite(grad_norm))
+    if skipped:
+        state.skipped_in_row += 1
+    else:
+        if settings.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, grad_norm)
+        set_learning_rate(state.optimizer, lr)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update(state.model, state.updates)
+        state.updates += 1
+        state.skipped_in_row = 0
+    state.scaler.update()
+    state.step += 1
+    return StepFigures(sums, grad_norm, lr, skipped)
+
+
+def match_batch(batch: Batch, settings: StepSettings) -> Targets:
+    """The targets of a batch; needs no prediction."""
+    loss = settings.loss
+    return match(
+        batch.boxes, batch.labels, settings.default_boxes, loss.match_iou, loss.negative_iou
+    )
+
+
+def backward(
+    state: TrainState,
+    batch: Batch,
+    targets: Targets,
+    counts: StepCounts,
+    settings: StepSettings,
+) -> Tensor:
+    """Adds the gradient of one micro-batch; returns its share of `StepFigures.sums`."""
+    device = batch.images.device.type
+    with torch.autocast(device, settings.dtype, enabled=settings.dtype is not None):
+        predictions: Predictions = state.model(batch.images)
+    loss = settings.loss
+    sums = multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
+    weights_B = image_weights(loss.divisor, sums.num_positives, counts)
+    total = weighted_loss(sums, weights_B, loss.box_weight)
+    torch.autograd.backward(state.scaler.scale(total))
+    class_sum, box_sum = sums.class_loss.sum(), sums.box_loss.sum()
+    undivided = class_sum + loss.box_weight * box_sum
+    num_images = total.new_tensor(len(batch.images))
+    figures = [total, undivided, class_sum, box_sum, sums.num_positives.sum(), num_images]
+    return torch.stack(figures).detach()
+
+
+def without_gradient_exchange(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Keeps DistributedDataParallel from averaging gradients before the last micro-batch."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.no_sync()
+    return contextlib.nullcontext()

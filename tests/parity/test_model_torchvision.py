@@ -1,0 +1,62 @@
+"""The network, its default boxes and its detections equal torchvision's SSD300."""
+
+import pytest
+import torch
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection.image_list import ImageList
+
+from ssd.config import EvaluationConfig, ModelConfig
+from ssd.model.postprocess import postprocess
+from ssd.model.ssd import build_model
+from ssd.model.weights import from_torchvision_ssd300
+from ssd.structures import Predictions
+
+COCO_SIZES = [21.0, 45, 99, 153, 207, 261, 315]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch.manual_seed(0)
+    return ssd300_vgg16(weights=None, weights_backbone=None, num_classes=21).eval()
+
+
+@pytest.fixture(scope="module")
+def ours(theirs):
+    config = ModelConfig("vgg16", 300, box_sizes=COCO_SIZES)
+    model = build_model(config, num_classes=21).eval()
+    model.load_state_dict(from_torchvision_ssd300(theirs.state_dict()))
+    return model
+
+
+def test_network_equals_torchvision(ours, theirs):
+    images = 100 * torch.randn(2, 3, 300, 300)
+    with torch.no_grad():
+        predictions = ours(images)
+        expected = theirs.head(list(theirs.backbone(images).values()))
+    assert expected["cls_logits"].std() > 0.1
+    torch.testing.assert_close(predictions.logits, expected["cls_logits"], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        predictions.locations, expected["bbox_regression"], atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("sharpness", [0.2, 2.0])
+def test_detections_equal_torchvision(sharpness, ours, theirs):
+    """From near-uniform scores, where nearly all boxes compete, to trained-like ones."""
+    logits = sharpness * torch.randn(2, 8732, 21)
+    logits[..., 0] += 3 * sharpness
+    locations = torch.randn(2, 8732, 4)
+    images = ImageList(torch.zeros(2, 3, 300, 300), [(300, 300)] * 2)
+    maps = [torch.zeros(2, 1, size, size) for size in (38, 19, 10, 5, 3, 1)]
+    anchors = theirs.anchor_generator(images, maps)
+    expected = theirs.postprocess_detections(
+        {"bbox_regression": locations, "cls_logits": logits}, anchors, images.image_sizes
+    )
+    clamped = ours.default_boxes.clone()
+    clamped[:, 2:].clamp_(max=1)
+    found = postprocess(Predictions(logits, locations), clamped, EvaluationConfig())
+    for one, other in zip(found, expected, strict=True):
+        assert len(one.scores) == 200
+        torch.testing.assert_close(one.scores, other["scores"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(300 * one.boxes, other["boxes"], atol=0.05, rtol=0)
+        assert torch.equal(one.labels, other["labels"])

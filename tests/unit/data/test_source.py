@@ -1,0 +1,31 @@
+import pytest
+
+from ssd.config import DataConfig
+from ssd.data import shapes
+from ssd.data.source import load_data
+from ssd.errors import UserError
+
+
+def test_voc_with_one_split_or_several(voc):
+    voc.fill(4)
+    voc.split("first", ["img01"])
+    voc.split("second", ["img02", "img00"])
+    config = DataConfig(format="voc", root=str(voc.root))
+    assert len(load_data(config, "trainval", None).records) == 4
+    data = load_data(config, ["second", "first"], ["dog"])
+    assert [record.image_id for record in data.records] == ["img02", "img00", "img01"]
+    assert data.classes == ("dog",)
+    assert data.counts == {"objects": 3, "other_class": 2, "degenerate": 0, "clamped": 0}
+
+
+def test_shapes_are_drawn_on_first_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(shapes, "NUM_TRAINVAL", 4)
+    monkeypatch.setattr(shapes, "NUM_TEST", 2)
+    config = DataConfig(format="shapes", root=str(tmp_path / "shapes"))
+    assert len(load_data(config, config.train_split, None).records) == 4
+    assert len(load_data(config, config.eval_split, shapes.CLASSES).records) == 2
+
+
+def test_missing_voc_data_is_not_drawn(tmp_path):
+    with pytest.raises(UserError, match="is not a folder"):
+        load_data(DataConfig(format="voc", root=str(tmp_path / "voc")), "trainval", None)

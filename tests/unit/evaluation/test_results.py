@@ -1,0 +1,41 @@
+import json
+import math
+
+from ssd.evaluation.results import class_table, write_evaluation
+from ssd.evaluation.voc import VocResult
+
+RESULT = VocResult(
+    mAP=0.625,
+    per_class={"cat": 0.75, "potted plant": 0.5, "emu": math.nan},
+    curves={},
+    num_ground_truth={"cat": 12_345, "potted plant": 7, "emu": 0},
+    detections_per_class={"cat": 100, "potted plant": 0, "emu": 3},
+    num_images=11,
+    num_detections=103,
+)
+
+
+def test_evaluation_json(tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_evaluation(path, RESULT, "voc07")
+    assert json.loads(path.read_text(), parse_constant=lambda _: "not JSON") == {
+        "metric": "voc07",
+        "mAP": 0.625,
+        "per_class": {"cat": 0.75, "potted plant": 0.5, "emu": None},
+        "num_images": 11,
+        "num_detections": 103,
+        "num_ground_truth": {"cat": 12_345, "potted plant": 7, "emu": 0},
+    }
+    assert [file.name for file in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+def test_class_table():
+    assert class_table(RESULT).splitlines() == [
+        "class         ground truth  detections      AP",
+        "────────────  ────────────  ──────────  ──────",
+        "cat                 12,345         100  0.7500",
+        "potted plant             7           0  0.5000",
+        "emu                      0           3       –",
+        "────────────  ────────────  ──────────  ──────",
+        "mean                12,352         103  0.6250",
+    ]
