@@ -11,7 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from ssd.config import Config
 from ssd.errors import UserError
-from ssd.settings import SECTIONS, read_config, suggestion
+from ssd.settings import SECTIONS, Settings, read_config, suggestion
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -41,10 +41,14 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         raise UserError(message + hint) from error
 
 
+def given_settings(flags: Namespace) -> Settings:
+    """The settings among the flags that were given."""
+    return {name: value for name, value in flags.as_dict().items() if name in SECTIONS}
+
+
 def config_of(flags: Namespace, files: Sequence[str]) -> Config:
     """The Config of YAML files and of the flags, which win over the files."""
-    given = {name: value for name, value in flags.as_dict().items() if name in SECTIONS}
-    return read_config(files, given)
+    return read_config(files, given_settings(flags))
 
 
 def one_line(error: BaseException) -> str:

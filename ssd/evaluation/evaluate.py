@@ -71,15 +71,18 @@ def detect(detector: Detector, records: Sequence[Record], workers: int) -> Detec
 
 
 def to_table(found: Sequence[Detections], records: Sequence[Record]) -> DetectionTable:
-    """The detections of all images as one table, in pixels of the images as stored."""
-    sizes_N4 = np.array([[r.width, r.height] * 2 for r in records], np.float64).reshape(-1, 4)
+    """The detections of all images as one table, in pixels of the images as stored.
+
+    Corners are products in float32, so that a file of detections gives them back bit for bit.
+    """
+    sizes_N4 = np.array([[r.width, r.height] * 2 for r in records], np.float32).reshape(-1, 4)
     image_index = np.repeat(np.arange(len(records)), [len(d.scores) for d in found])
     nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     parts = [nothing, *found]
-    boxes = torch.cat([part.boxes for part in parts]).double().numpy()
+    boxes = torch.cat([part.boxes for part in parts]).numpy() * sizes_N4[image_index]
     return DetectionTable(
         image_index,
         torch.cat([part.labels for part in parts]).numpy(),
-        torch.cat([part.scores for part in parts]).double().numpy(),
-        boxes * sizes_N4[image_index],
+        torch.cat([part.scores for part in parts]).numpy().astype(np.float64),
+        boxes.astype(np.float64),
     )

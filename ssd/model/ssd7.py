@@ -1,47 +1,50 @@
 """A small backbone that trains from random weights on a CPU.
 
-Seven stages, after the idea of ssd_keras's SSD7 (small, batch-normalised, four predicted maps), but
-with strides in place of pooling and most of the work from stride 8 on, where it is cheap.
-Every map sees at least twice the side of its largest default box:
+Seven stages in the spirit of ssd_keras's SSD7: two of the stem, four that end in a feature map, and
+the head. Strides stand in place of pooling, most work is done from stride 8 on, where it is cheap,
+and channels come in multiples of 16, as the CPU's matrix kernels like them. At input size 300:
 
-| map | stride | sees, in pixels |
-|---|---|---|
-| 0 | 8 | 63 |
-| 1 | 16 | 127 |
-| 2 | 32 | 255 |
-| 3 | 64 | 511 |
+| map | stride | the head sees | default boxes' longest side |
+|---|---|---|---|
+| 0 | 8 | 63 px | 33 px |
+| 1 | 16 | 127 px | 88 px |
+| 2 | 32 | 255 px | 187 px |
+| 3 | 64 | 511 px | 263 px |
 """
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 from torch import Tensor, nn
 
 from ssd.model.layers import BatchNorm, kaiming_init
 
-WIDTHS = (32, 48, 64, 96, 128, 160)
+STEM = (16, 48)
+STAGES = ((64, 3), (128, 2), (160, 2), (160, 2))  # channels, convolutions
 BOX_SCALES = (0.07, 0.17, 0.36, 0.62, 0.95)
 
 
 class SSD7(nn.Module):
     """Four feature maps of strides 8, 16, 32 and 64 from images [B, 3, S, S], S ≥ 96."""
 
-    min_input_size = 96
     separable_head = False
     aspect_ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2,))
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
-        self.channels = WIDTHS[2:]
+        self.channels = [filters for filters, _ in STAGES]
         self.map_sizes = [math.ceil(input_size / 2**power) for power in (3, 4, 5, 6)]
         self.box_sizes = [scale * input_size for scale in BOX_SCALES]
-        stem, width = WIDTHS[:2]
+        first, second = STEM
         self.stem = nn.Sequential(
-            *convolution(3, stem, stride=2), *convolution(stem, width, stride=2)
+            *convolution(3, first, stride=2), *convolution(first, second, stride=2)
         )
-        self.stages = nn.ModuleList(stage(before, after) for before, after in pairwise(WIDTHS[1:]))
+        self.stages = nn.ModuleList()
+        channels = second
+        for filters, depth in STAGES:
+            self.stages.append(stage(channels, filters, depth))
+            channels = filters
         kaiming_init(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -54,11 +57,12 @@ class SSD7(nn.Module):
         return maps
 
 
-def stage(channels: int, filters: int) -> nn.Sequential:
-    """Halves the map, then looks around once more at the new scale."""
-    return nn.Sequential(
-        *convolution(channels, filters, stride=2), *convolution(filters, filters, stride=1)
-    )
+def stage(channels: int, filters: int, depth: int) -> nn.Sequential:
+    """Halves the map, then looks further around at the new scale."""
+    layers = convolution(channels, filters, stride=2)
+    for _ in range(depth - 1):
+        layers += convolution(filters, filters, stride=1)
+    return nn.Sequential(*layers)
 
 
 def convolution(channels: int, filters: int, stride: int) -> list[nn.Module]:

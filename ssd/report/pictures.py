@@ -139,7 +139,7 @@ def _draw_label(canvas: Pixels, corner: Point, text: str, paper: Color) -> None:
     import cv2
 
     ink = DARK if np.dot(paper, (0.299, 0.587, 0.114)) > BRIGHT else WHITE
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.35, max(canvas.shape[:2]) / 1280)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, max(canvas.shape[:2]) / 1100)
     (width, height), below = cv2.getTextSize(text, font, scale, 1)
     pad = max(2, round(6 * scale))
     left = max(0, min(corner[0], canvas.shape[1] - width - 2 * pad))

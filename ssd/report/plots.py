@@ -99,7 +99,7 @@ def map_figure(rows: Sequence[Row]) -> Figure:
                 ha="center",
                 color=BLUE,
             )
-        axes.margins(y=0.2)
+        axes.margins(x=0.06, y=0.2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="mAP in %")
     return figure
@@ -114,7 +114,8 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
     with _figure(0.6 + 1.75 * lines) as figure:
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (name, curve) in zip(grid.flat, drawn, strict=False):
-            points = np.linspace(0, len(curve.recall) - 1, MOST_POINTS).astype(np.int64)
+            count = len(curve.recall)
+            points = np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.int64)
             recall, precision = curve.recall[points], curve.precision[points]
             axes.fill_between(recall, precision, color=BLUE, alpha=0.15, linewidth=0)
             axes.plot(recall, precision, color=BLUE, linewidth=1.2)
@@ -155,7 +156,7 @@ def smooth(values: Floats) -> Floats:
     finite = np.isfinite(values)
     padded = np.pad(np.stack([np.where(finite, values, 0.0), finite]), ((0, 0), (half, half)))
     total, weight = (np.convolve(row, window, "valid") for row in padded)
-    return np.divide(total, weight, out=np.full(len(values), np.nan), where=weight > 1e-9)
+    return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
 
 
 def _column(rows: Sequence[Row], key: str) -> Floats:
@@ -173,8 +174,11 @@ def _mark_epochs(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _log_scale(axes: Axes) -> None:
+    """A logarithmic axis, unless there is nothing positive to show on one."""
     from matplotlib import ticker
 
+    if not math.isfinite(axes.dataLim.minposy):
+        return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -196,6 +200,7 @@ def _figure(height: float) -> Iterator[Figure]:
         "text.parse_math": False,
         "axes.titlesize": 10,
         "axes.xmargin": 0.015,
+        "axes.facecolor": "none",
         "figure.labelsize": 10,
         "axes.spines.top": False,
         "axes.spines.right": False,

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -181,7 +182,12 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
     manifest = read_manifest(checkpoint)
     config_yaml = read_checked(checkpoint, CONFIG_FILE, manifest).decode()
     content = read_checked(checkpoint, STATE_FILE, manifest)
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{checkpoint / STATE_FILE} holds other than tensors and plain values: not loaded"
+        ) from error
     return Checkpoint(checkpoint, manifest, state, config_yaml)
 
 

@@ -11,7 +11,6 @@ from ssd.data.dataset import read_image
 from ssd.data.voc import read_voc
 from ssd.errors import UserError
 
-
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 

@@ -112,7 +112,7 @@ def scenes(draw):
     return records, draw(st.lists(st.one_of(anywhere, *near), max_size=12))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(scenes(), st.sampled_from(["voc07", "voc_area"]), st.sampled_from([0.25, 0.5, 0.75]))
 def test_equals_the_loops_of_the_voc_kit(scene, metric, threshold):
     records, rows = scene

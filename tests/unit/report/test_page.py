@@ -1,0 +1,170 @@
+import base64
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ssd.errors import UserError
+from ssd.report.page import write_report
+from ssd.report.pictures import Box, Picture
+from ssd.report.plots import Curve
+
+HOSTILE = '<b>&"'
+PICTURE = Picture(
+    f"000001{HOSTILE}",
+    np.full((60, 80, 3), 128, np.uint8),
+    [Box(HOSTILE, 1, (10, 10, 40, 40), 0.75)],
+    [Box("dog", 2, (12, 12, 44, 38))],
+)
+CURVES = {
+    HOSTILE: Curve(np.linspace(0, 1, 9), np.linspace(1, 0.5, 9), 0.8125),
+    "dog": Curve(np.full(3, np.nan), np.zeros(3), math.nan),
+}
+
+
+def train_row(step):
+    return {
+        "kind": "train",
+        "step": step,
+        "epoch": (step - 1) // 5,
+        "loss": 2.5 if step != 7 else math.nan,
+        "class_loss_sum": 70.0,
+        "box_loss_sum": 30.0,
+        "num_positives": 40,
+        "num_images": 8,
+        "lr": 1e-3,
+        "grad_norm": math.inf if step == 7 else 2.0,
+        "images_per_second": 0.1,
+    }
+
+
+def fill(run_dir):
+    rows = [train_row(step) for step in range(1, 101)]
+    rows += [{"kind": "eval", "step": 100, "epoch": 19, "mAP": 0.625}]
+    (run_dir / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"kind": "tr')
+    evaluation = {
+        "metric": "voc07",
+        "mAP": 0.625,
+        "per_class": {"dog": None, "cat": 0.4375, HOSTILE: 0.8125},
+        "num_images": 1234,
+        "num_detections": 56789,
+        "num_ground_truth": {"dog": 0, "cat": 31, HOSTILE: 17},
+    }
+    (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
+    (run_dir / "config.yaml").write_text(f"data:\n  root: /data/{HOSTILE}\n")
+    (run_dir / "environment.json").write_text(json.dumps({"torch": "2.11", "gpus": [HOSTILE]}))
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    fill(tmp_path)
+    return tmp_path
+
+
+def page_of(run_dir, *parts):
+    return write_report(run_dir, *parts).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def full_page(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("run")
+    fill(run_dir)
+    return page_of(run_dir, CURVES, [PICTURE])
+
+
+def visible_text(page):
+    """The text between tags, without styles."""
+    pieces = []
+    parser = HTMLParser()
+    parser.handle_data = pieces.append
+    parser.feed(re.sub(r"<style.*?</style>", "", page, flags=re.DOTALL))
+    return " ".join(" ".join(pieces).split())
+
+
+def test_the_page_needs_nothing_else(full_page):
+    targets = re.findall(r"""(?:href|src|srcset|action|data)\s*=\s*["']([^"']*)""", full_page)
+    assert [t for t in targets if not t.startswith(("#", "data:image/"))] == []
+    assert re.findall(r"url\((?!#)|@import|<script|<link|<iframe|\son\w+=", full_page) == []
+
+
+def test_the_headline_shows_the_figures(full_page):
+    text = visible_text(full_page)
+    for piece in (
+        "mAP 62.5 % VOC 2007, 11 points",
+        "Images 1\u202f234",
+        "Detections 56\u202f789",
+        "Steps 100 800 images",
+        "Final loss 2.500",
+        "Training time 2 h 13 min",
+    ):
+        assert " ".join(piece.split()) in text
+
+
+def test_classes_are_listed_best_first(full_page):
+    text = visible_text(full_page)
+    assert f"class objects AP {HOSTILE} 17 81.2 % cat 31 43.8 % dog 0 –" in text
+
+
+def test_every_figure_is_there(full_page):
+    assert full_page.count("<svg") == 4
+    (jpeg,) = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', full_page)
+    assert base64.b64decode(jpeg).startswith(b"\xff\xd8\xff")
+    assert 'class="missing"' not in full_page
+
+
+def test_names_are_escaped(full_page):
+    assert "<b>" not in full_page
+    text = visible_text(full_page)
+    for piece in (f"root: /data/{HOSTILE}", f"000001{HOSTILE}", f"{HOSTILE} · 81.2"):
+        assert piece in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("metrics.jsonl", "No step has been logged"),
+        ("evaluation.json", "no evaluation.json"),
+        ("config.yaml", "no config.yaml"),
+        ("environment.json", "no environment.json"),
+    ],
+)
+def test_a_missing_file_is_said(run_dir, missing, says):
+    (run_dir / missing).unlink()
+    assert says in page_of(run_dir)
+
+
+def test_an_empty_folder(tmp_path):
+    page = page_of(tmp_path)
+    assert "<svg" not in page
+    assert page.count('class="missing"') == 8
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_numbers_that_are_none_become_dashes(run_dir):
+    broken = '{"metric": "voc07", "mAP": NaN, "num_images": null, "per_class": {"cat": NaN}}'
+    (run_dir / "metrics.jsonl").unlink()
+    (run_dir / "evaluation.json").write_text(broken)
+    text = visible_text(page_of(run_dir))
+    assert "mAP – VOC 2007" in text
+    assert "Images – evaluated" in text
+    assert "cat – –" in text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "7"])
+@pytest.mark.parametrize("name", ["evaluation.json", "environment.json"])
+def test_a_broken_file_is_told_in_one_line(run_dir, name, content):
+    (run_dir / name).write_text(content)
+    with pytest.raises(UserError, match=name) as told:
+        write_report(run_dir)
+    assert "\n" not in str(told.value)
+    assert not (run_dir / "report.html").exists()
+
+
+def test_the_report_needs_no_torch():
+    code = "import sys, ssd.report.page; sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

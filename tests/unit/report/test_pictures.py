@@ -1,0 +1,57 @@
+import cv2
+import numpy as np
+import pytest
+
+from ssd.report.pictures import COLORS, Box, Picture, draw, encode_jpeg, fit
+
+GREY = np.full((200, 300, 3), 90, np.uint8)
+
+
+def test_a_prediction_is_outlined_in_the_colour_of_its_class():
+    canvas = draw(Picture("a", GREY, [Box("cat", 2, (50, 60, 250, 180), 0.5)]))
+    for y, x in ((150, 50), (150, 249), (179, 150)):
+        assert tuple(canvas[y, x]) == COLORS[2]
+    assert (canvas[100:140, 100:200] == 90).all()
+    assert (GREY == 90).all()
+
+
+def test_ground_truth_is_dashed_white_and_dark():
+    canvas = draw(Picture("a", GREY, [], [Box("cat", 2, (50, 60, 250, 180))]))
+    edge = canvas[60, 60:240].astype(int).sum(1)
+    assert (edge > 700).any()
+    assert (edge < 150).any()
+    assert 2 < np.count_nonzero(np.diff(edge > 400)) < 100
+
+
+def test_a_prediction_stays_visible_under_equal_ground_truth():
+    corners = (50, 60, 250, 180)
+    canvas = draw(Picture("a", GREY, [Box("cat", 2, corners, 0.5)], [Box("cat", 2, corners)]))
+    assert (canvas[60:180, 45:55] == COLORS[2]).all(-1).any(1).all()
+    assert (canvas[60:150, 50] == 255).all(-1).any()
+
+
+@pytest.mark.parametrize(
+    "corners", [(-1e6, -50, 1e6, 4000), (0, 0, 0, 0), (299, 199, 300, 200), (400, 400, 500, 500)]
+)
+def test_boxes_at_and_beyond_the_edge(corners):
+    name = "a very long name of a class that is wider than the image"
+    canvas = draw(Picture("a", GREY, [Box(name, 1, corners, 0.5)], [Box(name, 1, corners)]))
+    assert canvas.shape == GREY.shape
+    assert (canvas != GREY).any()
+
+
+def test_fit_scales_image_and_boxes():
+    picture = Picture(
+        "a", GREY, [Box("cat", 1, (30, 20, 150, 100), 0.5)], [Box("b", 1, (0, 0, 3, 2))]
+    )
+    fitted = fit(picture, 600)
+    assert fitted.pixels.shape == (400, 600, 3)
+    assert fitted.predictions[0].corners == (60, 40, 300, 200)
+    assert fitted.ground_truth[0].corners == (0, 0, 6, 4)
+    assert fit(Picture("a", np.zeros((1000, 2, 3), np.uint8), []), 100).pixels.shape == (100, 1, 3)
+
+
+def test_jpeg_keeps_red_red():
+    red = np.zeros((16, 16, 3), np.uint8) + np.array([250, 10, 10], np.uint8)
+    blue_green_red = cv2.imdecode(np.frombuffer(encode_jpeg(red), np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_allclose(blue_green_red[8, 8], [10, 10, 250], atol=6)

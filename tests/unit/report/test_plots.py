@@ -1,0 +1,141 @@
+import math
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssd.report import plots
+from ssd.report.plots import Curve
+
+ROWS = [
+    {
+        "step": step,
+        "epoch": (step - 1) // 10,
+        "loss": 10 / step,
+        "class_loss_sum": 700 / step,
+        "box_loss_sum": 300 / step,
+        "num_positives": 100,
+        "lr": 0.001,
+        "grad_norm": 5.0,
+    }
+    for step in range(1, 31)
+]
+
+
+def lines(axes):
+    return {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+
+
+def test_loss_figure_shows_every_step_and_the_losses_per_positive():
+    (axes,) = plots.loss_figure(ROWS).axes
+    drawn = lines(axes)
+    steps, losses = drawn["loss of each step"].T
+    assert steps.tolist() == list(range(1, 31))
+    assert losses.tolist() == [10 / step for step in range(1, 31)]
+    np.testing.assert_allclose(
+        drawn["class loss per positive"][:, 1] / drawn["loss, moving average"][:, 1], 0.7
+    )
+    np.testing.assert_allclose(
+        drawn["box loss per positive"][:, 1] / drawn["loss, moving average"][:, 1], 0.3
+    )
+
+
+def test_epochs_are_marked_where_they_begin():
+    (axes,) = plots.loss_figure(ROWS).axes
+    marks = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() != "-"]
+    assert marks == [11, 21]
+
+
+def test_many_epochs_are_thinned_out():
+    rows = [{**ROWS[0], "step": step, "epoch": step} for step in range(1000)]
+    (axes,) = plots.loss_figure(rows).axes
+    assert 10 < sum(line.get_linestyle() != "-" for line in axes.get_lines()) <= 30
+
+
+def test_learning_figure_has_a_panel_for_each():
+    figure = plots.learning_figure(ROWS)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "learning rate",
+        "gradient norm",
+        "positives",
+    ]
+    for axes, value in zip(figure.axes, (0.001, 5.0, 100.0), strict=True):
+        drawn = [line.get_ydata() for line in axes.get_lines() if len(line.get_xdata()) == 30]
+        assert all(np.allclose(values, value) for values in drawn)
+
+
+def test_map_figure_names_the_best():
+    rows = [{"epoch": 1, "mAP": 0.2}, {"epoch": 2, "mAP": 0.45}, {"epoch": 3, "mAP": None}]
+    (axes,) = plots.map_figure(rows).axes
+    (line,) = axes.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), [20, 45, np.nan])
+    assert [text.get_text() for text in axes.texts] == ["best 45.0 %"]
+
+
+def test_precision_recall_figure_leaves_out_classes_without_ap():
+    def curve(ap):
+        return Curve(np.linspace(0, 1, 5), np.linspace(1, 0.5, 5), ap)
+
+    curves = {"low": curve(0.25), "none": curve(math.nan), "$high_1$": curve(0.5)}
+    figure = plots.precision_recall_figure(curves)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["$high_1$ · 50.0", "low · 25.0"]
+    recall, precision = figure.axes[0].get_lines()[0].get_data()
+    assert (recall[0], recall[-1], precision[0], precision[-1]) == (0, 1, 1, 0.5)
+    assert "$high_1$" in plots.to_svg(figure, "curves")
+
+
+UNDRAWABLE = [math.nan, math.inf, None, "text"]
+ODD_ROWS = [
+    {"step": 31 + index, **dict.fromkeys(("loss", "grad_norm", "lr", "mAP"), value)}
+    for index, value in enumerate(UNDRAWABLE)
+]
+ZERO_ROW = {"step": 1, "epoch": 0, "loss": 0.0, "grad_norm": 0.0, "mAP": 0.0}
+
+
+@pytest.mark.parametrize("make", [plots.loss_figure, plots.learning_figure, plots.map_figure])
+@pytest.mark.parametrize("rows", [[*ROWS, *ODD_ROWS], ODD_ROWS[:1], [ZERO_ROW]])
+def test_values_that_cannot_be_drawn_leave_gaps(make, rows):
+    ET.fromstring(plots.to_svg(make(rows), "figure"))
+
+
+def test_a_class_that_nothing_was_found_of_has_an_empty_panel():
+    nothing = Curve(np.empty(0), np.empty(0), 0.0)
+    (axes,) = plots.precision_recall_figure({"cat": nothing}).axes
+    assert axes.get_title() == "cat · 0.0"
+    assert len(axes.get_lines()[0].get_xdata()) == 0
+
+
+def test_svg_takes_its_colours_from_css():
+    svg = plots.to_svg(plots.loss_figure(ROWS), "loss")
+    assert svg.startswith("<svg")
+    assert "var(--blue)" in svg
+    assert plots.BLUE not in svg
+    assert "moving average</text>" in svg
+
+
+def test_svg_is_the_same_every_time():
+    first, second = (plots.to_svg(plots.loss_figure(ROWS), "loss") for _ in range(2))
+    assert first == second
+
+
+numbers = st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf])
+
+
+@given(st.lists(numbers, min_size=1, max_size=200))
+def test_smooth_equals_a_loop(values):
+    half = len(values) // 40
+    offsets = range(-half, half + 1)
+    weights = [0.5 + 0.5 * math.cos(math.pi * offset / (half + 1)) for offset in offsets]
+    expected = []
+    for centre in range(len(values)):
+        near = [
+            (weight, values[centre + offset])
+            for weight, offset in zip(weights, offsets, strict=True)
+            if 0 <= centre + offset < len(values) and math.isfinite(values[centre + offset])
+        ]
+        total = sum(weight for weight, _ in near)
+        expected.append(sum(w * v for w, v in near) / total if near else math.nan)
+    np.testing.assert_allclose(plots.smooth(np.array(values)), expected, rtol=1e-9, atol=1e-6)

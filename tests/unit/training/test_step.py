@@ -1,0 +1,186 @@
+"""The step: one division for the whole step, whatever its images are split into."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from ssd.config import LossConfig, OptimizerConfig
+from ssd.geometry.default_boxes import FeatureMap, default_boxes
+from ssd.structures import Batch, Predictions
+from ssd.training.ema import MovingAverage
+from ssd.training.optim import build_optimizer
+from ssd.training.step import StepSettings, TrainState, train_step
+
+NUM_CLASSES = 4
+MAPS = [FeatureMap(4, 8, 8, 14, (2.0,)), FeatureMap(2, 16, 16, 28, (2.0,))]
+DIVISORS = ["rank_positives", "image_positives", "batch_positives_and_size"]
+SPLITS = [(12,), (4, 4, 4), (5, 5, 2), (1, 11), (1,) * 12, (7, 1, 4), (11, 1)]
+
+
+class TinyDetector(nn.Module):
+    """Two convolutions on 32 by 32 pixels; no normalisation layer, so images are independent."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine = nn.Conv2d(3, 8, 3, stride=8, padding=1)
+        self.coarse = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.heads = nn.ModuleList(nn.Conv2d(8, 4 * (NUM_CLASSES + 4), 1) for _ in MAPS)
+        self.register_buffer("default_boxes", default_boxes(MAPS, 32))
+
+    def forward(self, images):
+        fine = self.fine(images).tanh()
+        maps = [fine, self.coarse(fine).tanh()]
+        outputs = [
+            head(features).permute(0, 2, 3, 1).reshape(len(images), -1, NUM_CLASSES + 4)
+            for head, features in zip(self.heads, maps, strict=True)
+        ]
+        joined = torch.cat(outputs, 1)
+        return Predictions(joined[..., :NUM_CLASSES], joined[..., NUM_CLASSES:])
+
+
+@pytest.fixture
+def twelve_images():
+    """Images with 0 to 5 objects, so that every split has unequal positives."""
+    counts = [3, 0, 1, 5, 2, 1, 4, 1, 1, 2, 5, 1]
+    boxes, labels = torch.zeros(12, 5, 4), torch.zeros(12, 5, dtype=torch.int64)
+    for image, count in enumerate(counts):
+        corners = torch.rand(count, 2) * 0.6
+        boxes[image, :count] = torch.cat([corners, corners + 0.1 + 0.3 * torch.rand(count, 2)], 1)
+        labels[image, :count] = torch.randint(1, NUM_CLASSES, (count,))
+    return Batch(torch.randn(12, 3, 32, 32), boxes, labels, [f"image {i}" for i in range(12)])
+
+
+def split(batch: Batch, sizes) -> list[Batch]:
+    edges = [0, *itertools.accumulate(sizes)]
+    return [
+        Batch(batch.images[a:b], batch.boxes[a:b], batch.labels[a:b], batch.image_ids[a:b])
+        for a, b in itertools.pairwise(edges)
+    ]
+
+
+def new_state(lr: float = 0.1, momentum: float = 0.9) -> TrainState:
+    torch.manual_seed(1)
+    model = TinyDetector()
+    config = OptimizerConfig(lr=lr, momentum=momentum, weight_decay=0.0)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    return TrainState(model, build_optimizer(model, config), scaler)
+
+
+def settings(state: TrainState, **changes) -> StepSettings:
+    return StepSettings(state.model.default_boxes, **changes)
+
+
+def gradient(batches: list[Batch], loss: LossConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    state = new_state()
+    figures = train_step(state, batches, settings(state, loss=loss), lr=0.1)
+    grads = torch.cat([p.grad.flatten() for p in state.model.parameters()])
+    return grads, figures.sums
+
+
+@pytest.mark.parametrize("sizes", SPLITS[1:])
+def test_splitting_the_images_does_not_change_the_gradient(twelve_images, sizes):
+    whole, whole_sums = gradient([twelve_images], LossConfig())
+    parts, part_sums = gradient(split(twelve_images, sizes), LossConfig())
+    assert (whole - parts).norm() <= 1e-5 * whole.norm()
+    torch.testing.assert_close(part_sums, whole_sums)
+
+
+@pytest.mark.parametrize("divisor", DIVISORS)
+def test_with_the_other_divisors_it_does(twelve_images, divisor):
+    whole, _ = gradient([twelve_images], LossConfig(divisor=divisor))
+    parts, _ = gradient(split(twelve_images, (7, 1, 4)), LossConfig(divisor=divisor))
+    assert (whole - parts).norm() > 0.05 * whole.norm()
+
+
+def test_repeating_every_image_does_not_change_the_gradient(twelve_images):
+    whole, _ = gradient([twelve_images], LossConfig())
+    twice, _ = gradient([twelve_images, twelve_images], LossConfig())
+    assert (whole - twice).norm() <= 1e-5 * whole.norm()
+
+
+def test_the_spike_a_short_batch_is_blown_up_by_the_missing_images(twelve_images):
+    """B / r: the same images, alone or repeated four times, differ by the factor of four."""
+    three = split(twelve_images, (3, 9))[0]
+    four_times = Batch(
+        three.images.repeat(4, 1, 1, 1), three.boxes.repeat(4, 1, 1), three.labels.repeat(4, 1), []
+    )
+    loss = LossConfig(divisor="batch_positives_and_size")
+    short, short_sums = gradient([three], loss)
+    full, full_sums = gradient([four_times], loss)
+    torch.testing.assert_close(short, 4 * full, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(short_sums[0], 4 * full_sums[0])
+    ours, _ = gradient([three], LossConfig())
+    ours_full, _ = gradient([four_times], LossConfig())
+    assert (ours - ours_full).norm() <= 1e-5 * ours.norm()
+
+
+def test_the_loss_is_the_sum_over_the_positives_of_the_step(twelve_images):
+    _, sums = gradient(split(twelve_images, (5, 5, 2)), LossConfig(box_weight=2.0))
+    loss, undivided, class_sum, box_sum, num_positives, num_images = sums
+    torch.testing.assert_close(undivided, class_sum + 2 * box_sum)
+    torch.testing.assert_close(loss, undivided / num_positives)
+    assert num_images == 12
+
+
+def test_a_step_without_any_object_is_finite_and_moves_nothing(twelve_images):
+    state = new_state()
+    before = [p.clone() for p in state.model.parameters()]
+    empty = split(twelve_images, (1, 1, 10))[1]
+    figures = train_step(state, [empty], settings(state), lr=0.1)
+    assert figures.sums[0] == 0
+    assert not figures.skipped
+    assert all(map(torch.equal, before, state.model.parameters()))
+
+
+def test_clipping_bounds_the_gradient_and_reports_it_unclipped(twelve_images):
+    free, clipped = new_state(momentum=0.0), new_state(momentum=0.0)
+    start = nn.utils.parameters_to_vector(free.model.parameters()).detach().clone()
+    unbounded = train_step(free, [twelve_images], settings(free), lr=0.1)
+    bounded = train_step(clipped, [twelve_images], settings(clipped, clip_norm=0.5), lr=0.1)
+    torch.testing.assert_close(unbounded.grad_norm, bounded.grad_norm)
+    moved = nn.utils.parameters_to_vector(clipped.model.parameters()) - start
+    assert unbounded.grad_norm > 0.5
+    torch.testing.assert_close(moved.norm(), torch.tensor(0.1 * 0.5), rtol=1e-4, atol=0)
+
+
+def test_nothing_non_finite_reaches_the_weights(twelve_images):
+    state = new_state()
+    state.average = MovingAverage(state.model, 0.9)
+    train_step(state, [twelve_images], settings(state), lr=0.1)
+    before = [p.clone() for p in state.model.parameters()]
+    images = twelve_images.images.clone()
+    images[3, 0, 0, 0] = torch.nan
+    broken = Batch(images, twelve_images.boxes, twelve_images.labels, twelve_images.image_ids)
+    figures = train_step(state, split(broken, (6, 6)), settings(state), lr=0.1)
+    assert figures.skipped
+    assert (state.step, state.updates, state.skipped_in_row) == (2, 1, 1)
+    assert all(map(torch.equal, before, state.model.parameters()))
+    assert all(torch.isfinite(p).all() for p in state.average.model.parameters())
+    train_step(state, [twelve_images], settings(state), lr=0.1)
+    assert (state.step, state.updates, state.skipped_in_row) == (3, 2, 0)
+
+
+def test_low_precision_follows_fp32(twelve_images):
+    exact, low = new_state(), new_state()
+    figures = train_step(exact, [twelve_images], settings(exact), lr=0.1)
+    low_figures = train_step(low, [twelve_images], settings(low, dtype=torch.bfloat16), lr=0.1)
+    torch.testing.assert_close(low_figures.sums[0], figures.sums[0], rtol=0.02, atol=0)
+    assert low_figures.sums.dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in low.model.parameters())
+
+
+def test_loss_scaling_cancels_out_and_an_overflow_skips(twelve_images):
+    plain, scaled = new_state(), new_state()
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    first = train_step(plain, [twelve_images], settings(plain, clip_norm=0.5), lr=0.1)
+    second = train_step(scaled, [twelve_images], settings(scaled, clip_norm=0.5), lr=0.1)
+    torch.testing.assert_close(first.grad_norm, second.grad_norm)
+    for a, b in zip(plain.model.parameters(), scaled.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    large = settings(scaled, loss=LossConfig(box_weight=1e4))
+    overflow = train_step(scaled, [twelve_images], large, lr=0.1)
+    assert overflow.skipped
+    assert scaled.scaler.get_scale() == 2.0**125
