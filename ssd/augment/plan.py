@@ -128,7 +128,7 @@ def move_boxes(
     mirrored_BG4 = torch.stack([1 - x2_BG, y1_BG, 1 - x1_BG, y2_BG], -1)
     moved_BG4 = torch.where(flip_B[:, None, None], mirrored_BG4, moved_BG4)
 
-    kept_BG = (labels_BG > 0) & centred_BG & (area(moved_BG4) > 0)
+    kept_BG = centred_BG & (area(moved_BG4) > 0)  # padding has no area
     return torch.where(kept_BG[..., None], moved_BG4, 0.0), torch.where(kept_BG, labels_BG, 0)
 
 

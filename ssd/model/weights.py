@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +70,8 @@ def fetch_imagenet(backbone: str) -> StateDict:
     """Torchvision's ImageNet weights of a backbone, from its cache or the network."""
     try:
         state: StateDict = IMAGENET[backbone].get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        instead = " and model.backbone vgg16_bn or ssd7" if backbone == "vgg16" else ""
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        instead = " (vgg16_bn or ssd7 train better so)" if backbone == "vgg16" else ""
         raise UserError(
             f"model.weights is imagenet, but the weights of {backbone} cannot be fetched "
             f"({one_line(error)}): give --model.weights PATH of a local torchvision state_dict of "

@@ -47,6 +47,21 @@ def naive_window(size, boxes, draws):
     return window, sampler
 
 
+def naive_colours(draws):
+    """Caffe's numbers for one image, by the plan's fields."""
+
+    def maybe(index, low, high, off):
+        return low + (high - low) * draws[index + 1] if draws[index] < 0.5 else off
+
+    return {
+        "brightness": maybe(0, -32, 32, 0),
+        "contrast": maybe(2, 0.5, 1.5, 1),
+        "saturation": maybe(4, 0.5, 1.5, 1),
+        "hue": maybe(6, -18, 18, 0),
+        "contrast_first": draws[8] < 0.5,
+    }
+
+
 def naive_objects(window, boxes, flip):
     """{label: box relative to the window} of the objects whose centre is inside."""
     kept = {}
@@ -98,6 +113,8 @@ def test_a_plan_equals_a_naive_loop_over_the_same_random_numbers(pack):
         window, sampler = naive_window([np.float32(side) for side in size], own, draws[index])
         assert plan.windows[index].tolist() == list(window)
         assert plan.sampler[index] == sampler
+        for name, value in naive_colours(draws[index]).items():
+            assert getattr(plan, name)[index] == value
         flip = draws[index, 13] < 0.5
         assert plan.flip[index] == flip
         expected, found = naive_objects(window, own, flip), objects_of(plan, index)

@@ -1,0 +1,216 @@
+"""How long the parts take, beside torchvision's, in one process and by turns.
+
+Machines are shared and noisy. So the sides run one after the other, round after round, and
+what counts is the ratio of their medians.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.ops import box_iou
+from tqdm import tqdm
+
+from ssd.config import Config, ModelConfig, OptimizerConfig
+from ssd.geometry.boxes import to_corner_form
+from ssd.loss.matching import match
+from ssd.loss.multibox import multibox_loss
+from ssd.model.ssd import build_model
+from ssd.structures import Batch, Predictions
+from ssd.training.device import autocast_dtype
+from ssd.training.optim import build_optimizer
+from ssd.training.step import StepSettings, TrainState, train_step
+
+NUM_CLASSES = 21
+SIZE = 300
+OBJECTS = 12
+
+Side = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Median seconds of each side; the first side is ours."""
+
+    name: str
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        """One line: the sides, and how many times as long ours takes as each other."""
+        (ours, own), *others = self.seconds.items()
+        parts = [f"{ours} {own * 1e3:.1f} ms"]
+        parts += [f"{name} {s * 1e3:.1f} ms (ratio {own / s:.2f})" for name, s in others]
+        return f"{self.name:<34} {'   '.join(parts)}"
+
+
+def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.device) -> Comparison:
+    """Runs every side once to warm up, then all of them in turn, `rounds` times."""
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in tqdm(range(-1, rounds), desc=name, leave=False, unit="round"):
+        for side, function in sides.items():
+            synchronize(device)
+            started = time.perf_counter()
+            function()
+            synchronize(device)
+            if turn >= 0:
+                seconds[side].append(time.perf_counter() - started)
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    return Comparison(name, medians)
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until a GPU has done what it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def random_objects(batch_size: int, objects: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Boxes [B, G, 4] of 3 to 43 % of the image's side, and labels [B, G]."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.rand(batch_size, objects, 2, generator=generator)
+    sides = 0.03 + 0.4 * torch.rand(batch_size, objects, 2, generator=generator)
+    boxes = torch.cat([centres - sides / 2, centres + sides / 2], -1).clamp(0, 1)
+    labels = torch.randint(1, NUM_CLASSES, (batch_size, objects), generator=generator)
+    return boxes.to(device), labels.to(device)
+
+
+def benchmark_step(
+    against_torchvision: bool, batch_size: int, rounds: int, device: torch.device
+) -> list[Comparison]:
+    """A whole training step of SSD300-VGG16: forward, matching, loss, backward, optimizer.
+
+    Compared are fp32, and the precision that training takes by default, with torchvision's
+    model as its own reference script runs it by default (fp32).
+    """
+    boxes, labels = random_objects(batch_size, OBJECTS, device)
+    images = torch.rand(batch_size, 3, SIZE, SIZE, device=device)
+    default = autocast_dtype("auto", device)
+    sides = {
+        "fp32": our_step(images, boxes, labels, None),
+        f"default ({str(default).removeprefix('torch.')})": our_step(
+            images, boxes, labels, default
+        ),
+    }
+    reference = (
+        {"torchvision": torchvision_step(images, boxes, labels)} if against_torchvision else {}
+    )
+    timed = compare("step", sides | reference, rounds, device).seconds
+    return [
+        Comparison(
+            f"step, batch {batch_size}, {side}",
+            {"ours": timed[side]} | {name: timed[name] for name in reference},
+        )
+        for side in sides
+    ]
+
+
+def our_step(images: Tensor, boxes: Tensor, labels: Tensor, dtype: torch.dtype | None) -> Side:
+    """A step of this project; channels_last, as training has it."""
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(backbone="vgg16"), NUM_CLASSES)
+    model.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = Batch(images.contiguous(memory_format=torch.channels_last), boxes, labels, [])
+    state = TrainState(
+        model,
+        build_optimizer(model, OptimizerConfig()),
+        torch.amp.GradScaler(images.device.type, enabled=dtype == torch.float16),
+    )
+    settings = StepSettings(model.default_boxes, Config().loss, None, dtype)
+    return lambda: train_step(state, [batch], settings, lr=1e-4)
+
+
+def torchvision_step(images: Tensor, boxes: Tensor, labels: Tensor) -> Side:
+    """A step of torchvision's model, with the optimizer of its reference script."""
+    torch.manual_seed(0)
+    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
+    model.to(images.device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    pairs = zip(boxes * SIZE, labels, strict=True)
+    targets = [{"boxes": image_boxes, "labels": names} for image_boxes, names in pairs]
+
+    def step() -> None:
+        losses = model(list(images), targets)
+        optimizer.zero_grad()
+        torch.autograd.backward(sum(losses.values()))
+        optimizer.step()
+
+    return step
+
+
+def benchmark_loss(
+    against_torchvision: bool, rounds: int, device: torch.device
+) -> list[Comparison]:
+    """Matching and loss, forward and backward, on random predictions for 8,732 default boxes."""
+    results = []
+    for batch_size in (8, 32):
+        for objects in (12, 60):
+            sides = {"ours": our_loss(batch_size, objects, device)}
+            if against_torchvision:
+                sides["torchvision"] = torchvision_loss(batch_size, objects, device)
+            name = f"matching + loss, batch {batch_size}, {objects} boxes"
+            results.append(compare(name, sides, rounds, device))
+    return results
+
+
+def random_predictions(batch_size: int, device: torch.device) -> Predictions:
+    """Logits and locations of SSD300 with gradients."""
+    shape = (batch_size, 8732)
+    return Predictions(
+        torch.randn(*shape, NUM_CLASSES, device=device, requires_grad=True),
+        torch.randn(*shape, 4, device=device, requires_grad=True),
+    )
+
+
+def our_loss(batch_size: int, objects: int, device: torch.device) -> Side:
+    """This project's matching and loss."""
+    default_boxes = build_model(ModelConfig(backbone="vgg16"), NUM_CLASSES).default_boxes.to(device)
+    boxes, labels = random_objects(batch_size, objects, device)
+    predictions = random_predictions(batch_size, device)
+
+    def step() -> None:
+        targets = match(boxes, labels, default_boxes)
+        sums = multibox_loss(predictions, targets)
+        total = (sums.class_loss + sums.box_loss).sum()
+        torch.autograd.backward(total / sums.num_positives.sum().clamp(min=1))
+
+    return step
+
+
+def torchvision_loss(batch_size: int, objects: int, device: torch.device) -> Side:
+    """The matching and loss of torchvision, as its `SSD.forward` calls them."""
+    model: Any = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
+    default_boxes = build_model(ModelConfig(backbone="vgg16"), NUM_CLASSES).default_boxes.to(device)
+    anchors = [to_corner_form(default_boxes) * SIZE] * batch_size
+    boxes, labels = random_objects(batch_size, objects, device)
+    pairs = zip(boxes * SIZE, labels, strict=True)
+    targets = [{"boxes": image_boxes, "labels": names} for image_boxes, names in pairs]
+    predictions = random_predictions(batch_size, device)
+    outputs = {"cls_logits": predictions.logits, "bbox_regression": predictions.locations}
+
+    def step() -> None:
+        matched = [
+            model.proposal_matcher(box_iou(target["boxes"], image_anchors))
+            for target, image_anchors in zip(targets, anchors, strict=True)
+        ]
+        losses = model.compute_loss(targets, outputs, anchors, matched)
+        torch.autograd.backward(sum(losses.values()))
+
+    return step
+
+
+def machine(device: torch.device) -> str:
+    """What the figures were measured on."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    return (
+        f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"torchvision {torchvision.__version__}"
+    )
