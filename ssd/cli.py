@@ -5,9 +5,16 @@ from __future__ import annotations
 import errno
 import re
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import (
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
 
 from ssd.config import Config
 from ssd.errors import UserError
@@ -19,11 +26,21 @@ INTERRUPTED = 130
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
-def settings_parser(prog: str, description: str) -> ArgumentParser:
+def settings_parser(prog: str, usage: str, description: str | None) -> ArgumentParser:
     """A parser with a flag `--section.key` for every setting."""
-    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser = ArgumentParser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        formatter_class=HelpFormatter,
+        exit_on_error=False,
+    )
     parser.add_class_arguments(Config)
     return parser
+
+
+class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Shows every flag's default, and descriptions with the line breaks they have."""
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:

@@ -58,12 +58,16 @@ def to_config(settings: Settings) -> Config:
 
 
 def setting_names(settings: Settings) -> Iterator[str]:
-    """The dotted names of nested settings."""
+    """The dotted names of nested settings.
+
+    Raises:
+        UserError: what should be a section is a single value.
+    """
     for section, content in settings.items():
-        if isinstance(content, dict) and content:
-            yield from (f"{section}.{key}" for key in content)
-        else:
-            yield str(section)
+        if section in SECTIONS and not isinstance(content, dict):
+            raise UserError(f"{section} is {content!r}, but has to hold settings of its own")
+        names = (f"{section}.{key}" for key in content) if section in SECTIONS else (str(section),)
+        yield from names
 
 
 def suggestion(name: str) -> str:

@@ -16,9 +16,11 @@ from ssd.cli import config_of, given_settings, parse, run, settings_parser
 from ssd.errors import UserError
 from ssd.training.trained import evaluate_detections, evaluate_trained
 
+USAGE = "tools/evaluate.py RUN_DIR|CHECKPOINT [--split NAME] [--section.key VALUE …] [--out DIR]"
+
 
 def main(arguments: Sequence[str]) -> int:
-    parser = settings_parser("tools/evaluate.py", __doc__)
+    parser = settings_parser("tools/evaluate.py", USAGE, __doc__)
     parser.add_argument("run", nargs="?", type=str, help="run folder or checkpoint folder")
     parser.add_argument("--detections", type=str, help="a file of detections, instead of a model")
     parser.add_argument("--split", type=str, help="the same as --data.eval_split")

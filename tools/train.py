@@ -14,11 +14,12 @@ from pathlib import Path
 from ssd.cli import config_of, parse, run, settings_parser
 from ssd.training.start import train
 
+USAGE = "tools/train.py [CONFIG.yaml …] [--section.key VALUE …] [--out RUN_DIR] [--resume …]"
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = settings_parser("tools/train.py", __doc__)
+    parser = settings_parser("tools/train.py", USAGE, __doc__)
     parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
     parser.add_argument("--out", type=str, help="run folder (default: runs/DATE_TIME)")
     parser.add_argument(

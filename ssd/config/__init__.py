@@ -1,0 +1,49 @@
+"""Every setting, with its default, its meaning and its limits.
+
+A function of the framework takes its own section or plain values, never the whole Config.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ssd.config.data import AugmentConfig, DataConfig
+from ssd.config.model import Backbone, Divisor, LossConfig, ModelConfig
+from ssd.config.training import (
+    CheckpointConfig,
+    EvaluationConfig,
+    Metric,
+    OptimizerConfig,
+    Precision,
+    TrainingConfig,
+)
+
+__all__ = [
+    "AugmentConfig",
+    "Backbone",
+    "CheckpointConfig",
+    "Config",
+    "DataConfig",
+    "Divisor",
+    "EvaluationConfig",
+    "LossConfig",
+    "Metric",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Precision",
+    "TrainingConfig",
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,0 +1,91 @@
+"""Settings of the images: where they are, and what is changed in them at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ssd.config.limits import check_limits, require
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and who reads them."""
+
+    format: Literal["voc", "shapes"] = "shapes"
+    """How the data is stored: Pascal VOC folders, or `shapes`, the embedded set that is drawn
+    on first use (and is then a VOC folder too)."""
+
+    root: str = "datasets/shapes"
+    """The folder with `Annotations`, `ImageSets/Main` and `JPEGImages`, or a folder of such."""
+
+    train_split: str | list[str] = "trainval"
+    """Image lists to train on, by name in `ImageSets/Main`. `VOC2007/trainval` means the list
+    `trainval` of the folder `VOC2007` below `data.root`; several may be given:
+    `[VOC2007/trainval, VOC2012/trainval]`."""
+
+    eval_split: str | list[str] = "test"
+    """Image lists to evaluate on, written like `data.train_split`."""
+
+    classes: list[str] | None = None
+    """Names of the classes to detect, in order. Without it: those of the training annotations,
+    sorted. Objects of other classes are left out and counted."""
+
+    train_difficult: bool = True
+    """Whether to train on objects marked `difficult`, as Caffe does. Evaluation never counts
+    them."""
+
+    workers: int = 2
+    """Processes that decode images; 0 decodes in the training process."""
+
+    max_unreadable: float = 0.01
+    """Share of the training images that may turn out unreadable before training stops."""
+
+    def __post_init__(self) -> None:
+        """Refuses impossible settings."""
+        check_limits("data", self, workers=(0, 256), max_unreadable=(0, 1))
+        if self.classes is not None:
+            distinct = len(set(self.classes)) == len(self.classes) > 0
+            require(distinct, "data.classes", self.classes, "a list of different names")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of the training images: Caffe's SSD chain, with its numbers."""
+
+    engine: Literal["device", "none"] = "device"
+    """`device` augments on the device that trains; `none` only resizes."""
+
+    antialias: bool = True
+    """Whether shrinking an image averages all the pixels that a result covers. Holds for
+    training, evaluation and prediction alike."""
+
+    photometric: bool = True
+    """Whether to change brightness, contrast, saturation and hue."""
+
+    expand_probability: float = 0.5
+    """How often an image is placed on a larger canvas of the mean colour."""
+
+    expand_max: float = 4.0
+    """How many times wider and higher that canvas is at most."""
+
+    crop: bool = True
+    """Whether to crop to windows whose overlap with an object is drawn from Caffe's seven
+    samplers."""
+
+    crop_min_scale: float = 0.3
+    """Side of the smallest crop window, before its aspect ratio, relative to the image."""
+
+    flip_probability: float = 0.5
+    """How often an image is mirrored left to right."""
+
+    def __post_init__(self) -> None:
+        """Refuses impossible settings."""
+        check_limits(
+            "augment",
+            self,
+            expand_probability=(0, 1),
+            expand_max=(1, 16),
+            crop_min_scale=(0.05, 1),
+            flip_probability=(0, 1),
+        )

@@ -1,0 +1,23 @@
+"""Refusing settings that are out of their limits, in one sentence."""
+
+from __future__ import annotations
+
+from ssd.errors import UserError
+
+SMALLEST = 1e-12
+LARGEST = 2**62
+
+
+def require(holds: bool, setting: str, value: object, rule: str) -> None:
+    """Refuses a setting, naming its value and the rule that does not hold."""
+    if not holds:
+        raise UserError(f"{setting} is {value}, but has to be {rule}")
+
+
+def check_limits(section: str, settings: object, **limits: tuple[float, float]) -> None:
+    """Refuses numbers outside their limits, which count as inside; None is left alone."""
+    for name, (low, high) in limits.items():
+        value = getattr(settings, name)
+        lowest = "above 0" if low == SMALLEST else f"at least {low:g}"
+        rule = lowest if high == LARGEST else f"{lowest} and at most {high:g}"
+        require(value is None or low <= value <= high, f"{section}.{name}", value, rule)
