@@ -49,7 +49,7 @@ def to_config(settings: Settings) -> Config:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Config)
     try:
-        sections = parser.instantiate_classes(parser.parse_object(settings))
+        sections = parser.instantiate(parser.parse_object(settings))
     except ArgumentError as error:
         raise UserError(" ".join(str(error).split())) from error
     config = Config(**sections.as_dict())
@@ -72,9 +72,11 @@ def setting_names(settings: Settings) -> Iterator[str]:
 
 def suggestion(name: str) -> str:
     """`: did you mean …?` with the closest setting, or a hint where all of them stand."""
-    names = {setting.split(".")[1]: setting for setting in SETTING_NAMES}
-    close = difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
-    close += [names[key] for key in difflib.get_close_matches(name.split(".")[-1], names, 1)]
+    key = name.split(".")[-1]
+    close = [setting for setting in SETTING_NAMES if setting.endswith(f".{key}")]
+    close += difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
+    keys = {setting.split(".")[1]: setting for setting in SETTING_NAMES}
+    close += [keys[match] for match in difflib.get_close_matches(key, keys, 1)]
     return f": did you mean {close[0]}?" if close else ": --help lists all of them"
 
 

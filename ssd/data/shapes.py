@@ -26,6 +26,7 @@ SEED = 2016
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
 DIFFICULT_BELOW = 0.4
+MAX_TURN = np.pi / 9
 MARGIN = 50  # how far a shape may reach out of its picture, in pixels
 
 Picture = npt.NDArray[np.float32]
@@ -155,7 +156,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def _outline(rng: np.random.Generator, name: str) -> Outline:
-    """The corners [N, 2] of a shape about the origin, stretched a little and rotated."""
+    """The corners [N, 2] of a shape about the origin, stretched and turned a little."""
     match name:
         case "cross":
             arm = np.array([[0.33, 0.33], [0.33, 1], [-0.33, 1]])
@@ -163,27 +164,30 @@ def _outline(rng: np.random.Generator, name: str) -> Outline:
             corners = np.concatenate([arm @ np.linalg.matrix_power(turn, n) for n in range(4)])
         case "star":
             corners = _polygon(10) * np.tile([1.0, 0.42], 5)[:, None]
+        case "square":
+            corners = _polygon(4, first=0.5)
         case _:
-            corners = _polygon({"triangle": 3, "square": 4, "circle": 72}[name])
-    angle = rng.uniform(0, 2 * np.pi)
+            corners = _polygon({"triangle": 3, "circle": 72}[name])
+    angle = rng.uniform(-MAX_TURN, MAX_TURN)
     cos, sin = np.cos(angle), np.sin(angle)
     rotation = np.array([[cos, sin], [-sin, cos]])
     return np.asarray(corners * (1, rng.uniform(0.75, 1)) @ rotation)
 
 
-def _polygon(num_corners: int) -> Outline:
-    angles = (np.arange(num_corners) + 0.5) * (2 * np.pi / num_corners)
+def _polygon(num_corners: int, first: float = 0.0) -> Outline:
+    """Corners [N, 2] on the unit circle, the first at the top, or `first` corners further on."""
+    angles = (np.arange(num_corners) + first) * (2 * np.pi / num_corners) - np.pi / 2
     return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def _random_shape(rng: np.random.Generator, name: str, height: int, width: int) -> Shape:
     """A shape anywhere in a picture; up to a fifth of it may lie outside.
 
-    Its longer side is 24 … 200 pixels, small ones being more frequent.
+    Its longer side is 28 … 200 pixels, small ones being more frequent.
     """
     corners = _outline(rng, name)
     longest = min(200, 0.7 * min(height, width))
-    size = np.exp(rng.uniform(np.log(24), np.log(longest)))
+    size = np.exp(rng.uniform(np.log(28), np.log(longest)))
     corners *= size / np.ptp(corners, 0).max()
     corners -= (corners.min(0) + corners.max(0)) / 2
     inner = 0.3 * np.ptp(corners, 0)

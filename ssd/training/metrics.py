@@ -189,14 +189,15 @@ def cut_back(path: Path, last_step: int) -> None:
     """Removes the rows after a step, and a torn last line, from a metrics file."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row["step"] <= last_step:
-            kept.append(line + "\n")
+    kept = [line + "\n" for line in path.read_text().splitlines() if step_of(line) <= last_step]
     shortened = path.with_suffix(".tmp")
     shortened.write_text("".join(kept))
     shortened.replace(path)
+
+
+def step_of(line: str) -> float:
+    """The step of a line of metrics.jsonl; infinity where it is no whole row."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf

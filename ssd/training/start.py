@@ -85,7 +85,7 @@ def summary(trainer: Trainer) -> str:
         [
             f"data      {len(data.records)} images to train on ({', '.join(changed)}), "
             f"{len(trainer.eval_data.records)} to evaluate on",
-            f"classes   {', '.join(data.classes)}",
+            f"classes   {', '.join(f'{n} ({c})' for n, c in trainer.objects_per_class.items())}",
             f"model     {config.model.backbone} at {config.model.input_size} pixels: "
             f"{parameters / 1e6:.1f} million parameters, {len(trainer.model.default_boxes)} "
             "default boxes",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ssd.augment.batch import Preprocess
@@ -18,6 +19,7 @@ from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
+from ssd.data.voc import DataSet
 from ssd.errors import UserError
 from ssd.evaluation.evaluate import Detector, detect
 from ssd.evaluation.results import class_table
@@ -75,6 +77,7 @@ class Trainer:
             seed=training.seed,
             drop_last=training.drop_last,
         )
+        self.objects_per_class = objects_per_class(self.train_data)
         self.last_step = training.steps or training.epochs * self.order.steps_per_epoch
 
         model = config.model
@@ -268,3 +271,19 @@ class Trainer:
         restore_random_state(content["random"])
         state.step, state.updates = content["step"], content["updates"]
         state.skipped_in_row = content["skipped_in_row"]
+
+
+def objects_per_class(data: DataSet) -> dict[str, int]:
+    """How many objects of each class there are to train on.
+
+    Raises:
+        UserError: there are none at all.
+    """
+    labels = np.concatenate([record.labels for record in data.records])
+    counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
+    if sum(counts) == 0:
+        raise UserError(
+            f"none of {len(data.records)} training images has an object of the classes "
+            f"{', '.join(data.classes)}: compare data.classes with the names in the annotations"
+        )
+    return dict(zip(data.classes, counts, strict=True))

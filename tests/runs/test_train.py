@@ -1,0 +1,161 @@
+"""Whole commands, as a user gives them: what a run leaves, resuming, and mistakes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from ssd.training.checkpoint import list_checkpoints, load_checkpoint
+
+SIX_STEPS = ("--training.steps", "6", "--checkpoint.every_steps", "2")
+
+
+def rows(run_dir, kind):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def equal(one, other) -> bool:
+    """Whether two nested states are equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def test_a_run_leaves_all_that_is_promised_and_can_be_evaluated(tool, small_run, tmp_path):
+    run_dir = tmp_path / "run"
+    done = tool("train.py", *small_run, "--training.epochs", "2", "--out", run_dir)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in run_dir.iterdir()}
+    assert names == {
+        *("config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints"),
+        *("detections.json", "evaluation.json", "report.html"),
+    }
+    train = rows(run_dir, "train")
+    assert [row["step"] for row in train] == list(range(1, 13))
+    assert [row["epoch"] for row in train] == [0] * 6 + [1] * 6
+    assert train[0].keys() >= {
+        *("step_in_epoch", "steps_per_epoch", "loss", "class_loss_sum", "box_loss_sum"),
+        *("num_positives", "num_images", "divisor", "lr", "grad_norm", "clipped", "skipped"),
+        *("images_per_second", "data_wait_seconds"),
+    }
+    for row in train:
+        assert row["num_images"] == 4
+        assert row["divisor"] == pytest.approx(max(1, row["num_positives"]), rel=1e-5)
+        total = row["class_loss_sum"] + row["box_loss_sum"]
+        assert row["loss"] == pytest.approx(total / row["divisor"], rel=1e-5)
+    assert [row["epoch"] for row in rows(run_dir, "eval")] == [0, 1]
+
+    in_run = json.loads((run_dir / "evaluation.json").read_text())
+    assert in_run["num_images"] == 8
+    assert in_run["metric"] == "voc_area"
+    again = tool("evaluate.py", run_dir, "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "again" / "evaluation.json").read_text()) == in_run
+    from_file = tool(
+        *("evaluate.py", "--detections", run_dir / "detections.json", *small_run),
+        *("--data.eval_split", "test", "--evaluation.metric", "voc_area", "--out", "from_file"),
+    )
+    assert from_file.returncode == 0, from_file.stderr
+    assert json.loads((tmp_path / "from_file" / "evaluation.json").read_text()) == in_run
+
+
+def test_the_resolved_config_loads_again_as_it_is(tool, small_run, tmp_path):
+    tool("train.py", *small_run, "--training.steps", "1", "--out", "first")
+    tool("train.py", "first/config.yaml", "--out", "second")
+    first, second = (
+        yaml.safe_load((tmp_path / n / "config.yaml").read_text()) for n in ("first", "second")
+    )
+    assert first == second
+    assert first["model"]["input_size"] == 96
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(tool, small_run, tmp_path, workers):
+    whole = tool("train.py", *small_run, *SIX_STEPS, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    cut = tool("train.py", *small_run, *SIX_STEPS, "--out", "cut")
+    assert cut.returncode == 0, cut.stderr
+    checkpoints = list_checkpoints(tmp_path / "cut" / "checkpoints")
+    for path in checkpoints:
+        if path.name != "step_4":
+            for file in path.iterdir():
+                file.unlink()
+            path.rmdir()
+    resumed = tool("train.py", *small_run, *SIX_STEPS, "--out", "cut", "--data.workers", workers)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "step_4" in resumed.stdout
+    states = [
+        load_checkpoint(tmp_path / n / "checkpoints" / "step_6").state for n in ("whole", "cut")
+    ]
+    assert equal(*states)
+    losses = [[row["loss"] for row in rows(tmp_path / n, "train")] for n in ("whole", "cut")]
+    assert losses[0] == losses[1]
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(repository, small_run, tmp_path):
+    command = [sys.executable, str(repository / "tools/train.py"), *small_run]
+    command += ["--training.steps", "2000", "--out", "run"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    saved = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
+    step = int(saved.name.removeprefix("step_"))
+    assert f"stopped after step {step}" in output
+    assert rows(tmp_path / "run", "train")[-1]["step"] == step
+
+
+MISTAKES = {
+    "a flag with a typo": (["--data.rot", "x"], "data.root"),
+    "a value out of range": (["--training.batch_size", "0"], "training.batch_size is 0"),
+    "a word for a number": (["--optimizer.lr", "fast"], "optimizer.lr"),
+    "a missing root": (["--data.format", "voc", "--data.root", "nowhere"], "nowhere"),
+    "a missing split": (["--data.train_split", "nope"], "trainval"),
+    "a missing config": (["missing.yaml"], "missing.yaml"),
+    "no such device": (["--training.device", "cuda"], "nvidia-smi"),
+    "fp16 on a CPU": (["--training.precision", "fp16"], "bf16"),
+    "a class that is not there": (["--data.classes", "[unicorn]"], "unicorn"),
+    "weights that are not there": (["--model.weights", "gone.pth"], "gone.pth"),
+    "too few images": (
+        ["--training.batch_size", "100", "--training.drop_last", "true"],
+        "24 training images",
+    ),
+    "a checkpoint that is none": (["--resume", "nothing"], "nothing"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line_and_status_2(tool, small_run, mistake):
+    arguments, hint = MISTAKES[mistake]
+    done = tool("train.py", *small_run, *arguments, "--out", "run")
+    assert done.returncode == 2, done.stderr
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("error: ")
+    assert hint in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_of_other_classes_is_refused_and_nothing_is_lost(tool, small_run, tmp_path):
+    tool("train.py", *small_run, "--training.steps", "1", "--out", "run")
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    done = tool("train.py", *small_run, "--data.classes", "[circle, star]", "--out", "run")
+    assert done.returncode == 2
+    assert "was trained on the classes" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+    never = tool("train.py", *small_run, "--resume", "never", "--out", "run")
+    assert never.returncode == 2
+    assert "holds a run already" in never.stderr
