@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ssd.config import EvaluationConfig
 from ssd.data.dataset import read_image
@@ -16,7 +18,7 @@ from ssd.evaluation.voc import VocResult
 from ssd.report.page import write_report
 from ssd.report.pictures import Box, Picture
 from ssd.report.plots import Curve
-from ssd.structures import FloatArray, Record
+from ssd.structures import Record
 
 SHOWN_PICTURES = 9
 SHOWN_SCORE = 0.4
@@ -68,7 +70,7 @@ def ground_truth(record: Record, classes: Sequence[str]) -> list[Box]:
 def boxes(
     classes: Sequence[str],
     labels: Sequence[int],
-    corners_D4: FloatArray,
+    corners_D4: npt.NDArray[np.floating[Any]],
     scores: Sequence[float | None],
 ) -> list[Box]:
     """Rows of boxes as the report draws them."""

@@ -95,9 +95,11 @@ def _packed(
 
 
 def _start_worker(_worker: int) -> None:
-    """Leaves Ctrl-C to the parent; workers share the cores, so each uses one thread.
+    """Leaves stopping to the parent; workers share the cores, so each uses one thread.
 
-    PyTorch's own threads are limited by the loader.
+    Ctrl-C and a cluster's SIGTERM reach all processes of a run. PyTorch's own threads are limited
+    by the loader.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
