@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.errors import UserError
+from ssd.files import write_whole
 
 LARGEST_COORDINATE = 1e9
 
@@ -70,9 +71,7 @@ def write_detections(
         )
         for image, label, bbox, score in rows
     ]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def read_detections(path: Path, image_ids: Sequence[str], classes: Sequence[str]) -> DetectionTable:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssd.config import Metric
 from ssd.evaluation.voc import VocResult
+from ssd.files import write_whole
 
 
 def write_evaluation(path: Path, result: VocResult, metric: Metric) -> None:
@@ -20,9 +21,7 @@ def write_evaluation(path: Path, result: VocResult, metric: Metric) -> None:
         "num_detections": result.num_detections,
         "num_ground_truth": result.num_ground_truth,
     }
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def class_table(result: VocResult) -> str:

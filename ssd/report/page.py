@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ssd.errors import UserError
+from ssd.files import write_whole
 from ssd.report import plots
 from ssd.report.metrics import read_metrics
 from ssd.report.pictures import Picture, draw, encode_jpeg, fit
@@ -62,9 +63,8 @@ def write_report(
         environment=_read_object(run_dir / "environment.json"),
     )
     path = run_dir / "report.html"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8", errors="replace")
-    return partial.replace(path)
+    write_whole(path, page)
+    return path
 
 
 def _read_object(path: Path) -> dict[str, Any]:

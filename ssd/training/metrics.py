@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from ssd.evaluation.voc import VocResult
+from ssd.files import write_whole
 from ssd.training.distributed import sum_over_ranks, world_size
 from ssd.training.step import StepFigures
 
@@ -190,9 +191,7 @@ def cut_back(path: Path, last_step: int) -> None:
     if not path.exists():
         return
     kept = [line + "\n" for line in path.read_text().splitlines() if step_of(line) <= last_step]
-    shortened = path.with_suffix(".tmp")
-    shortened.write_text("".join(kept))
-    shortened.replace(path)
+    write_whole(path, "".join(kept))
 
 
 def step_of(line: str) -> float:

@@ -15,6 +15,7 @@ import torch
 
 from ssd.config import Config
 from ssd.errors import UserError
+from ssd.files import write_whole
 from ssd.settings import to_yaml
 from ssd.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, newest_intact
 from ssd.training.trainer import DONE, Trainer
@@ -38,12 +39,15 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
     trainer = Trainer(config, run_dir, checkpoint)
     print(summary(trainer), flush=True)
     if trainer.state.step >= trainer.last_step:
-        print(f"{run_dir} is trained to its last step {trainer.last_step} already")
+        print(
+            f"it is trained to its last step {trainer.last_step} already: tools/evaluate.py "
+            f"{run_dir} evaluates it, another --out starts anew"
+        )
         return DONE
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    write_whole(run_dir / "config.yaml", to_yaml(config))
     environment = json.dumps(describe_environment(trainer.device), indent=2)
-    (run_dir / "environment.json").write_text(environment + "\n")
+    write_whole(run_dir / "environment.json", environment + "\n")
     return trainer.run()
 
 

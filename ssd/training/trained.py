@@ -15,6 +15,7 @@ from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.evaluate import Detector, detect
 from ssd.evaluation.results import class_table
 from ssd.evaluation.voc import evaluate_voc
+from ssd.files import write_whole
 from ssd.model.ssd import build_model
 from ssd.results import write_results
 from ssd.settings import Settings, merge, parse_yaml, to_config, to_yaml
@@ -129,4 +130,4 @@ def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) ->
 def write_config(folder: Path, config: Config) -> None:
     """Leaves the resolved config beside the results."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    write_whole(folder / "config.yaml", to_yaml(config))

@@ -197,10 +197,18 @@ class Trainer:
             )
 
     def evaluate(self, log: MetricsLog) -> VocResult:
-        """Evaluates the model as it is now, and writes what it found into the run folder."""
+        """Evaluates the model as it is now; after the last step its results are written.
+
+        Raises:
+            UserError: an image cannot be read; what was trained is saved before.
+        """
         log.flush()
         config = self.config.evaluation
-        table = detect(self.detector, self.eval_data.records, self.config.data.workers)
+        try:
+            table = detect(self.detector, self.eval_data.records, self.config.data.workers)
+        except UserError:  # an unreadable image must not cost what was trained
+            self.save(None)
+            raise
         result = evaluate_voc(
             self.eval_data.records, table, self.classes, config.metric, config.iou_threshold
         )
