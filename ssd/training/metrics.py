@@ -11,7 +11,6 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -164,16 +163,7 @@ class MetricsLog:
     def _write(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps({key: finite_or_none(row[key]) for key in row}) + "\n")
 
-    def __enter__(self) -> MetricsLog:
-        """Nothing to do: opening it was enough."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Writes what is pending and closes the files."""
         self.flush()
         self._file.close()

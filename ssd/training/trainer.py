@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class Trainer:
         log_every, clip_norm = self.config.training.log_every, self.config.training.clip_norm
         log = MetricsLog(self.run_dir, self.state.step, self.last_step, log_every, clip_norm)
         steps = self.fetch_steps()
-        with StopSignal() as stop, log:
+        with StopSignal() as stop, closing(log):
             for step in range(self.state.step, self.last_step):
                 started = time.perf_counter()
                 samples = next(steps)

@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ def read(path):
 
 
 def test_rows_are_written_at_the_logging_cadence_and_at_the_end(tmp_path):
-    with MetricsLog(tmp_path, 0, 5, log_every=3, clip_norm=1.5) as log:
+    with closing(MetricsLog(tmp_path, 0, 5, log_every=3, clip_norm=1.5)) as log:
         for step in range(1, 6):
             log.step(Position(step, 0, step - 1, 5), figures(2.0), data_wait=0.01)
             assert len(read(tmp_path)) == step // 3 * 3
@@ -32,7 +33,7 @@ def test_rows_are_written_at_the_logging_cadence_and_at_the_end(tmp_path):
 
 
 def test_a_number_that_json_lacks_is_null(tmp_path):
-    with MetricsLog(tmp_path, 0, 1, log_every=1, clip_norm=None) as log:
+    with closing(MetricsLog(tmp_path, 0, 1, log_every=1, clip_norm=None)) as log:
         broken = figures(float("nan"), norm=float("inf"), skipped=True)
         log.step(Position(1, 0, 0, 5), broken, data_wait=0.0)
     (row,) = read(tmp_path)
@@ -42,12 +43,12 @@ def test_a_number_that_json_lacks_is_null(tmp_path):
 
 
 def test_a_resumed_run_repeats_no_row(tmp_path):
-    with MetricsLog(tmp_path, 0, 4, log_every=1, clip_norm=None) as log:
+    with closing(MetricsLog(tmp_path, 0, 4, log_every=1, clip_norm=None)) as log:
         for step in range(1, 5):
             log.step(Position(step, 0, step - 1, 5), figures(float(step)), data_wait=0.0)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "st')
-    with MetricsLog(tmp_path, 2, 4, log_every=1, clip_norm=None) as log:
+    with closing(MetricsLog(tmp_path, 2, 4, log_every=1, clip_norm=None)) as log:
         log.step(Position(3, 0, 2, 5), figures(33.0), data_wait=0.0)
     assert [row["loss"] for row in read(tmp_path)] == [1.0, 2.0, 33.0]
 
