@@ -88,8 +88,8 @@ def save_checkpoint(
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(
-            f"could not save the checkpoint {target}: {error.strerror or error}; older checkpoints "
-            "are intact: make room or mend the folder, then run again with --resume auto"
+            f"could not save the checkpoint {target}: {error.strerror or error}; older ones are "
+            "as they were: make room or mend the folder, then run the same command to go on"
         ) from error
     return target
 

@@ -5,7 +5,8 @@
 
 The order is the correctness: positives are counted before anything is divided by them,
 gradients are measured and clipped after they are unscaled, and nothing non-finite reaches the
-weights. One number is read back to the host, whether the gradient is finite.
+weights or the statistics of BatchNorm. One number is read back to the host, whether the gradient is
+finite.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ def train_step(
     )
 
     state.optimizer.zero_grad(set_to_none=True)
+    buffers_before = [buffer.clone() for buffer in state.model.buffers()]
     sums = torch.zeros(6, device=settings.default_boxes.device)
     for index, (batch, target) in enumerate(zip(micro_batches, targets, strict=True)):
         last = index == len(micro_batches) - 1
@@ -108,6 +110,8 @@ def train_step(
     grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     skipped = not bool(torch.isfinite(grad_norm))
     if skipped:
+        for buffer, before in zip(state.model.buffers(), buffers_before, strict=True):
+            buffer.copy_(before)  # BatchNorm took the statistics in with the forward pass
         state.skipped_in_row += 1
     else:
         if settings.clip_norm is not None:

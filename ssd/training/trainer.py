@@ -5,6 +5,7 @@ The loop is `Trainer.run`; one step of it is `ssd.training.step.train_step`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -135,8 +136,8 @@ class Trainer:
                     self.save(result)
                 if stop.requested and self.state.step < self.last_step:
                     log.say(
-                        f"stopped after step {self.state.step}, which is saved: run the same "
-                        "command with --resume auto to go on"
+                        f"stopped after step {self.state.step}, which is saved: the same command "
+                        f"with --out {self.run_dir} goes on"
                     )
                     status = STOPPED_BY_SIGNAL
                     break
@@ -232,7 +233,7 @@ class Trainer:
     def save(self, result: VocResult | None) -> None:
         """Saves a checkpoint and removes those that are not kept."""
         folder = self.run_dir / "checkpoints"
-        score = None if result is None else result.mAP
+        score = None if result is None or math.isnan(result.mAP) else result.mAP
         config_yaml = to_yaml(self.config)
         save_checkpoint(
             folder, self.state.step, self.state_dict(), config_yaml, list(self.classes), score
