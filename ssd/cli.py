@@ -22,6 +22,10 @@ from ssd.settings import SECTIONS, Settings, read_config, suggestion
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+NOT_OUR_FAULT = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -85,11 +89,11 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
         print(f"error: {one_line(error)}", file=sys.stderr)
         status = USER_MISTAKE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in NOT_OUR_FAULT:
             raise
         where = error.filename or "the output folder"
         print(
-            f"error: cannot write {where}: {error.strerror}: make room or mend the folder",
+            f"error: cannot use {where}: {error.strerror}: mend that, or give another place",
             file=sys.stderr,
         )
         status = USER_MISTAKE

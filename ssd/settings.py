@@ -23,6 +23,13 @@ SETTING_NAMES = tuple(
     for field in fields(getattr(Config(), section))
 )
 
+OPTIONAL = {
+    f"{section}.{field.name}"
+    for section in SECTIONS
+    for field in fields(getattr(Config(), section))
+    if "None" in str(field.type)
+}
+
 
 def read_config(files: Sequence[str | Path], overrides: Settings | None = None) -> Config:
     """The settings of YAML files, later ones winning, and of `overrides`, which win over all.
@@ -46,6 +53,9 @@ def to_config(settings: Settings) -> Config:
     for name in setting_names(settings):
         if name not in SETTING_NAMES:
             raise UserError(f"there is no setting {name}{suggestion(name)}")
+        section, key = name.split(".")
+        if settings[section][key] is None and name not in OPTIONAL:
+            raise UserError(f"{name} is empty: give it a value, or leave it out for its default")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Config)
     try:

@@ -195,9 +195,12 @@ Moved = TypeVar("Moved", PackedSamples, Batch, Targets, Detections)
 
 
 def to_device(item: Moved, device: torch.device) -> Moved:
-    """The same item with every tensor on `device`; copies from pinned memory are asynchronous."""
+    """The same item with every tensor on `device`.
+
+    Copies to a GPU are asynchronous; those from it are complete, since the host reads them next.
+    """
     moved: dict[str, Any] = {
-        field.name: value.to(device, non_blocking=True)
+        field.name: value.to(device, non_blocking=device.type == "cuda")
         for field in fields(item)
         if isinstance(value := getattr(item, field.name), Tensor)
     }

@@ -1,7 +1,6 @@
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,7 +12,6 @@ SHARED = ROOT.parent / "shared"
 def _seeded_and_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random.seed(0)
-    np.random.default_rng(0)
     torch.manual_seed(0)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ssd.benchmark import benchmark_loss, benchmark_step, machine
 from ssd.cli import run
+from ssd.errors import UserError
 from ssd.training.device import choose_device
 
 
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "parts",
         nargs="*",
-        default=["all"],
+        default="all",
         choices=["step", "loss", "all"],
         help="step: a training step of SSD300-VGG16; loss: matching and loss alone (default: all)",
     )
@@ -29,13 +30,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     flags = parser.parse_args(arguments)
+    if min(flags.rounds, flags.batch_size) < 1:
+        raise UserError("--rounds and --batch-size have to be at least 1")
+    parts = {flags.parts} if isinstance(flags.parts, str) else set(flags.parts)
     device = choose_device(flags.device)
     against = flags.against is not None
     print(machine(device), flush=True)
-    if {"loss", "all"} & set(flags.parts):
+    if {"loss", "all"} & parts:
         for comparison in benchmark_loss(against, 3 * flags.rounds, device):
             print(comparison, flush=True)
-    if {"step", "all"} & set(flags.parts):
+    if {"step", "all"} & parts:
         for comparison in benchmark_step(against, flags.batch_size, flags.rounds, device):
             print(comparison, flush=True)
     return 0

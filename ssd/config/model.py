@@ -39,11 +39,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits("model", self, input_size=(64, 2048))
-        require(len(self.pixel_mean) == 3, "model.pixel_mean", self.pixel_mean, "three numbers")
-        positive = len(self.pixel_std) == 3 and min(self.pixel_std) > 0
-        require(positive, "model.pixel_std", self.pixel_std, "three numbers above 0")
-        sizes = self.box_sizes
-        rising = sizes is None or sizes == sorted({size for size in sizes if size > 0})
+        mean, std, sizes = self.pixel_mean, self.pixel_std, self.box_sizes
+        numbers = len(mean) == 3 and all(0 <= value <= 255 for value in mean)
+        require(numbers, "model.pixel_mean", mean, "three numbers from 0 to 255")
+        positive = len(std) == 3 and all(0 < value < LARGEST for value in std)
+        require(positive, "model.pixel_std", std, "three numbers above 0")
+        rising = sizes is None or sizes == sorted({s for s in sizes if 0 < s < LARGEST})
         require(rising, "model.box_sizes", sizes, "rising numbers above 0")
 
 

@@ -209,8 +209,8 @@ def _to_record(annotation: _Annotation, labels: dict[str, int], counts: Counter[
     known = [item for item in annotation.objects if item.name in labels]
     corners = np.array([item.corners for item in known], np.float64).reshape(-1, 4)
     boxes = corners - (1, 1, 0, 0)
-    clamped = np.clip(boxes, 0, (annotation.width, annotation.height) * 2).astype(np.float32)
-    kept = _has_area(corners) & _has_area(clamped)
+    clamped = np.clip(boxes, 0, (annotation.width, annotation.height) * 2)
+    kept = _has_area(corners) & _has_area(clamped.astype(np.float32))
     counts["objects"] += len(annotation.objects)
     counts["other_class"] += len(annotation.objects) - len(known)
     counts["degenerate"] += int((~kept).sum())
@@ -220,7 +220,7 @@ def _to_record(annotation: _Annotation, labels: dict[str, int], counts: Counter[
         path=annotation.image,
         width=annotation.width,
         height=annotation.height,
-        boxes=clamped[kept],
+        boxes=clamped[kept].astype(np.float32),
         labels=np.array([labels[item.name] for item in known], np.int64)[kept],
         difficult=np.array([item.difficult for item in known], np.bool_)[kept],
     )

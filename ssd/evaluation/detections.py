@@ -136,7 +136,7 @@ def _parse_entry(
         raise ValueError(f"image_id is {_short(image_id)}, but has to be {known}")
     label = label_of.get(category) if isinstance(category, str) else None
     if label is None:
-        known = f"one of the {len(label_of)} classes of the data"
+        known = f"one of the {len(label_of)} classes of the data; data.classes may name more"
         raise ValueError(f"category is {_short(category)}, but has to be {known}")
     if not (isinstance(bbox, list) and len(bbox) == 4):
         raise ValueError(f"bbox is {_short(bbox)}, but has to be [x, y, width, height]")

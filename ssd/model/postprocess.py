@@ -44,12 +44,12 @@ def postprocess(
     found = (scores_BCK > config.score_threshold).nonzero(as_tuple=True)
     image_N, box_N, scores_N = found[0], box_BCK[found], scores_BCK[found]
     boxes_N4 = decode(predictions.locations[image_N, box_N].float(), default_boxes_P4[box_N])
-    boxes_N4 = boxes_N4.clamp(0, 1)
 
     num_images, num_classes, _ = scores_BCK.shape
     group_N = image_N * num_classes + found[1]
     finite_N = boxes_N4.isfinite().all(1)
-    boxes_N4, scores_N, group_N = boxes_N4[finite_N], scores_N[finite_N], group_N[finite_N]
+    boxes_N4 = boxes_N4[finite_N].clamp(0, 1)
+    scores_N, group_N = scores_N[finite_N], group_N[finite_N]
     counts_BC = group_N.bincount(minlength=num_images * num_classes).view(num_images, num_classes)
 
     kept_N = suppress(boxes_N4, scores_N, group_N, call_sizes(counts_BC), config.nms_iou)

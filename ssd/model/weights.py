@@ -94,7 +94,9 @@ def read_state_dict(path: Path) -> StateDict:
             f"model.weights {path} cannot be read ({one_line(error)}): "
             "it is damaged or no file of torch.save(model.state_dict())"
         ) from error
-    if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
+    if isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         return state
     found = (
         f"{type(state).__name__} of {list(state)[:3]}"

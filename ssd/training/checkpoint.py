@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,6 @@ def save_checkpoint(
     state: dict[str, Any],
     config_yaml: str,
     classes: list[str],
-    mean_average_precision: float | None,
 ) -> Path:
     """Writes `folder/step_N` and returns its path.
 
@@ -61,7 +61,6 @@ def save_checkpoint(
         state: tensors and plain values, nested.
         config_yaml: the resolved config.
         classes: names of the classes.
-        mean_average_precision: of the evaluation at this step, if there was one.
 
     Raises:
         UserError: the disk is full or not writable; older checkpoints are untouched.
@@ -75,7 +74,7 @@ def save_checkpoint(
         name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     }
-    manifest = Manifest(step, classes, mean_average_precision, files)
+    manifest = Manifest(step, classes, None, files)
     contents[MANIFEST_FILE] = json.dumps(asdict(manifest), indent=2).encode()
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -92,6 +91,15 @@ def save_checkpoint(
             "as they were: make room or mend the folder, then run the same command to go on"
         ) from error
     return target
+
+
+def record_score(checkpoint: Path, mean_average_precision: float) -> None:
+    """Adds the result of an evaluation to a checkpoint's manifest; NaN is none."""
+    score = None if math.isnan(mean_average_precision) else mean_average_precision
+    manifest = replace(read_manifest(checkpoint), mean_average_precision=score)
+    partial = checkpoint / f".{MANIFEST_FILE}"
+    write_and_flush(partial, json.dumps(asdict(manifest), indent=2).encode())
+    partial.replace(checkpoint / MANIFEST_FILE)
 
 
 def write_and_flush(path: Path, content: bytes) -> None:
@@ -116,7 +124,12 @@ def list_checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if re.fullmatch(r"step_\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step_")), reverse=True)
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of a checkpoint's folder."""
+    return int(checkpoint.name.removeprefix("step_"))
 
 
 def read_manifest(checkpoint: Path) -> Manifest:

@@ -43,6 +43,14 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
             )
 
 
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Gives an optimizer saved momenta; its settings stay those it was built with."""
+    own = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
+
+
 def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:
     """The learning rate of an update of the weights.
 

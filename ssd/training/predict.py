@@ -44,11 +44,12 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     found: list[Detections] = []
     records: list[Record] = []
+    refuse_to_overwrite(files, out)
     for file in tqdm(files, desc="predicting", unit="image", dynamic_ncols=True):
         pixels = read_image(file)
         record, detections = detect_one(detector, file, pixels, min_score)
         picture = drawn(detector, record, detections, pixels)
-        (out / f"{file.stem}.jpg").write_bytes(encode_jpeg(picture))
+        drawn_file(file, out).write_bytes(encode_jpeg(picture))
         records.append(record)
         found.append(detections)
     table = to_table(found, records)
@@ -73,6 +74,19 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
     if not files:
         raise UserError(f"no image in {', '.join(map(str, sources))}")
     return list(files.values())
+
+
+def drawn_file(file: Path, out: Path) -> Path:
+    """Where the drawn copy of an image goes."""
+    return out / f"{file.stem}.jpg"
+
+
+def refuse_to_overwrite(files: Sequence[Path], out: Path) -> None:
+    """Raises a UserError if a drawn copy would take the place of one of the images."""
+    originals = {file.resolve() for file in files}
+    for file in files:
+        if drawn_file(file, out).resolve() in originals:
+            raise UserError(f"{drawn_file(file, out)} would be overwritten: give another --out")
 
 
 def detect_one(

@@ -9,7 +9,9 @@ from ssd.errors import UserError
 
 
 class Quarantine:
-    """Keeps the problems of a run in `unreadable.txt`, one image a line.
+    """Counts the problems since this start of a run, and logs them in `unreadable.txt`.
+
+    A run that goes on counts anew, since the images may have been mended.
 
     Args:
         run_dir: the run folder.
@@ -21,7 +23,7 @@ class Quarantine:
         self._path = run_dir / "unreadable.txt"
         self._num_images = num_images
         self._max_share = max_share
-        self._known = set(self._path.read_text().splitlines()) if self._path.exists() else set()
+        self._known: set[str] = set()
 
     def take(self, problems: Iterable[str]) -> list[str]:
         """Writes the problems down; returns those that are new.
@@ -30,10 +32,11 @@ class Quarantine:
             UserError: more images are unreadable than the data may have.
         """
         new = sorted(set(problems) - self._known)
-        if new:
-            self._known |= set(new)
-            with self._path.open("a") as file:
-                file.writelines(problem + "\n" for problem in new)
+        if not new:
+            return new
+        self._known |= set(new)
+        with self._path.open("a") as file:
+            file.writelines(problem + "\n" for problem in new)
         if len(self._known) > self._max_share * self._num_images:
             shown = "; ".join(sorted(self._known)[:5])
             raise UserError(

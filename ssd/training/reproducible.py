@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import Tensor
 
 
 def seed_everything(seed: int, deterministic: bool) -> None:
@@ -19,14 +20,14 @@ def seed_everything(seed: int, deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
 
 
-def random_state() -> dict[str, object]:
-    """The state of torch's generators, to be saved with a checkpoint."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of the generators that a run on `device` uses, to be saved with a checkpoint."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
-def restore_random_state(state: dict[str, object]) -> None:
-    """Puts torch's generators back to where `random_state` found them."""
-    torch.set_rng_state(state["cpu"])  # type: ignore[arg-type]
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])  # type: ignore[arg-type]
+def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Puts the generators back to where `random_state` found them, as far as they were saved."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

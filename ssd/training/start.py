@@ -17,7 +17,13 @@ from ssd.config import Config
 from ssd.errors import UserError
 from ssd.files import write_whole
 from ssd.settings import to_yaml
-from ssd.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, newest_intact
+from ssd.training.checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    newest_intact,
+    step_of,
+)
 from ssd.training.trainer import DONE, Trainer
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "tensorboard")
@@ -66,7 +72,14 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             )
         return None
     if resume != "auto":
-        return load_checkpoint(Path(resume))
+        given = load_checkpoint(Path(resume))
+        newer = [path for path in list_checkpoints(folder) if step_of(path) > given.manifest.step]
+        if newer:
+            raise UserError(
+                f"{run_dir} holds {newer[0].name} already, which is newer than {resume}: give "
+                "another --out to go on from there"
+            )
+        return given
     checkpoint, problems = newest_intact(folder)
     for problem in problems:
         print(f"passed over: {problem}", file=sys.stderr)
@@ -102,17 +115,10 @@ def summary(trainer: Trainer) -> str:
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """What a run depends on besides its config."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "git_commit": commit or None,
+        "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
@@ -120,6 +126,17 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "packages": {name: installed_version(name) for name in PACKAGES},
     }
+
+
+def git_commit() -> str | None:
+    """The commit of this code, `-dirty` if it was changed; None without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return told.stdout.strip() or None
 
 
 def installed_version(package: str) -> str | None:

@@ -128,6 +128,12 @@ def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) ->
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Leaves the resolved config beside the results."""
+    """Leaves the resolved config beside the results; that of a run stays as it was.
+
+    Raises:
+        UserError: the folder is that of a run.
+    """
+    if (folder / "checkpoints").exists():
+        raise UserError(f"{folder} is a run and keeps its own results: give another --out")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "config.yaml", to_yaml(config))

@@ -5,7 +5,6 @@ The loop is `Trainer.run`; one step of it is `ssd.training.step.train_step`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -32,11 +31,11 @@ from ssd.report.pictures import draw, fit
 from ssd.results import pictures, write_results
 from ssd.settings import to_yaml
 from ssd.structures import Batch, PackedSamples, to_device
-from ssd.training.checkpoint import Checkpoint, prune, save_checkpoint
+from ssd.training.checkpoint import Checkpoint, prune, record_score, save_checkpoint
 from ssd.training.device import autocast_dtype, choose_device
 from ssd.training.ema import MovingAverage
 from ssd.training.metrics import MetricsLog, Position
-from ssd.training.optim import build_optimizer, learning_rate
+from ssd.training.optim import build_optimizer, learning_rate, restore_optimizer
 from ssd.training.preempt import STOPPED_BY_SIGNAL, StopSignal
 from ssd.training.quarantine import Quarantine
 from ssd.training.reproducible import random_state, restore_random_state, seed_everything
@@ -79,7 +78,7 @@ class Trainer:
             seed=training.seed,
             drop_last=training.drop_last,
         )
-        self.objects_per_class = objects_per_class(self.train_data)
+        self.objects_per_class = objects_per_class(self.train_data, config.data.classes)
         self.last_step = training.steps or training.epochs * self.order.steps_per_epoch
 
         model = config.model
@@ -131,16 +130,19 @@ class Trainer:
                 log.step(self.position(step), figures, data_wait)
                 self.watch_data(log, samples)
                 self.watch_numbers(log, figures, batches)
-                result = self.evaluate(log) if self.evaluation_is_due() else None
-                if result or self.checkpoint_is_due() or stop.requested:
-                    self.save(result)
-                if stop.requested and self.state.step < self.last_step:
+                evaluates = self.evaluation_is_due()
+                if evaluates or self.checkpoint_is_due() or stop.requested:
+                    log.flush()
+                    saved = self.save()
+                if stop.requested:
                     log.say(
                         f"stopped after step {self.state.step}, which is saved: the same command "
                         f"with --out {self.run_dir} goes on"
                     )
                     status = STOPPED_BY_SIGNAL
                     break
+                if evaluates:
+                    record_score(saved, self.evaluate(log).mAP)
         return status
 
     def fetch_steps(self) -> Iterator[list[PackedSamples]]:
@@ -202,15 +204,10 @@ class Trainer:
         """Evaluates the model as it is now; after the last step its results are written.
 
         Raises:
-            UserError: an image cannot be read; what was trained is saved before.
+            UserError: an image cannot be read.
         """
-        log.flush()
         config = self.config.evaluation
-        try:
-            table = detect(self.detector, self.eval_data.records, self.config.data.workers)
-        except UserError:  # an unreadable image must not cost what was trained
-            self.save(None)
-            raise
+        table = detect(self.detector, self.eval_data.records, self.config.data.workers)
         result = evaluate_voc(
             self.eval_data.records, table, self.classes, config.metric, config.iou_threshold
         )
@@ -230,15 +227,13 @@ class Trainer:
         model = self.model if average is None else average.model
         return Detector(model, self.preprocess, self.classes, self.dtype, self.config.evaluation)
 
-    def save(self, result: VocResult | None) -> None:
-        """Saves a checkpoint and removes those that are not kept."""
+    def save(self) -> Path:
+        """Saves a checkpoint and removes those that are not kept; returns its path."""
         folder = self.run_dir / "checkpoints"
-        score = None if result is None or math.isnan(result.mAP) else result.mAP
-        config_yaml = to_yaml(self.config)
-        save_checkpoint(
-            folder, self.state.step, self.state_dict(), config_yaml, list(self.classes), score
-        )
+        config_yaml, classes = to_yaml(self.config), list(self.classes)
+        saved = save_checkpoint(folder, self.state.step, self.state_dict(), config_yaml, classes)
         prune(folder, self.config.checkpoint.keep)
+        return saved
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on as if nothing had happened."""
@@ -246,9 +241,10 @@ class Trainer:
         return {
             "model": self.model.state_dict(),
             "average": None if state.average is None else state.average.model.state_dict(),
+            "optimizer_name": self.config.optimizer.name,
             "optimizer": state.optimizer.state_dict(),
             "scaler": state.scaler.state_dict(),
-            "random": random_state(),
+            "random": random_state(self.device),
             "step": state.step,
             "updates": state.updates,
             "skipped_in_row": state.skipped_in_row,
@@ -267,33 +263,40 @@ class Trainer:
                 "give the same data.classes, or start anew with another --out"
             )
         state, content = self.state, checkpoint.state
+        name = self.config.optimizer.name
+        if content["optimizer_name"] != name:
+            raise UserError(
+                f"{checkpoint.path} was trained with {content['optimizer_name']}, the config has "
+                f"{name}: give the same optimizer.name, or start anew with another --out"
+            )
         try:
             self.model.load_state_dict(content["model"])
             if state.average is not None:
                 state.average.model.load_state_dict(content["average"] or content["model"])
-            state.optimizer.load_state_dict(content["optimizer"])
+            restore_optimizer(state.optimizer, content["optimizer"])
             state.scaler.load_state_dict(content["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{checkpoint.path} does not fit the model and optimizer of this config: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
-        restore_random_state(content["random"])
+        restore_random_state(content["random"], self.device)
         state.step, state.updates = content["step"], content["updates"]
         state.skipped_in_row = content["skipped_in_row"]
 
 
-def objects_per_class(data: DataSet) -> dict[str, int]:
+def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
     """How many objects of each class there are to train on.
 
     Raises:
-        UserError: there are none at all.
+        UserError: there are none of a class that the config asks for.
     """
     labels = np.concatenate([record.labels for record in data.records])
     counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
-    if sum(counts) == 0:
+    missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
+    if asked_for is not None and missing:
         raise UserError(
-            f"none of {len(data.records)} training images has an object of the classes "
-            f"{', '.join(data.classes)}: compare data.classes with the names in the annotations"
+            f"data.classes has {', '.join(missing)}, but none of {len(data.records)} training "
+            "images has such an object: compare it with the names in the annotations"
         )
     return dict(zip(data.classes, counts, strict=True))

@@ -130,6 +130,7 @@ MISTAKES = {
     "fp16 on a CPU": (["--training.precision", "fp16"], "bf16"),
     "a class that is not there": (["--data.classes", "[unicorn]"], "unicorn"),
     "weights that are not there": (["--model.weights", "gone.pth"], "gone.pth"),
+    "one class that is not there": (["--data.classes", "[circle, unicorn]"], "has unicorn"),
     "too few images": (
         ["--training.batch_size", "100", "--training.drop_last", "true"],
         "24 training images",
@@ -149,13 +150,54 @@ def test_a_mistake_ends_in_one_line_and_status_2(tool, small_run, mistake):
     assert "Traceback" not in done.stderr
 
 
-def test_a_checkpoint_of_other_classes_is_refused_and_nothing_is_lost(tool, small_run, tmp_path):
-    tool("train.py", *small_run, "--training.steps", "1", "--out", "run")
+def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(tool, small_run, tmp_path):
+    two_steps = ("--training.steps", "2", "--checkpoint.every_steps", "1", "--out", "run")
+    tool("train.py", *small_run, *two_steps)
     before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    older = tool("train.py", *small_run, *two_steps, "--resume", "run/checkpoints/step_1")
+    assert older.returncode == 2
+    assert "holds step_2 already, which is newer" in older.stderr
+    other = tool("train.py", *small_run, *two_steps, "--optimizer.name", "sgd")
+    assert other.returncode == 2
+    assert "was trained with adamw" in other.stderr
     done = tool("train.py", *small_run, "--data.classes", "[circle, star]", "--out", "run")
     assert done.returncode == 2
     assert "was trained on the classes" in done.stderr
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+    (tmp_path / "file").touch()
+    no_folder = tool("train.py", *small_run, "--out", "file")
+    assert no_folder.returncode == 2
+    assert "cannot use file: File exists" in no_folder.stderr
     never = tool("train.py", *small_run, "--resume", "never", "--out", "run")
     assert never.returncode == 2
     assert "holds a run already" in never.stderr
+
+
+def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
+    tool, small_run, small_shapes, tmp_path
+):
+    tool("train.py", *small_run, "--training.steps", "1", "--out", "run")
+    images = small_shapes / "JPEGImages"
+    done = tool("predict.py", "run", images, "--min_score", "0.01", "--out", "predictions")
+    assert done.returncode == 0, done.stderr
+    stems = {path.stem for path in images.iterdir()}
+    assert {path.stem for path in (tmp_path / "predictions").glob("*.jpg")} == stems
+    found = json.loads((tmp_path / "predictions" / "detections.json").read_text())
+    assert found
+    assert all(entry["image_id"] in stems and entry["score"] >= 0.01 for entry in found)
+
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    refused = tool("predict.py", "run", images, "--out", images)
+    assert refused.returncode == 2
+    assert "would be overwritten" in refused.stderr
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
+
+
+def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tmp_path):
+    tool("train.py", *small_run, "--training.steps", "1", "--out", "run")
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    file = tmp_path / "run" / "detections.json"
+    done = tool("evaluate.py", "--detections", file, *small_run, "--out", "run")
+    assert done.returncode == 2
+    assert "keeps its own results" in done.stderr
+    assert (tmp_path / "run" / "config.yaml").read_text() == config

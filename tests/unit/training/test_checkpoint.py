@@ -16,13 +16,17 @@ from ssd.training.checkpoint import (
     load_checkpoint,
     newest_intact,
     prune,
+    record_score,
     save_checkpoint,
 )
 
 
 def save(folder: Path, step: int, score: float | None = None) -> Path:
     state = {"model": {"weight": torch.arange(100.0) + step}, "step": step}
-    return save_checkpoint(folder, step, state, "data: {}\n", ["cat", "dog"], score)
+    saved = save_checkpoint(folder, step, state, "data: {}\n", ["cat", "dog"])
+    if score is not None:
+        record_score(saved, score)
+    return saved
 
 
 def test_what_is_saved_comes_back(tmp_path):

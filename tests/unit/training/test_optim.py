@@ -3,7 +3,13 @@ import torch
 from torch import nn
 
 from ssd.config import OptimizerConfig
-from ssd.training.optim import build_optimizer, learning_rate, parameter_groups, set_learning_rate
+from ssd.training.optim import (
+    build_optimizer,
+    learning_rate,
+    parameter_groups,
+    restore_optimizer,
+    set_learning_rate,
+)
 
 
 def model() -> nn.Module:
@@ -68,3 +74,17 @@ def test_cosine_equals_torchs():
         assert learning_rate(config, update, 50) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
+
+
+def test_restored_momenta_come_with_the_settings_of_the_config():
+    network = model()
+    saved = build_optimizer(network, OptimizerConfig(weight_decay=0.5, momentum=0.3))
+    for p in network.parameters():
+        p.grad = torch.randn_like(p)
+    saved.step()
+    fresh = build_optimizer(network, OptimizerConfig(weight_decay=0.1, momentum=0.8))
+    restore_optimizer(fresh, saved.state_dict())
+    assert fresh.param_groups[0]["weight_decay"] == 0.1
+    assert fresh.param_groups[0]["momentum"] == 0.8
+    for p in network.parameters():
+        assert torch.equal(fresh.state[p]["momentum_buffer"], saved.state[p]["momentum_buffer"])

@@ -35,11 +35,12 @@ def test_each_unreadable_image_is_told_once_and_too_many_stop(tmp_path):
     quarantine = Quarantine(tmp_path, num_images=100, max_share=0.02)
     assert quarantine.take(["a.jpg: cut off"]) == ["a.jpg: cut off"]
     assert quarantine.take(["a.jpg: cut off"]) == []
-    resumed = Quarantine(tmp_path, num_images=100, max_share=0.02)
-    assert resumed.take(["a.jpg: cut off", "b.jpg: empty"]) == ["b.jpg: empty"]
+    assert quarantine.take(["a.jpg: cut off", "b.jpg: empty"]) == ["b.jpg: empty"]
     with pytest.raises(UserError, match="3 of 100 training images cannot be read"):
-        resumed.take(["c.jpg: gone"])
+        quarantine.take(["c.jpg: gone"])
     assert len((tmp_path / "unreadable.txt").read_text().splitlines()) == 3
+    mended = Quarantine(tmp_path, num_images=100, max_share=0.02)
+    assert mended.take([]) == []
 
 
 def test_precision_by_name():
