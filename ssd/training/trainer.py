@@ -130,11 +130,11 @@ class Trainer:
                 log.step(self.position(step), figures, data_wait)
                 self.watch_data(log, samples)
                 self.watch_numbers(log, figures, batches)
-                evaluates = self.evaluation_is_due()
-                if evaluates or self.checkpoint_is_due() or stop.requested:
+                evaluates, stops = self.evaluation_is_due(), stop.requested
+                if evaluates or stops or self.checkpoint_is_due():
                     log.flush()
                     saved = self.save()
-                if stop.requested:
+                if stops:
                     log.say(
                         f"stopped after step {self.state.step}, which is saved: the same command "
                         f"with --out {self.run_dir} goes on"

@@ -56,6 +56,12 @@ def test_odd_boxes_are_counted_by_the_stated_rules(voc):
     assert data.counts == {"objects": 9, "other_class": 1, "degenerate": 4, "clamped": 3}
 
 
+def test_a_box_between_pixels_is_not_clamped(voc):
+    data = read_one(voc, [("cat", (5.1, 5.3, 9.7, 8.9))])
+    np.testing.assert_allclose(data.records[0].boxes, [[4.1, 4.3, 9.7, 8.9]], rtol=1e-6)
+    assert data.counts["clamped"] == 0
+
+
 def test_a_box_that_float32_rounds_to_nothing_is_degenerate(voc):
     data = read_one(voc, [("cat", ("40.9999999999", "5", "60", "9"))])
     assert data.records[0].boxes.shape == (0, 4)
