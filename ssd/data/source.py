@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ssd.config import DataConfig
 from ssd.data.shapes import ensure_shapes
 from ssd.data.voc import DataSet, read_voc
+from ssd.errors import UserError
 
 
 def load_data(
@@ -31,3 +34,20 @@ def load_data(
             return read_voc(root, names, classes)
         case "voc":
             return read_voc(root, names, classes)
+
+
+def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
+    """How many objects of each class there are to train on.
+
+    Raises:
+        UserError: there are none of a class that the config asks for.
+    """
+    labels = np.concatenate([record.labels for record in data.records])
+    counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
+    missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
+    if asked_for is not None and missing:
+        raise UserError(
+            f"data.classes has {', '.join(missing)}, but none of {len(data.records)} training "
+            "images has such an object: compare it with the names in the annotations"
+        )
+    return dict(zip(data.classes, counts, strict=True))

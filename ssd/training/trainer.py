@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ssd.augment.batch import Preprocess
@@ -19,8 +18,7 @@ from ssd.config import Config
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
-from ssd.data.source import load_data
-from ssd.data.voc import DataSet
+from ssd.data.source import load_data, objects_per_class
 from ssd.errors import UserError
 from ssd.evaluation.evaluate import Detector, detect
 from ssd.evaluation.results import class_table
@@ -283,20 +281,3 @@ class Trainer:
         restore_random_state(content["random"], self.device)
         state.step, state.updates = content["step"], content["updates"]
         state.skipped_in_row = content["skipped_in_row"]
-
-
-def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
-    """How many objects of each class there are to train on.
-
-    Raises:
-        UserError: there are none of a class that the config asks for.
-    """
-    labels = np.concatenate([record.labels for record in data.records])
-    counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
-    missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
-    if asked_for is not None and missing:
-        raise UserError(
-            f"data.classes has {', '.join(missing)}, but none of {len(data.records)} training "
-            "images has such an object: compare it with the names in the annotations"
-        )
-    return dict(zip(data.classes, counts, strict=True))
