@@ -17,7 +17,7 @@ from jsonargparse import (
 )
 
 from ssd.config import Config
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 from ssd.settings import SECTIONS, Settings, read_config, suggestion
 
 USER_MISTAKE = 2
@@ -70,11 +70,6 @@ def given_settings(flags: Namespace) -> Settings:
 def config_of(flags: Namespace, files: Sequence[str]) -> Config:
     """The Config of YAML files and of the flags, which win over the files."""
     return read_config(files, given_settings(flags))
-
-
-def one_line(error: BaseException) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())
 
 
 def run(main: Callable[[Sequence[str]], int]) -> None:

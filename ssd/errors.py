@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake its reader can mend."""
+"""The one exception that stands for a mistake its reader can mend, and errors in one line."""
 
 
 class UserError(ValueError):
@@ -8,3 +8,8 @@ class UserError(ValueError):
     The tools print it without a traceback and exit with status 2; any other exception is a
     defect of ours and keeps its traceback.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without line breaks; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

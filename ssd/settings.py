@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ssd.config import Config
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 
 Settings = dict[str, Any]
 
@@ -61,10 +61,8 @@ def to_config(settings: Settings) -> Config:
     try:
         sections = parser.instantiate(parser.parse_object(settings))
     except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())) from error
-    config = Config(**sections.as_dict())
-    assert all(is_dataclass(getattr(config, section)) for section in SECTIONS)
-    return config
+        raise UserError(one_line(error)) from error
+    return Config(**sections.as_dict())
 
 
 def setting_names(settings: Settings) -> Iterator[str]:
@@ -114,7 +112,7 @@ def parse_yaml(text: str, origin: str) -> Settings:
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{origin} is not YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{origin} has to hold sections such as `data:` and `model:`")
     return content

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import Plan, draw_plan, identity_plan
-from ssd.config import AugmentConfig
+from ssd.config import AugmentConfig, ModelConfig
 from ssd.structures import Batch, PackedSamples
 
 
@@ -40,3 +40,8 @@ class Preprocess:
     def _batch(self, samples: PackedSamples, plan: Plan) -> Batch:
         images = apply_plan(samples, plan, self.size, self.mean, self.std, self.antialias)
         return Batch(images, plan.boxes, plan.labels, samples.image_ids)
+
+
+def preprocess_of(model: ModelConfig, augment: AugmentConfig) -> Preprocess:
+    """The Preprocess that a model was, or is to be, trained with."""
+    return Preprocess(model.input_size, model.pixel_mean, model.pixel_std, augment.antialias)

@@ -28,7 +28,7 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 import numpy.typing as npt
 
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 from ssd.structures import BoolArray, Record
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
@@ -152,7 +152,7 @@ def _read_annotation(path: Path, image: Path) -> _Annotation:
     except OSError as error:
         raise UserError(f"{path}: the annotation cannot be read ({error.strerror})") from error
     except (ParseError, ValueError, LookupError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise UserError(f"{path}: is not sound XML ({reason}): mend the annotation") from error
     size = _child(tree, "size", f"{path}")
     width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))

@@ -3,7 +3,8 @@
 The loss of an image is a sum over its positives and hard negatives. Divided by the number of
 positives, it becomes a mean, and steps with many and with few objects weigh the same. There is
 one honest number to divide by: the positives N of the *whole step*, over all its micro-batches
-and all ranks. Then the gradient is that of one large batch, however its images were split:
+and all ranks. Then the gradient is that of one large batch, however its images were split (as far
+as the network treats images apart: BatchNorm's statistics are those of a micro-batch):
 
     step_positives               sum over the step / N
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 
 STATE_FILE = "state.pt"
 CONFIG_FILE = "config.yaml"
@@ -148,11 +148,6 @@ def read_manifest(checkpoint: Path) -> Manifest:
     if not whole or STATE_FILE not in sums or CONFIG_FILE not in sums:
         raise UserError(f"{path} is not a checkpoint's manifest: entries are missing or wrong")
     return manifest
-
-
-def one_line(error: BaseException) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:

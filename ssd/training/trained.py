@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from ssd.augment.batch import Preprocess
+from ssd.augment.batch import preprocess_of
 from ssd.config import Config
 from ssd.data.source import load_data
 from ssd.data.voc import DataSet
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.evaluate import Detector, detect
 from ssd.evaluation.results import class_table
@@ -62,16 +62,10 @@ def build_detector(checkpoint: Checkpoint, config: Config) -> Detector:
         model.load_state_dict(checkpoint.state["average"] or checkpoint.state["model"])
     except (RuntimeError, KeyError) as error:
         raise UserError(
-            f"{checkpoint.path} does not fit the model of its config: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"{checkpoint.path} does not fit the model of its config: {one_line(error)[:300]}"
         ) from error
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    preprocess = Preprocess(
-        config.model.input_size,
-        config.model.pixel_mean,
-        config.model.pixel_std,
-        config.augment.antialias,
-    )
+    preprocess = preprocess_of(config.model, config.augment)
     dtype = autocast_dtype(config.training.precision, device)
     classes = tuple(checkpoint.manifest.classes)
     return Detector(model.eval(), preprocess, classes, dtype, config.evaluation)

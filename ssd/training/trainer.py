@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from ssd.augment.batch import Preprocess
+from ssd.augment.batch import preprocess_of
 from ssd.config import Config
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 from ssd.evaluation.evaluate import Detector, detect
 from ssd.evaluation.results import class_table
 from ssd.evaluation.voc import VocResult, evaluate_voc
@@ -79,10 +79,7 @@ class Trainer:
         self.objects_per_class = objects_per_class(self.train_data, config.data.classes)
         self.last_step = training.steps or training.epochs * self.order.steps_per_epoch
 
-        model = config.model
-        self.preprocess = Preprocess(
-            model.input_size, model.pixel_mean, model.pixel_std, config.augment.antialias
-        )
+        self.preprocess = preprocess_of(config.model, config.augment)
         self.model = self.build_model(from_scratch=checkpoint is None)
         self.state = self.build_state()
         self.settings = StepSettings(
@@ -276,7 +273,7 @@ class Trainer:
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{checkpoint.path} does not fit the model and optimizer of this config: "
-                f"{' '.join(str(error).split())[:300]}"
+                f"{one_line(error)[:300]}"
             ) from error
         restore_random_state(content["random"], self.device)
         state.step, state.updates = content["step"], content["updates"]
