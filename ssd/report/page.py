@@ -12,7 +12,7 @@ from typing import Any
 from ssd.errors import UserError
 from ssd.files import write_whole
 from ssd.report import plots
-from ssd.report.metrics import read_metrics
+from ssd.metrics import read_metrics
 from ssd.report.pictures import Picture, draw, encode_jpeg, fit
 
 PICTURE_SIDE = 640

@@ -1,7 +1,7 @@
 import json
 import math
 
-from ssd.report.metrics import read_metrics
+from ssd.metrics import read_metrics
 
 
 def train(step, **more):

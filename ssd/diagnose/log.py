@@ -1,0 +1,46 @@
+"""The log of a run, of this framework or of any other, as columns of numbers.
+
+Letter: `N` rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Log:
+    """What is known of the steps of a run, in their order; a log may lack rows.
+
+    Attributes:
+        source: where it comes from, as the user named it.
+        steps: [N] optimizer steps, rising.
+        loss: [N], as it was reported; not finite where it was not, or is missing.
+        columns: further figures [N] by their names in metrics.jsonl, such as `lr`, `grad_norm`,
+            `momentum_norm`, `num_images`, `num_positives`, `epoch`; NaN where a row has none.
+        losses_under: [N] by divisor: the loss as each divisor makes it, where the log knows.
+        steps_per_epoch: optimizer steps of one pass over the data, or None.
+        first_step: the first step of an epoch: step s is number (s - first_step) mod
+            steps_per_epoch of its pass, from 0.
+        batch_size: images of a full step, or None.
+        divisor: the divisor that the run used, by the names of `ssd.loss.normalize`, or None.
+        shuffled: whether the order of the images is drawn anew for every pass; None: unknown.
+    """
+
+    source: str
+    steps: Ints
+    loss: Floats
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+    losses_under: Mapping[str, Floats] = field(default_factory=dict)
+    steps_per_epoch: int | None = None
+    first_step: int = 1
+    batch_size: int | None = None
+    divisor: str | None = None
+    shuffled: bool | None = None
