@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssd.config.data import AugmentConfig, DataConfig
-from ssd.config.model import Backbone, Divisor, LossConfig, ModelConfig
+from ssd.config.model import DIVISORS, Backbone, Divisor, LossConfig, ModelConfig
 from ssd.config.training import (
     CheckpointConfig,
     EvaluationConfig,
@@ -19,6 +19,7 @@ from ssd.config.training import (
 )
 
 __all__ = [
+    "DIVISORS",
     "AugmentConfig",
     "Backbone",
     "CheckpointConfig",

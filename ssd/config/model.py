@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
 Backbone = Literal["vgg16", "vgg16_bn", "mobilenet_v3_large", "ssd7"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
+DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssd.config import Divisor
+from ssd.config import DIVISORS, Divisor
 from ssd.structures import LossSums
 
 
@@ -77,6 +77,14 @@ def image_weights(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> Te
     return torch.broadcast_to(weight, positives_B.shape)
 
 
-def weighted_loss(sums: LossSums, weights_B: Tensor, box_weight: float) -> Tensor:
-    """The scalar to backpropagate for one micro-batch."""
-    return (weights_B * (sums.class_loss + box_weight * sums.box_loss)).sum()
+def losses_under(sums: LossSums, step: StepCounts, box_weight: float) -> dict[Divisor, Tensor]:
+    """The loss of one micro-batch under every divisor: a scalar each, with its graph.
+
+    One of them is backpropagated; the others cost a dozen operations on [B] numbers and tell, in
+    the log, what the same step would have reported.
+    """
+    loss_B = sums.class_loss + box_weight * sums.box_loss
+    return {
+        divisor: (image_weights(divisor, sums.num_positives, step) * loss_B).sum()
+        for divisor in DIVISORS
+    }

@@ -7,13 +7,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssd.errors import UserError
-from ssd.files import write_whole
-from ssd.report import plots
 from ssd.metrics import read_metrics
+from ssd.report import plots
 from ssd.report.pictures import Picture, draw, encode_jpeg, fit
+from ssd.report.render import count, is_number, percent, write_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURE_SIDE = 640
 LAST_STEPS = 100
@@ -38,33 +41,22 @@ def write_report(
     Raises:
         UserError: a JSON file of the folder is broken.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     metrics_path, config_path = run_dir / "metrics.jsonl", run_dir / "config.yaml"
     rows = read_metrics(metrics_path) if metrics_path.exists() else []
     train = [row for row in rows if row["kind"] == "train"]
     evaluations = [row for row in rows if row["kind"] == "eval"]
     evaluation = _read_object(run_dir / "evaluation.json")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "count": _count, "text": _text}
-    page = environment.get_template("page.html").render(
+    return write_page(
+        run_dir / "report.html",
+        "page.html",
+        _figures(train, evaluations, curves or {}),
         name=run_dir.resolve().name,
         headline=_headline(train, evaluation),
-        figures=_figures(train, evaluations, curves or {}),
         classes=_classes(evaluation),
         pictures=[(picture.name, _data_url(picture)) for picture in pictures],
         config=config_path.read_text("utf-8", "replace") if config_path.exists() else "",
         environment=_read_object(run_dir / "environment.json"),
     )
-    path = run_dir / "report.html"
-    write_whole(path, page)
-    return path
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -88,16 +80,16 @@ def _headline(
     if evaluation:
         metric = str(evaluation.get("metric"))
         headline += [
-            ("mAP", _percent(evaluation.get("mAP")), METRICS.get(metric, metric)),
-            ("Images", _count(evaluation.get("num_images")), "evaluated"),
-            ("Detections", _count(evaluation.get("num_detections")), "in these images"),
+            ("mAP", percent(evaluation.get("mAP")), METRICS.get(metric, metric)),
+            ("Images", count(evaluation.get("num_images")), "evaluated"),
+            ("Detections", count(evaluation.get("num_detections")), "in these images"),
         ]
     if train:
-        seen = sum(row["num_images"] for row in train if _is_number(row.get("num_images")))
-        losses = [row["loss"] for row in train if _is_number(row.get("loss"))][-LAST_STEPS:]
+        seen = sum(row["num_images"] for row in train if is_number(row.get("num_images")))
+        losses = [row["loss"] for row in train if is_number(row.get("loss"))][-LAST_STEPS:]
         loss = f"{sum(losses) / len(losses):.3f}" if losses else "–"
         headline += [
-            ("Steps", _count(train[-1]["step"]), f"{_count(seen)} images"),
+            ("Steps", count(train[-1]["step"]), f"{count(seen)} images"),
             ("Final loss", loss, f"mean of the last {len(losses)} steps"),
             ("Training time", _duration(train), "without evaluation and saving"),
         ]
@@ -108,10 +100,8 @@ def _figures(
     train: list[dict[str, Any]],
     evaluations: list[dict[str, Any]],
     curves: Mapping[str, plots.Curve],
-) -> dict[str, str]:
-    """The figures that there is data for, by name, as SVG that is safe to put into the page."""
-    from markupsafe import Markup
-
+) -> dict[str, Figure]:
+    """The figures that there is data for, by name."""
     figures = {}
     if train:
         figures["loss"] = plots.loss_figure(train)
@@ -120,14 +110,14 @@ def _figures(
         figures["map"] = plots.map_figure(evaluations)
     if any(not math.isnan(curve.average_precision) for curve in curves.values()):
         figures["curves"] = plots.precision_recall_figure(curves)
-    return {name: Markup(plots.to_svg(figure, name)) for name, figure in figures.items()}
+    return figures
 
 
 def _classes(evaluation: dict[str, Any]) -> list[tuple[str, Any, float | None]]:
     """(name, ground truth, AP) of every class, the best first, those without AP last."""
     objects = evaluation.get("num_ground_truth", {})
     rows = [
-        (name, objects.get(name), ap if _is_number(ap) else None)
+        (name, objects.get(name), ap if is_number(ap) else None)
         for name, ap in evaluation.get("per_class", {}).items()
     ]
     return sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0.0)))
@@ -138,31 +128,13 @@ def _data_url(picture: Picture) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _percent(value: Any) -> str:
-    return f"{100 * value:.1f} %" if _is_number(value) else "–"
-
-
-def _count(value: Any) -> str:
-    return (
-        f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if _is_number(value) else "–"
-    )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def _duration(train: list[dict[str, Any]]) -> str:
     """The time that the images of all steps took at their measured speed."""
     seconds = sum(
         row["num_images"] / row["images_per_second"]
         for row in train
-        if _is_number(row.get("num_images"))
-        and _is_number(row.get("images_per_second"))
+        if is_number(row.get("num_images"))
+        and is_number(row.get("images_per_second"))
         and row["images_per_second"] > 0
     )
     minutes = round(seconds / 60)

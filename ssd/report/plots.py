@@ -24,8 +24,17 @@ Row = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
+PURPLE, AMBER = "#cc79a7", "#e69f00"
 INK, FAINT = "#59626f", "#b4bac4"
-CSS_VARIABLES = {BLUE: "blue", VERMILION: "vermilion", GREEN: "green", INK: "ink", FAINT: "faint"}
+CSS_VARIABLES = {
+    BLUE: "blue",
+    VERMILION: "vermilion",
+    GREEN: "green",
+    PURPLE: "purple",
+    AMBER: "amber",
+    INK: "ink",
+    FAINT: "faint",
+}
 RAW: dict[str, Any] = {"alpha": 0.35, "linewidth": 0.8}
 MOST_EPOCH_LINES = 30
 MOST_POINTS = 300
@@ -42,20 +51,20 @@ class Curve:
 
 def loss_figure(rows: Sequence[Row]) -> Figure:
     """The loss of every step and its moving average, with class and box loss per positive."""
-    steps, positives = _column(rows, "step"), _column(rows, "num_positives")
-    with _figure(4.0) as figure:
+    steps, positives = column(rows, "step"), column(rows, "num_positives")
+    with new_figure(4.0) as figure:
         axes = figure.subplots()
-        _mark_epochs(axes, rows)
-        loss = _column(rows, "loss")
+        mark_epochs(axes, epoch_starts(rows))
+        loss = column(rows, "loss")
         axes.plot(steps, loss, color=BLUE, **RAW, label="loss of each step")
         axes.plot(steps, smooth(loss), color=BLUE, label="loss, moving average")
         for key, name, color in (
             ("class_loss_sum", "class loss per positive", VERMILION),
             ("box_loss_sum", "box loss per positive", GREEN),
         ):
-            part = smooth(_column(rows, key) / np.maximum(positives, 1))
+            part = smooth(column(rows, key) / np.maximum(positives, 1))
             axes.plot(steps, part, color=color, linewidth=1.2, label=name)
-        _log_scale(axes)
+        log_scale(axes)
         axes.set(xlabel="step", ylabel="loss")
         axes.legend(loc="upper right", ncols=2)
     return figure
@@ -63,17 +72,17 @@ def loss_figure(rows: Sequence[Row]) -> Figure:
 
 def learning_figure(rows: Sequence[Row]) -> Figure:
     """Learning rate, gradient norm and positives of every step, one above the other."""
-    steps, grad_norm = _column(rows, "step"), _column(rows, "grad_norm")
-    positives = _column(rows, "num_positives")
-    with _figure(5.4) as figure:
+    steps, grad_norm = column(rows, "step"), column(rows, "grad_norm")
+    positives = column(rows, "num_positives")
+    with new_figure(5.4) as figure:
         rate_axes, norm_axes, positives_axes = panels = figure.subplots(3, sharex=True)
         for axes in panels:
-            _mark_epochs(axes, rows)
-        rate_axes.plot(steps, _column(rows, "lr"), color=BLUE)
+            mark_epochs(axes, epoch_starts(rows))
+        rate_axes.plot(steps, column(rows, "lr"), color=BLUE)
         for axes, values in ((norm_axes, grad_norm), (positives_axes, positives)):
             axes.plot(steps, values, color=BLUE, **RAW)
             axes.plot(steps, smooth(values), color=BLUE)
-        _log_scale(norm_axes)
+        log_scale(norm_axes)
         rate_axes.set(ylabel="learning rate", ylim=(0, None))
         norm_axes.set(ylabel="gradient norm")
         positives_axes.set(ylabel="positives", ylim=(0, None), xlabel="step")
@@ -85,8 +94,8 @@ def map_figure(rows: Sequence[Row]) -> Figure:
     """The mAP of every evaluation against the epoch."""
     from matplotlib.ticker import MaxNLocator
 
-    epochs, values = _column(rows, "epoch"), _column(rows, "mAP") * 100
-    with _figure(3.2) as figure:
+    epochs, values = column(rows, "epoch"), column(rows, "mAP") * 100
+    with new_figure(3.2) as figure:
         axes = figure.subplots()
         axes.plot(epochs, values, color=BLUE, marker="o", markersize=4)
         if np.isfinite(values).any():
@@ -111,7 +120,7 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
     drawn.sort(key=lambda item: -item[1].average_precision)
     columns = min(5, max(1, len(drawn)))
     lines = max(1, math.ceil(len(drawn) / columns))
-    with _figure(0.6 + 1.75 * lines) as figure:
+    with new_figure(0.6 + 1.75 * lines) as figure:
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (name, curve) in zip(grid.flat, drawn, strict=False):
             count = len(curve.recall)
@@ -159,28 +168,34 @@ def smooth(values: Floats) -> Floats:
     return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
 
 
-def _column(rows: Sequence[Row], key: str) -> Floats:
+def column(rows: Sequence[Row], key: str) -> Floats:
     """The numbers [N] under `key`, NaN where there is none."""
     values = (row.get(key) for row in rows)
     return np.array([v if isinstance(v, int | float) else np.nan for v in values], np.float64)
 
 
-def _mark_epochs(axes: Axes, rows: Sequence[Row]) -> None:
+def epoch_starts(rows: Sequence[Row]) -> Floats:
+    """The first step of every epoch but the first."""
+    return column(rows, "step")[1:][np.diff(column(rows, "epoch")) > 0]
+
+
+def mark_epochs(axes: Axes, starts: Floats) -> None:
     """A faint line at the first step of every epoch, or of every n-th when there are many."""
-    epochs, steps = _column(rows, "epoch"), _column(rows, "step")
-    starts = steps[1:][np.diff(epochs) > 0]
     for step in starts[:: len(starts) // MOST_EPOCH_LINES + 1]:
         axes.axvline(step, color=FAINT, linewidth=0.6, linestyle=(0, (1, 4)), zorder=0)
 
 
-def _log_scale(axes: Axes) -> None:
-    """A logarithmic axis, unless there is nothing positive to show on one."""
+def log_scale(axes: Axes, ticks: Sequence[float] = (1, 2, 5)) -> None:
+    """A logarithmic axis, unless there is nothing positive to show on one.
+
+    `ticks` stand on it in every decade.
+    """
     from matplotlib import ticker
 
     if not math.isfinite(axes.dataLim.minposy):
         return
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=ticks))
     axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
@@ -190,7 +205,7 @@ def _shorten(name: str, longest: int = 18) -> str:
 
 
 @contextmanager
-def _figure(height: float) -> Iterator[Figure]:
+def new_figure(height: float) -> Iterator[Figure]:
     """A figure of the report's look: 9 inches wide, quiet axes, a transparent background."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure

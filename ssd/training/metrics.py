@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
+from ssd.config import DIVISORS, LossConfig, TrainingConfig
 from ssd.evaluation.voc import VocResult
 from ssd.files import write_whole
 from ssd.training.distributed import sum_over_ranks, world_size
@@ -31,6 +32,7 @@ SCALARS = {
     "num_positives": "batch/positives",
     "lr": "optimizer/lr",
     "grad_norm": "optimizer/grad_norm",
+    "momentum_norm": "optimizer/momentum_norm",
     "images_per_second": "speed/images_per_second",
     "data_wait_seconds": "speed/data_wait_seconds",
 }
@@ -58,8 +60,8 @@ class MetricsLog:
         run_dir: Path,
         first_step: int,
         last_step: int,
-        log_every: int,
-        clip_norm: float | None,
+        training: TrainingConfig,
+        loss: LossConfig,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -72,8 +74,8 @@ class MetricsLog:
         self._bar = tqdm(
             total=last_step, initial=first_step, unit="step", desc="training", dynamic_ncols=True
         )
-        self._log_every = log_every
-        self._clip_norm = clip_norm
+        self._training = training
+        self._loss = loss
         self._pending: list[tuple[Position, StepFigures, float, float]] = []
         self._last_time = time.perf_counter()
 
@@ -83,7 +85,7 @@ class MetricsLog:
         self._pending.append((position, figures, data_wait, now - self._last_time))
         self._last_time = now
         self._bar.update()
-        if len(self._pending) >= self._log_every:
+        if len(self._pending) >= self._training.log_every:
             self.flush()
 
     def flush(self) -> None:
@@ -91,8 +93,9 @@ class MetricsLog:
         if not self._pending:
             return
         sums = sum_over_ranks(torch.stack([figures.sums for _, figures, _, _ in self._pending]))
-        norms = torch.stack([figures.grad_norm for _, figures, _, _ in self._pending])
-        values = torch.cat([sums, norms[:, None].to(sums)], 1).tolist()
+        norms = [[figures.grad_norm, figures.momentum_norm] for _, figures, _, _ in self._pending]
+        norms_N2 = torch.stack([torch.stack(pair) for pair in norms]).to(sums)
+        values = torch.cat([norms_N2, sums], 1).tolist()
         seconds = sum(duration for *_, duration in self._pending) / len(self._pending)
         for (position, figures, data_wait, _), row in zip(self._pending, values, strict=True):
             self._write_step(position, figures, data_wait, seconds, row)
@@ -106,8 +109,14 @@ class MetricsLog:
         seconds: float,
         values: list[float],
     ) -> None:
-        loss_sum, undivided, class_sum, box_sum, num_positives, num_images, grad_norm = values
-        loss = loss_sum / world_size()
+        grad_norm, momentum_norm, class_sum, box_sum, num_positives, num_images, *losses = values
+        loss_under = {
+            divisor: finite_or_none(loss / world_size())
+            for divisor, loss in zip(DIVISORS, losses, strict=True)
+        }
+        loss = losses[DIVISORS.index(self._loss.divisor)] / world_size()
+        clip_norm = self._training.clip_norm
+        undivided = class_sum + self._loss.box_weight * box_sum
         divisor = undivided / loss if loss > 0 else max(1.0, num_positives)
         row = {
             "kind": "train",
@@ -123,10 +132,12 @@ class MetricsLog:
             "divisor": divisor,
             "lr": figures.lr,
             "grad_norm": grad_norm,
-            "clipped": self._clip_norm is not None and grad_norm > self._clip_norm,
+            "momentum_norm": momentum_norm,
+            "clipped": clip_norm is not None and grad_norm > clip_norm,
             "skipped": figures.skipped,
             "images_per_second": num_images / seconds,
             "data_wait_seconds": data_wait,
+            "loss_under": loss_under,
         }
         self._write(row)
         shares = {"class_loss": class_sum / divisor, "box_loss": box_sum / divisor}

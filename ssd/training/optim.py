@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssd.config import OptimizerConfig
 
@@ -72,6 +72,17 @@ def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:
         case "cosine":
             falling = min(1.0, (update - warmup) / max(1, total - warmup))
             return config.lr * 0.5 * (1 + math.cos(math.pi * falling))
+
+
+def momentum_norm(optimizer: torch.optim.Optimizer) -> Tensor:
+    """Norm of all momentum buffers (Adam's first moments), a scalar; NaN if there are none yet."""
+    states = optimizer.state.values()
+    momenta = [state.get("momentum_buffer", state.get("exp_avg")) for state in states]
+    kept = [momentum for momentum in momenta if momentum is not None]
+    if not kept:
+        device = optimizer.param_groups[0]["params"][0].device
+        return torch.full((), torch.nan, device=device)
+    return torch.nn.utils.get_total_norm(kept)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -18,14 +18,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ssd.config import LossConfig
+from ssd.config import DIVISORS, LossConfig
 from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
-from ssd.loss.normalize import StepCounts, image_weights, weighted_loss
+from ssd.loss.normalize import StepCounts, losses_under
 from ssd.structures import Batch, Predictions, Targets
 from ssd.training.distributed import sum_over_ranks, world_size
 from ssd.training.ema import MovingAverage
-from ssd.training.optim import set_learning_rate
+from ssd.training.optim import momentum_norm, set_learning_rate
+
+NUM_COUNTED = 4  # class loss sum, box loss sum, positives, images
 
 
 @dataclass
@@ -56,15 +58,17 @@ class StepFigures:
     """What a step has to say of itself; tensors stay on the device until they are logged.
 
     Attributes:
-        sums: [6] float32, of this rank: loss, the same before any division, class loss sum, box
-            loss sum, positives, images.
+        sums: [4 + D] float32, of this rank: class loss sum, box loss sum, positives, images, then
+            the loss under each of the D divisors, in the order of DIVISORS.
         grad_norm: of all parameters, before clipping, a float32 scalar.
+        momentum_norm: of the optimizer's momentum after the step, a float32 scalar; NaN without.
         lr: the learning rate that was used.
         skipped: whether the gradient was not finite and the weights were left alone.
     """
 
     sums: Tensor
     grad_norm: Tensor
+    momentum_norm: Tensor
     lr: float
     skipped: bool
 
@@ -99,7 +103,7 @@ def train_step(
 
     state.optimizer.zero_grad(set_to_none=True)
     buffers_before = [buffer.clone() for buffer in state.model.buffers()]
-    sums = torch.zeros(6, device=settings.default_boxes.device)
+    sums = torch.zeros(NUM_COUNTED + len(DIVISORS), device=settings.default_boxes.device)
     for index, (batch, target) in enumerate(zip(micro_batches, targets, strict=True)):
         last = index == len(micro_batches) - 1
         with contextlib.nullcontext() if last else without_gradient_exchange(state.model):
@@ -124,7 +128,7 @@ def train_step(
         state.skipped_in_row = 0
     state.scaler.update()
     state.step += 1
-    return StepFigures(sums, grad_norm, lr, skipped)
+    return StepFigures(sums, grad_norm, momentum_norm(state.optimizer), lr, skipped)
 
 
 def match_batch(batch: Batch, settings: StepSettings) -> Targets:
@@ -148,14 +152,11 @@ def backward(
         predictions: Predictions = state.model(batch.images)
     loss = settings.loss
     sums = multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
-    weights_B = image_weights(loss.divisor, sums.num_positives, counts)
-    total = weighted_loss(sums, weights_B, loss.box_weight)
-    torch.autograd.backward(state.scaler.scale(total))
-    class_sum, box_sum = sums.class_loss.sum(), sums.box_loss.sum()
-    undivided = class_sum + loss.box_weight * box_sum
-    num_images = total.new_tensor(len(batch.images))
-    figures = [total, undivided, class_sum, box_sum, sums.num_positives.sum(), num_images]
-    return torch.stack(figures).detach()
+    losses = losses_under(sums, counts, loss.box_weight)
+    torch.autograd.backward(state.scaler.scale(losses[loss.divisor]))
+    num_images = sums.num_positives.new_full((), len(batch.images))
+    counted = [sums.class_loss.sum(), sums.box_loss.sum(), sums.num_positives.sum(), num_images]
+    return torch.stack([*counted, *losses.values()]).detach()
 
 
 def without_gradient_exchange(model: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -109,8 +109,10 @@ class Trainer:
     def run(self) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
         status = DONE
-        log_every, clip_norm = self.config.training.log_every, self.config.training.clip_norm
-        log = MetricsLog(self.run_dir, self.state.step, self.last_step, log_every, clip_norm)
+        config = self.config
+        log = MetricsLog(
+            self.run_dir, self.state.step, self.last_step, config.training, config.loss
+        )
         steps = self.fetch_steps()
         with StopSignal() as stop, closing(log):
             for step in range(self.state.step, self.last_step):
@@ -181,7 +183,7 @@ class Trainer:
         """Tells of a step without a finite gradient; many in a row stop the run."""
         if not figures.skipped:
             return
-        _, _, class_sum, box_sum, num_positives, _ = figures.sums.tolist()
+        class_sum, box_sum, num_positives, *_ = figures.sums.tolist()
         images = ", ".join(image_id for batch in batches for image_id in batch.image_ids)
         log.say(
             f"step {self.state.step} skipped, its gradient is not finite: class loss "

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from ssd.config import LossConfig, OptimizerConfig
+from ssd.config import DIVISORS, LossConfig, OptimizerConfig
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.structures import Batch, Predictions
 from ssd.training.ema import MovingAverage
 from ssd.training.optim import build_optimizer
-from ssd.training.step import StepSettings, TrainState, train_step
+from ssd.training.step import NUM_COUNTED, StepSettings, TrainState, train_step
 
 NUM_CLASSES = 4
 MAPS = [FeatureMap(4, 8, 8, 14, (2.0,)), FeatureMap(2, 16, 16, 28, (2.0,))]
-DIVISORS = ["rank_positives", "image_positives", "batch_positives_and_size"]
+OTHERS = [divisor for divisor in DIVISORS if divisor != "step_positives"]
 SPLITS = [(12,), (4, 4, 4), (5, 5, 2), (1, 11), (1,) * 12, (7, 1, 4), (11, 1)]
 
 
@@ -78,7 +78,8 @@ def gradient(batches: list[Batch], loss: LossConfig) -> tuple[torch.Tensor, torc
     state = new_state()
     figures = train_step(state, batches, settings(state, loss=loss), lr=0.1)
     grads = torch.cat([p.grad.flatten() for p in state.model.parameters()])
-    return grads, figures.sums
+    counted, losses = figures.sums[:NUM_COUNTED], figures.sums[NUM_COUNTED:]
+    return grads, torch.cat([losses[DIVISORS.index(loss.divisor)][None], counted])
 
 
 @pytest.mark.parametrize("sizes", SPLITS[1:])
@@ -89,7 +90,7 @@ def test_splitting_the_images_does_not_change_the_gradient(twelve_images, sizes)
     torch.testing.assert_close(part_sums, whole_sums)
 
 
-@pytest.mark.parametrize("divisor", DIVISORS)
+@pytest.mark.parametrize("divisor", OTHERS)
 def test_with_the_other_divisors_it_does(twelve_images, divisor):
     whole, _ = gradient([twelve_images], LossConfig(divisor=divisor))
     parts, _ = gradient(split(twelve_images, (7, 1, 4)), LossConfig(divisor=divisor))
@@ -120,9 +121,8 @@ def test_the_spike_a_short_batch_is_blown_up_by_the_missing_images(twelve_images
 
 def test_the_loss_is_the_sum_over_the_positives_of_the_step(twelve_images):
     _, sums = gradient(split(twelve_images, (5, 5, 2)), LossConfig(box_weight=2.0))
-    loss, undivided, class_sum, box_sum, num_positives, num_images = sums
-    torch.testing.assert_close(undivided, class_sum + 2 * box_sum)
-    torch.testing.assert_close(loss, undivided / num_positives)
+    loss, class_sum, box_sum, num_positives, num_images = sums
+    torch.testing.assert_close(loss, (class_sum + 2 * box_sum) / num_positives)
     assert num_images == 12
 
 
@@ -131,7 +131,7 @@ def test_a_step_without_any_object_is_finite_and_moves_nothing(twelve_images):
     before = [p.clone() for p in state.model.parameters()]
     empty = split(twelve_images, (1, 1, 10))[1]
     figures = train_step(state, [empty], settings(state), lr=0.1)
-    assert figures.sums[0] == 0
+    assert torch.equal(figures.sums[NUM_COUNTED:], torch.zeros(len(DIVISORS)))
     assert not figures.skipped
     assert all(map(torch.equal, before, state.model.parameters()))
 
@@ -145,6 +145,27 @@ def test_clipping_bounds_the_gradient_and_reports_it_unclipped(twelve_images):
     moved = nn.utils.parameters_to_vector(clipped.model.parameters()) - start
     assert unbounded.grad_norm > 0.5
     torch.testing.assert_close(moved.norm(), torch.tensor(0.1 * 0.5), rtol=1e-4, atol=0)
+
+
+def test_the_other_divisors_are_reported_as_they_would_have_been(twelve_images):
+    parts = split(twelve_images, (7, 1, 4))
+    state = new_state()
+    sums = train_step(state, parts, settings(state), lr=0.1).sums
+    for index, divisor in enumerate(DIVISORS):
+        _, (used, *_) = gradient(parts, LossConfig(divisor=divisor))
+        assert torch.equal(sums[NUM_COUNTED + index], used)
+
+
+def test_the_momentum_is_reported_after_the_step(twelve_images):
+    state = new_state(momentum=0.9)
+    first = train_step(state, [twelve_images], settings(state), lr=0.1)
+    torch.testing.assert_close(first.momentum_norm, first.grad_norm)
+    second = train_step(state, [twelve_images], settings(state), lr=0.1)
+    buffers = [state.optimizer.state[p]["momentum_buffer"] for p in state.model.parameters()]
+    expected = torch.cat([buffer.flatten() for buffer in buffers]).norm()
+    torch.testing.assert_close(second.momentum_norm, expected)
+    without = new_state(momentum=0.0)
+    assert train_step(without, [twelve_images], settings(without), lr=0.1).momentum_norm.isnan()
 
 
 def test_nothing_non_finite_reaches_the_weights(twelve_images):
@@ -169,7 +190,7 @@ def test_low_precision_follows_fp32(twelve_images):
     exact, low = new_state(), new_state()
     figures = train_step(exact, [twelve_images], settings(exact), lr=0.1)
     low_figures = train_step(low, [twelve_images], settings(low, dtype=torch.bfloat16), lr=0.1)
-    torch.testing.assert_close(low_figures.sums[0], figures.sums[0], rtol=0.02, atol=0)
+    torch.testing.assert_close(low_figures.sums[NUM_COUNTED], figures.sums[NUM_COUNTED], rtol=0.02, atol=0)
     assert low_figures.sums.dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in low.model.parameters())
 
