@@ -53,7 +53,7 @@ class Shape:
         return self.mask > 127
 
 
-def ensure_shapes(root: Path) -> None:
+def ensure_shapes(root: Path, num_trainval: int = NUM_TRAINVAL, num_test: int = NUM_TEST) -> None:
     """Draws the data set into `root`, unless it is there already.
 
     It is drawn beside `root` and then renamed, so that `root` is never half a set.
@@ -61,7 +61,8 @@ def ensure_shapes(root: Path) -> None:
     Raises:
         UserError: something else is at `root`, or it cannot be written.
     """
-    if _is_complete(root):
+    count = num_trainval + num_test
+    if _is_complete(root, count):
         return
     if root.exists():
         advice = "delete it to have the set drawn anew, or set data.root to another folder"
@@ -70,26 +71,26 @@ def ensure_shapes(root: Path) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
             drawn = Path(folder) / root.name
-            draw_shapes(drawn, NUM_TRAINVAL, NUM_TEST, SEED)
-            _move(drawn, root)
+            draw_shapes(drawn, num_trainval, num_test, SEED)
+            _move(drawn, root, count)
     except OSError as error:
         advice = "set data.root to a folder that can be written"
         raise UserError(f"data.root {root} cannot be drawn ({error.strerror}): {advice}") from error
 
 
-def _is_complete(root: Path) -> bool:
-    stems = [_stem(index) for index in range(NUM_TRAINVAL + NUM_TEST)]
+def _is_complete(root: Path, count: int) -> bool:
+    stems = [_stem(index) for index in range(count)]
     files = [root / "Annotations" / f"{stem}.xml" for stem in stems]
     files += [root / "JPEGImages" / f"{stem}.jpg" for stem in stems]
     files += [root / "ImageSets" / "Main" / f"{name}.txt" for name in ("trainval", "test")]
     return all(file.is_file() for file in files)
 
 
-def _move(drawn: Path, root: Path) -> None:
+def _move(drawn: Path, root: Path, count: int) -> None:
     try:
         drawn.rename(root)
     except OSError:
-        if not _is_complete(root):  # else another process was faster
+        if not _is_complete(root, count):  # else another process was faster
             raise
 
 

@@ -1,0 +1,32 @@
+"""The whole experiment: every run, the comparison of split steps, the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssd.config import Config
+from ssd.spikes.results import text_table, write_results
+from ssd.spikes.scenario import Scenario, data_root, train_all
+from ssd.spikes.trajectory import trajectory_distances
+from ssd.training.trainer import DONE
+
+PRESETS = {
+    "default": Scenario(full_steps=22, remainders=(4,), seeds=(0,)),
+    "question": Scenario(full_steps=1390, remainders=(1,), seeds=(0,)),
+}
+
+
+def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
+    """Trains all runs that are not finished and writes the results; returns the exit status.
+
+    Raises:
+        UserError: the scenario shows no spike, or `out` holds runs with other settings.
+    """
+    status = train_all(base, scenario, out)
+    if status != DONE:
+        print("the same command goes on where this one stopped")
+        return status
+    distances = trajectory_distances(base, data_root(base, scenario.full_steps))
+    results = write_results(out, base, scenario, distances)
+    print(f"\n{text_table(results)}\n\nreport: {out / 'spikes.html'}")
+    return DONE

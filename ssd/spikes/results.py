@@ -1,0 +1,198 @@
+"""What the runs of the experiment came to: spikes.json, the page and the picture."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+from ssd.config import Config, Divisor
+from ssd.diagnose.detect import Spikes
+from ssd.diagnose.evidence import height
+from ssd.diagnose.explain import as_json, explain
+from ssd.diagnose.log import Log
+from ssd.diagnose.read import read_log
+from ssd.files import write_whole
+from ssd.metrics import read_metrics
+from ssd.report.spike_page import experiment_picture, write_experiment_page
+from ssd.spikes.scenario import ARMS, Run, Scenario, config_of, expected_ratio, runs_of
+from ssd.spikes.trajectory import NUM_STEPS, SIZES
+from ssd.training.device import choose_device
+from ssd.training.start import describe_environment
+
+QUESTION = "Why does the training loss of an SSD spike once per epoch?"
+Figures = dict[str, Any]
+
+
+def write_results(
+    out: Path, base: Config, scenario: Scenario, distances: Mapping[Divisor, float]
+) -> Figures:
+    """Writes spikes.json, spikes.html and spikes.png about all runs in `out/runs`.
+
+    Args:
+        out: the folder of the experiment.
+        base: the settings that the runs share.
+        scenario: which runs there are.
+        distances: of the split trajectories, by divisor: see `ssd.spikes.trajectory`.
+
+    Returns:
+        The content of spikes.json.
+    """
+    runs = list(runs_of(scenario))
+    folders = {run.name: out / "runs" / run.name for run in runs}
+    figures = [figures_of(run, base, scenario, folders[run.name]) for run in runs]
+    results = {
+        "question": QUESTION,
+        "command": " ".join(["python", *sys.argv]),
+        "environment": describe_environment(choose_device(base.training.device)),
+        "batch_size": base.training.batch_size,
+        "epochs": base.training.epochs,
+        **asdict(scenario),
+        "arms": arms_table(base, scenario),
+        "runs": figures,
+        "table": table_of(figures),
+        "trajectory": {
+            "steps": NUM_STEPS,
+            "splits": f"{sum(SIZES)} images as {' + '.join(map(str, SIZES))}",
+            "distances": dict(distances),
+        },
+    }
+    write_whole(out / "spikes.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    rows = {name: train_rows(folder) for name, folder in folders.items()}
+    write_experiment_page(out / "spikes.html", results, rows)
+    experiment_picture(out / "spikes.png", results, rows)
+    return results
+
+
+def train_rows(run_dir: Path) -> list[Figures]:
+    """The optimizer steps of a run."""
+    return [row for row in read_metrics(run_dir / "metrics.jsonl") if row["kind"] == "train"]
+
+
+def arms_table(base: Config, scenario: Scenario) -> list[Figures]:
+    """What each arm trains with, without accumulation."""
+    table = []
+    for arm in ARMS:
+        run = Run(arm, 1, scenario.remainders[0], scenario.seeds[0])
+        config = config_of(run, base, scenario.full_steps)
+        table.append(
+            {
+                "name": arm.name,
+                "divisor": arm.divisor,
+                "drop_last": arm.drop_last,
+                "clip_norm": config.training.clip_norm,
+                "lr": config.optimizer.lr,
+                "meaning": arm.meaning,
+            }
+        )
+    return table
+
+
+def figures_of(run: Run, base: Config, scenario: Scenario, run_dir: Path) -> Figures:
+    """The figures of one run; None where there is none.
+
+    `ratio` and its kin compare the last step of each pass with those before it, whether it spikes
+    or not.
+    """
+    log = read_log(run_dir)
+    explanation = explain(log)
+    told = as_json(explanation)
+    spikes, ends = explanation.spikes, pass_ends(log)
+    norms = log.columns["grad_norm"]
+    bound = config_of(run, base, scenario.full_steps).training.clip_norm or math.inf
+    evaluation = json.loads((run_dir / "evaluation.json").read_text(encoding="utf-8"))
+    return {
+        "name": run.name,
+        "arm": run.arm.name,
+        "accumulate": run.accumulate,
+        "remainder": run.remainder,
+        "seed": run.seed,
+        "steps_per_epoch": ends.period,
+        "expected_ratio": expected_ratio(run, base.training.batch_size),
+        "found": spikes is not None,
+        "period": None if spikes is None else spikes.period,
+        "p_value": None if spikes is None else spikes.p_value,
+        "ratio": height(log, log.loss, ends),
+        "grad_ratio": height(log, norms, ends),
+        "applied_grad_ratio": height(log, np.minimum(norms, bound), ends),
+        **{key: told[key] for key in ("cause", "sentence", "ratio_under", "aftershock")},
+        "final_loss": final_loss(log),
+        "mAP": evaluation["mAP"],
+    }
+
+
+def pass_ends(log: Log) -> Spikes:
+    """The last step of every pass, as if it were a spike."""
+    length = log.steps_per_epoch
+    assert length is not None
+    rows = np.flatnonzero((log.steps - log.first_step) % length == length - 1)
+    phase = (log.first_step - 1) % length
+    return Spikes(length, phase, ratio=math.nan, rows=rows, hits=0, p_value=1.0)
+
+
+def final_loss(log: Log) -> float:
+    """The loss of the last pass, divided by its positives: the same measure for every arm."""
+    assert log.steps_per_epoch is not None
+    last_pass = slice(-log.steps_per_epoch, None)
+    return float(np.mean(log.losses_under["step_positives"][last_pass]))
+
+
+def table_of(figures: Sequence[Figures]) -> list[Figures]:
+    """The runs of all seeds together: one row for each arm, accumulation and remainder."""
+    keys = ("remainder", "accumulate", "arm")
+    names = [arm.name for arm in ARMS]
+
+    def place(run: Figures) -> tuple[int, int, int]:
+        return run["remainder"], run["accumulate"], names.index(run["arm"])
+
+    groups = itertools.groupby(sorted(figures, key=place), place)
+    return [
+        {key: (runs := list(group))[0][key] for key in keys} | summary(runs) for _, group in groups
+    ]
+
+
+def summary(runs: Sequence[Figures]) -> Figures:
+    """Medians over the seeds; of the mAP its mean, lowest and highest."""
+    medians = ("ratio", "grad_ratio", "applied_grad_ratio", "final_loss")
+    maps = [run["mAP"] for run in runs]
+    return {
+        "runs": len(runs),
+        "found": sum(run["found"] for run in runs),
+        "expected_ratio": runs[0]["expected_ratio"],
+        **{name: median(run[name] for run in runs) for name in medians},
+        "aftershock": dict(median_aftershocks(runs)),
+        "mAP": fmean(maps),
+        "mAP_lowest": min(maps),
+        "mAP_highest": max(maps),
+    }
+
+
+def median_aftershocks(runs: Sequence[Figures]) -> Iterator[tuple[str, float]]:
+    """Steps that each column stays raised for, over the runs in which spikes were found."""
+    shaken = [run["aftershock"] for run in runs if run["found"]]
+    for column in shaken[0] if shaken else ():
+        yield column, median(shocks[column] for shocks in shaken)
+
+
+def text_table(results: Figures) -> str:
+    """The table of the arms for the terminal."""
+    head = f"{'arm':<16}{'micro':>6}{'r':>4}{'found':>8}{'loss x':>9}{'B/r':>7}{'grad x':>9}"
+    lines = [f"{head}{'applied':>9}{'mAP':>8}"]
+    for row in results["table"]:
+        lines.append(
+            f"{row['arm']:<16}{row['accumulate']:>6}{row['remainder']:>4}"
+            f"{row['found']:>6}/{row['runs']}{row['ratio']:>9.2f}{row['expected_ratio']:>7.2f}"
+            f"{row['grad_ratio']:>9.2f}{row['applied_grad_ratio']:>9.2f}{row['mAP']:>8.3f}"
+        )
+    split = results["trajectory"]
+    lines.append(f"\n{split['splits']}, against one batch, after {split['steps']} steps:")
+    lines += [f"{name:<26}{value:>9.1e}" for name, value in split["distances"].items()]
+    return "\n".join(lines)

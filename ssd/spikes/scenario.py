@@ -1,0 +1,233 @@
+"""The experiment: the same run under five arms, as the question asked and as it was answered.
+
+Every arm trains the same network from the same weights on the same images, in the same order and
+with the same augmentation; the effective learning rate on full batches is the same too. Only what
+the loss is divided by differs, and what is done about it.
+
+Under `batch_positives_and_size` the loss of a full batch is the batch size times smaller than
+under `step_positives`. SGD then takes the same way if the learning rate is as many times larger
+and the weight decay, which is added to the gradient, as many times smaller. Adam is blind to the
+scale of its gradient, so there nothing is changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ssd.config import Config, Divisor
+from ssd.data.shapes import ensure_shapes
+from ssd.errors import UserError
+from ssd.files import write_whole
+from ssd.settings import to_yaml
+from ssd.training.start import train
+from ssd.training.trainer import DONE
+
+NUM_TEST = 200
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: short, for files and tables.
+        divisor: what the summed loss is divided by.
+        meaning: the same in words.
+        drop_last: whether the short last batch is left out.
+        clipped: whether the gradient is clipped, to the config's `training.clip_norm`.
+    """
+
+    name: str
+    divisor: Divisor
+    meaning: str
+    drop_last: bool = False
+    clipped: bool = False
+
+
+ARMS = (
+    Arm(
+        "reported",
+        "batch_positives_and_size",
+        "divided by the positives of the batch, then by its size as well: the defect",
+    ),
+    Arm(
+        "drop_last",
+        "batch_positives_and_size",
+        "the defect; the short last batch is left out",
+        drop_last=True,
+    ),
+    Arm("clipped", "batch_positives_and_size", "the defect; the gradient is clipped", clipped=True),
+    Arm(
+        "rescaled",
+        "rank_positives",
+        "multiplied by the batch size again, which leaves the positives of the batch",
+    ),
+    Arm("step_positives", "step_positives", "divided once, by the positives of the whole step"),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Which runs the experiment consists of.
+
+    Attributes:
+        full_steps: full batches of one pass over the data.
+        remainders: sizes of the short last batch, one data set for each.
+        seeds: of weights, order and augmentation.
+        accumulate: micro-batches of a step in the runs with gradient accumulation.
+    """
+
+    full_steps: int
+    remainders: tuple[int, ...]
+    seeds: tuple[int, ...]
+    accumulate: int = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the experiment; `accumulate` is 1 or the scenario's."""
+
+    arm: Arm
+    accumulate: int
+    remainder: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its run folder."""
+        accumulated = f"_x{self.accumulate}" if self.accumulate > 1 else ""
+        return f"{self.arm.name}{accumulated}_r{self.remainder}_seed{self.seed}"
+
+
+def runs_of(scenario: Scenario) -> Iterator[Run]:
+    """All runs of a scenario; those of one seed and remainder stand together."""
+    kinds = itertools.product(scenario.seeds, scenario.remainders, (1, scenario.accumulate), ARMS)
+    for seed, remainder, accumulate, arm in kinds:
+        yield Run(arm, accumulate, remainder, seed)
+
+
+def check(scenario: Scenario, batch_size: int) -> None:
+    """Refuses a scenario that cannot show a spike.
+
+    Raises:
+        UserError: a remainder is no short batch, or micro-batches do not fill a step.
+    """
+    for remainder in scenario.remainders:
+        if not 0 < remainder < batch_size:
+            raise UserError(
+                f"--remainders has {remainder}, but the short last batch of batches of "
+                f"{batch_size} images holds 1 to {batch_size - 1}: give such a number"
+            )
+    if batch_size % scenario.accumulate:
+        raise UserError(
+            f"training.batch_size is {batch_size}, which {scenario.accumulate} micro-batches do "
+            "not share out evenly: give a multiple"
+        )
+
+
+def expected_ratio(run: Run, batch_size: int) -> float:
+    """How many times too large the loss of the short last step is.
+
+    The defect divides a micro-batch of n images by n where a full one is divided by
+    b = batch_size / accumulate: B / r without accumulation, else the mean of b / n over the
+    micro-batches of the short step.
+    """
+    if run.arm.divisor != "batch_positives_and_size" or run.arm.drop_last:
+        return 1.0
+    full = batch_size // run.accumulate
+    whole, rest = divmod(run.remainder, full)
+    factors = [1.0] * whole + ([full / rest] if rest else [])
+    return sum(factors) / len(factors)
+
+
+def config_of(run: Run, base: Config, full_steps: int) -> Config:
+    """The settings of a run: those of the base, with what its arm changes."""
+    batch_size = base.training.batch_size // run.accumulate
+    twice_divided = run.arm.divisor == "batch_positives_and_size"
+    factor = batch_size if twice_divided and base.optimizer.name == "sgd" else 1
+    num_images = full_steps * base.training.batch_size + run.remainder
+    clip_norm = base.training.clip_norm if run.arm.clipped else None
+    return replace(
+        base,
+        data=replace(
+            base.data,
+            format="voc",
+            root=str(data_root(base, full_steps)),
+            train_split=image_list(num_images),
+        ),
+        loss=replace(base.loss, divisor=run.arm.divisor),
+        optimizer=replace(
+            base.optimizer,
+            lr=base.optimizer.lr * factor,
+            weight_decay=base.optimizer.weight_decay / factor,
+        ),
+        training=replace(
+            base.training,
+            batch_size=batch_size,
+            accumulate=run.accumulate,
+            drop_last=run.arm.drop_last,
+            clip_norm=clip_norm and clip_norm / (batch_size if twice_divided else 1),
+            seed=run.seed,
+        ),
+    )
+
+
+def draw_data(base: Config, scenario: Scenario) -> None:
+    """Draws the pictures once, with an image list for each remainder."""
+    batch_size = base.training.batch_size
+    root = data_root(base, scenario.full_steps)
+    ensure_shapes(root, (scenario.full_steps + 1) * batch_size, NUM_TEST)
+    lists = root / "ImageSets" / "Main"
+    names = (lists / "trainval.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    for remainder in scenario.remainders:
+        count = scenario.full_steps * batch_size + remainder
+        write_whole(lists / f"{image_list(count)}.txt", "".join(names[:count]))
+
+
+def data_root(base: Config, full_steps: int) -> Path:
+    """The folder of the pictures, by their number."""
+    return Path(f"{base.data.root}_{full_steps}x{base.training.batch_size}")
+
+
+def image_list(num_images: int) -> str:
+    """The name of the list of the first images."""
+    return f"first_{num_images}"
+
+
+def train_all(base: Config, scenario: Scenario, out: Path) -> int:
+    """Trains every run that is not finished, in `out/runs`; returns the exit status.
+
+    Raises:
+        UserError: the folder holds runs with other settings.
+    """
+    check(scenario, base.training.batch_size)
+    draw_data(base, scenario)
+    runs = list(runs_of(scenario))
+    for number, run in enumerate(runs, 1):
+        config = config_of(run, base, scenario.full_steps)
+        run_dir = out / "runs" / run.name
+        if is_finished(run_dir, config):
+            continue
+        print(f"\nrun {number} of {len(runs)}: {run.name} · {run.arm.meaning}", flush=True)
+        status = train(config, run_dir, "auto")
+        if status != DONE:
+            return status
+    return DONE
+
+
+def is_finished(run_dir: Path, config: Config) -> bool:
+    """Whether a run of these settings is there and has been evaluated.
+
+    Raises:
+        UserError: it is a run of other settings.
+    """
+    saved = run_dir / "config.yaml"
+    if saved.exists() and saved.read_text(encoding="utf-8") != to_yaml(config):
+        raise UserError(
+            f"{run_dir} holds a run with other settings: give another --out, or the settings of "
+            "before"
+        )
+    return (run_dir / "evaluation.json").exists()

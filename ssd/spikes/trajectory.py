@@ -1,0 +1,100 @@
+"""Does it matter how the images of a step are split? The same training, whole and in parts.
+
+With gradient accumulation over micro-batches of unequal sizes, only `step_positives` takes the
+same way through the weights as the large batch; the other divisors average means. BatchNorm is
+held at its first statistics, since those of a micro-batch differ from those of the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ssd.augment.batch import preprocess_of
+from ssd.config import DIVISORS, Config, Divisor
+from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.order import Order
+from ssd.data.voc import read_voc
+from ssd.model.ssd import SSD, build_model
+from ssd.structures import Batch
+from ssd.training.optim import build_optimizer, learning_rate
+from ssd.training.reproducible import seed_everything
+from ssd.training.step import StepSettings, TrainState, train_step
+
+NUM_STEPS = 20
+SIZES = (7, 5, 3, 1)
+
+
+def trajectory_distances(base: Config, data_root: Path) -> dict[Divisor, float]:
+    """How far the split training ends from the whole one, by divisor, on the CPU in fp32.
+
+    Args:
+        base: model, optimizer and seed; the learning rate warms up.
+        data_root: a VOC folder with the list `trainval`.
+
+    Returns:
+        |weights split - weights whole| / |weights whole| after NUM_STEPS. Rounding alone starts
+        at 1e-9 and grows step by step; a whole training step moves the weights by about 1e-3.
+    """
+    data = read_voc(data_root, ["trainval"], None)
+    order = Order(len(data.records), sum(SIZES), 1, 1, base.training.seed, drop_last=True)
+    dataset = DetectionDataset(data.records, base.data.train_difficult)
+    steps = [order.micro_batches(step, rank=0)[0] for step in range(NUM_STEPS)]
+
+    def batches(sizes: tuple[int, ...]) -> list[list[Batch]]:
+        return [micro_batches(dataset, indices, sizes, base) for indices in steps]
+
+    whole, split = batches((sum(SIZES),)), batches(SIZES)
+    num_classes = len(data.classes) + 1
+    return {
+        divisor: distance(
+            weights_after(split, divisor, num_classes, base),
+            weights_after(whole, divisor, num_classes, base),
+        )
+        for divisor in DIVISORS
+    }
+
+
+def micro_batches(
+    dataset: DetectionDataset, indices: list[int], sizes: tuple[int, ...], base: Config
+) -> list[Batch]:
+    """The images of a step, as micro-batches of these sizes."""
+    preprocess = preprocess_of(base.model, base.augment)
+    left = iter([dataset[Request(0, index)] for index in indices])
+    packs = [pack(list(islice(left, size))) for size in sizes]
+    return [preprocess.training_batch(p, base.training.seed, base.augment) for p in packs]
+
+
+def weights_after(
+    steps: list[list[Batch]], divisor: Divisor, num_classes: int, base: Config
+) -> Tensor:
+    """All weights, as one vector, after training on these steps."""
+    seed_everything(base.training.seed, deterministic=False)
+    model = build_model(base.model, num_classes)
+    hold_statistics(model)
+    optimizer = build_optimizer(model, base.optimizer)
+    state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+    loss = replace(base.loss, divisor=divisor)
+    settings = StepSettings(model.default_boxes, loss)
+    for step, batches in enumerate(steps):
+        images = sum(len(batch.images) for batch in batches) / len(batches)
+        factor = images if divisor == "batch_positives_and_size" else 1.0
+        lr = learning_rate(base.optimizer, step, total=10 * base.optimizer.warmup_steps)
+        train_step(state, batches, settings, lr * factor)
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def hold_statistics(model: SSD) -> None:
+    """Lets BatchNorm normalise by the statistics it has."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def distance(reached: Tensor, goal: Tensor) -> float:
+    """How far `reached` is from `goal`, relative to the size of `goal`."""
+    return float((reached - goal).norm() / goal.norm())

@@ -1,0 +1,69 @@
+"""Why does the loss of an SSD spike once per epoch? The experiment, and the diagnosis of any run.
+
+    python tools/spikes.py                              five ways to divide the loss: 10 minutes
+    python tools/spikes.py --remainders 1 4 10 --seeds 0 1 2
+    python tools/spikes.py --preset question            at the question's scale, on a GPU
+    python tools/spikes.py --explain runs/mine          a run of this framework
+    python tools/spikes.py --explain losses.csv --steps-per-epoch 1391 --batch-size 16
+                                                        of any: a CSV, or a column of losses
+
+The experiment writes spikes.html, spikes.json and spikes.png; runs that are finished are not
+repeated. An explanation needs at least three passes over the data, and writes spikes.html and
+spikes.json too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ssd.cli import config_of, parse, run, settings_parser
+from ssd.errors import UserError
+
+USAGE = """tools/spikes.py [CONFIG.yaml …] [--section.key VALUE …] [--remainders …] [--out DIR]
+       tools/spikes.py --explain RUN_DIR|LOSSES.csv [--steps-per-epoch N] [--batch-size B]"""
+CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIG_FILES = {
+    "default": [CONFIGS / "spikes.yaml"],
+    "question": [CONFIGS / "spikes.yaml", CONFIGS / "spikes_question.yaml"],
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = settings_parser("tools/spikes.py", USAGE, __doc__)
+    parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
+    parser.add_argument("--preset", type=str, help="default, or question: 1390 steps of 16 images")
+    parser.add_argument("--full-steps", type=int, help="full batches of a pass (default: 22)")
+    parser.add_argument(
+        "--remainders", nargs="+", type=int, help="images of the short last batch (default: 4)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, help="one run for each (default: 0)")
+    parser.add_argument("--explain", type=str, help="a run folder, or a file with losses")
+    parser.add_argument("--steps-per-epoch", type=int, help="of the run to explain")
+    parser.add_argument("--batch-size", type=int, help="images of a full step of that run")
+    parser.add_argument("--out", type=str, help="where the results go (default: runs/spikes)")
+    flags = parse(parser, arguments)
+    out = None if flags.get("out") is None else Path(flags["out"])
+    if flags.get("explain") is not None:
+        from ssd.report.explained import explain_run
+
+        numbers = flags.get("steps_per_epoch"), flags.get("batch_size")
+        print(explain_run(Path(flags["explain"]), *numbers, out))
+        return 0
+
+    from ssd.spikes.experiment import PRESETS, run_experiment
+
+    preset = flags.get("preset") or "default"
+    if preset not in PRESETS:
+        raise UserError(f"--preset is {preset}, there are {' and '.join(PRESETS)}")
+    changed = {
+        name: flags[name] if name == "full_steps" else tuple(flags[name])
+        for name in ("full_steps", "remainders", "seeds")
+        if flags.get(name) is not None
+    }
+    files = [*CONFIG_FILES[preset], *(flags.get("files") or [])]
+    scenario = replace(PRESETS[preset], **changed)
+    return run_experiment(config_of(flags, files), scenario, out or Path("runs/spikes"))
+
+
+if __name__ == "__main__":
+    run(main)
