@@ -1,14 +1,14 @@
-"""Finds regular spikes in a loss: the same place of every pass, over and over.
+"""Finds regular spikes in a loss: rows that stand high at the same place of every pass.
 
-1. *Heights.* The log of the loss, less its running median, over its local spread: drift, drops of
-   the learning rate and noise that changes over the run are gone, and rows can be compared.
-2. *Combs.* A spike with period P and phase f fills the rows whose step is f mod P, a comb of K
-   rows. Of the log's K highest rows, `hits` are on the comb. All combs of three passes and more
-   are tried; since only K rows are looked at, all periods together cost n log n.
-3. *Chance.* Were the heights in random order, `hits` would be hypergeometric. That probability,
-   times the number of combs tried, is the p-value; it needs no assumption about the noise.
+1. *Heights.* How far the log of a loss rises above the rows before it, over the local spread of
+   that: drift, drops of the learning rate and noise that changes over the run are gone, and rows
+   from the whole run can be compared.
+2. *Combs* (`ssd.diagnose.combs`). A spike with period P and phase f fills the rows whose step is
+   f mod P. All periods of which the log has three passes are tried, and the comb is taken that
+   holds more of the highest rows than chance would put there.
+3. *Height.* What is regular need not matter: the ratio of the spikes to the losses before them.
 
-Letters: `N` rows, `K` rows of a comb, `M` pairs of a period and one of the highest rows.
+Letters: `N` rows, `K` spikes.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ssd.diagnose.combs import Comb, best_comb
 from ssd.diagnose.log import Floats, Ints
 
 SHORTEST_PERIOD = 4
 FEWEST_PASSES = 3
-CERTAIN = 0.02  # three passes of eight steps give no less than 1 / C(24, 3) for each of 30 combs
+FEWEST_PRESENT = 0.25  # of the steps from the first to the last row
+CERTAIN = 0.03  # three passes of eight steps can do no better than 0.019
 NOTABLE = 1.25
-TREND_ROWS, SPREAD_ROWS, AROUND_ROWS = 15, 101, 15
-CHUNK = 2**20
+BEFORE_ROWS, SPREAD_ROWS, LEVEL_ROWS = 7, 101, 15
+CHUNK = 2**20  # values sorted together
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Spikes:
         ratio: median over the spikes of loss / median of the losses before it.
         rows: [K] rows of the log that stand at that phase.
         hits: how many of them are among the log's K highest, each relative to its surroundings.
-        p_value: the chance of as good a comb, had the losses come in random order.
+        p_value: an upper bound of the chance of as good a comb, had the losses come in random
+            order.
     """
 
     period: int
@@ -65,118 +67,142 @@ def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes 
         period: try this period only, in steps; None: every one with three passes in the log.
 
     Returns:
-        The candidate, to be believed if it is `found`; None where the log is too short to judge.
+        The candidate, to be believed if it is `found`; None where the log cannot be judged: fewer
+        than three passes, most rows not finite and positive, or three steps in four missing.
     """
-    usable = np.flatnonzero(np.isfinite(loss) & (loss > 0))
+    loss = np.where(np.isfinite(loss) & (loss > 0), loss, np.nan)
+    usable = np.flatnonzero(np.isfinite(loss))
     if len(usable) < FEWEST_PASSES * SHORTEST_PERIOD or 2 * len(usable) < len(loss):
         return None
     ticks = steps[usable] - steps[usable[0]]
-    stride = int(np.gcd.reduce(ticks))
-    ticks //= stride
-    periods = np.arange(SHORTEST_PERIOD, (int(ticks[-1]) + 1) // FEWEST_PASSES + 1)
+    stride = int(np.gcd.reduce(ticks))  # a log may hold every s-th step only
+    ticks = ticks // stride
+    span = int(ticks[-1]) + 1
+    if len(usable) < FEWEST_PRESENT * span:
+        return None
+    periods = np.arange(SHORTEST_PERIOD, span // FEWEST_PASSES + 1)
     if period is not None:
         periods = periods[periods * stride == period]
     if not len(periods):
         return None
     highest_first = np.argsort(-_heights(np.log(loss[usable])), kind="stable")
-    best, phase = _best_comb(ticks, highest_first, periods)
-    comb = np.flatnonzero(ticks % best == phase)
-    hits = len(np.intersect1d(comb, highest_first[: len(comb)]))
-    chance = math.exp(float(_log_chance(len(ticks), np.array(len(comb)), np.array(hits))))
-    rows = usable[comb]
+    comb = best_comb(ticks[highest_first], periods)
+    teeth, highest = _teeth(ticks, highest_first, comb)
+    rows, peaks = usable[teeth], usable[_peaks(ticks, teeth, highest)]
+    whole = comb.period * stride
+    ratios = loss[peaks] / _before(steps, loss, rows, whole)
     return Spikes(
-        period=best * stride,
-        phase=int(steps[rows[0]] % (best * stride)),
-        ratio=_ratio(steps, loss, rows, best * stride),
+        period=whole,
+        phase=int(steps[rows[0]] % whole),
+        ratio=_median(ratios),
         rows=rows,
-        hits=hits,
-        p_value=min(1.0, chance * float(periods.sum())),
+        hits=len(np.intersect1d(teeth, highest)),
+        p_value=math.exp(comb.log_p),
     )
 
 
-def aftershock(values: Floats, spikes: Spikes) -> int:
-    """How many steps after a spike the values [N] of a column stay raised."""
-    del values, spikes
-    return 0
+def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
+    """How many steps after a spike the values of a column stay raised.
+
+    A step counts while the median over the spikes of value / median of the values before the
+    spike is above 1.05, and above 1 by more than three standard errors of such a median. The
+    count ends at the first step that is not raised, and before the next spike.
+
+    Args:
+        values: [N], a column of the log: loss, gradient norm, momentum norm; may hold NaN.
+        spikes: from `find_spikes` on the same log.
+        steps: [N] the steps of the rows; rows may be missing.
+    """
+    stride = int(np.gcd.reduce(np.diff(steps)))
+    before_K = _before(steps, values, spikes.rows, spikes.period)
+    known = np.isfinite(before_K) & (before_K > 0)
+    rows_K, before_K = spikes.rows[known], before_K[known]
+    noise = _noise(steps, values, rows_K, before_K, spikes.period)
+    last = 0
+    for after in range(stride, spikes.period, stride):
+        row_K = np.minimum(np.searchsorted(steps, steps[rows_K] + after), len(steps) - 1)
+        there_K = (steps[row_K] == steps[rows_K] + after) & np.isfinite(values[row_K])
+        error = noise * math.sqrt(math.pi / 2 / max(there_K.sum(), 1))  # of a median
+        level = _median(values[row_K[there_K]] / before_K[there_K])
+        if not level > 1 + max(0.05, 3 * error):
+            break
+        last = after
+    return last
 
 
 def _heights(values_N: Floats) -> Floats:
-    """How far each value stands above its surroundings, in units of their spread."""
-    above_N = values_N - _running_median(values_N, TREND_ROWS)
-    spread_N = _running_median(np.abs(above_N), SPREAD_ROWS)
-    floor = max(0.3 * float(np.median(np.abs(above_N))), 1e-9)
-    return above_N / np.maximum(spread_N, floor)
+    """How far each value stands above those before it, in units of the spread around it.
+
+    Above the median of the seven before, but no further than above the last one, so that of
+    values that stay raised only the first is high. One that follows a high value is just not high.
+    """
+    start = 2 * np.median(values_N[:5]) - values_N[BEFORE_ROWS:0:-1]  # a loss falls fast at first
+    padded = np.concatenate([start, values_N])
+    rise_N = values_N - padded[BEFORE_ROWS - 1 : -1]
+    above_N = values_N - _running_median(padded[:-1], BEFORE_ROWS)
+    above_N = np.minimum(above_N, np.maximum(rise_N, 0))
+    spread_N = np.abs(above_N - np.median(above_N))
+    half = min(SPREAD_ROWS, len(values_N) - 1) // 2
+    local_N = _running_median(np.pad(spread_N, half, mode="reflect"), 2 * half + 1)
+    heights_N: Floats = above_N / np.maximum(local_N, max(0.3 * np.median(spread_N), 1e-9))
+    return heights_N
 
 
-def _running_median(values_N: Floats, window: int) -> Floats:
-    """The median of the `window` values around each one; the ends are mirrored."""
-    half = min(window, len(values_N) - 1) // 2
-    windows = sliding_window_view(np.pad(values_N, half, mode="reflect"), 2 * half + 1)
-    rows = max(1, CHUNK // windows.shape[1])
-    chunks = range(0, len(windows), rows)
-    return np.concatenate([np.median(windows[i : i + rows], axis=1) for i in chunks])
+def _running_median(values: Floats, width: int) -> Floats:
+    """The medians of all runs of `width` values."""
+    runs = sliding_window_view(values, width)
+    rows = CHUNK // width
+    chunks = range(0, len(runs), rows)
+    return np.concatenate([np.median(runs[i : i + rows], axis=1) for i in chunks])
 
 
-def _best_comb(ticks_N: Ints, highest_first_N: Ints, periods: Ints) -> tuple[int, int]:
-    """The period and phase, in ticks, whose hits are the least likely."""
-    span = int(ticks_N[-1]) + 1
-    best = (math.inf, SHORTEST_PERIOD, 0)
-    for extra in (0, 1):  # the first (span mod P) phases of a period have one row more
-        sizes = span // periods + extra
-        for part in _parts(sizes):
-            best = min(best, _best_of(ticks_N, highest_first_N, periods[part], sizes[part], extra))
-    return best[1], best[2]
+def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints]:
+    """The rows [K] of the comb and the K highest rows; one tick aside where more of them are there.
+
+    After-shocks can stand out more evenly than spikes that differ in height or come a step early.
+    """
+    asides = [
+        np.flatnonzero((ticks_N - comb.phase - aside) % comb.period == 0) for aside in (0, -1, 1)
+    ]
+    hits = [len(np.intersect1d(rows, highest_first_N[: len(rows)])) for rows in asides]
+    teeth = asides[int(np.argmax(hits))]
+    return teeth, highest_first_N[: len(teeth)]
 
 
-def _parts(sizes: Ints) -> list[slice]:
-    ends = np.cumsum(sizes)
-    cuts = np.searchsorted(ends, np.arange(CHUNK, ends[-1] + CHUNK, CHUNK))
-    edges = [0, *(int(cut) for cut in np.unique(np.append(cuts, len(sizes))) if cut)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+def _peaks(ticks_N: Ints, teeth_K: Ints, highest_K: Ints) -> Ints:
+    """[K] the rows of the spikes: the tooth, or its neighbour if that alone is a highest row."""
+    high_N = np.isin(np.arange(len(ticks_N)), highest_K)
+    peaks_K = teeth_K.copy()
+    for aside in (-1, 1):
+        near_K = np.clip(teeth_K + aside, 0, len(ticks_N) - 1)
+        moved_K = ~high_N[peaks_K] & high_N[near_K]
+        moved_K &= ticks_N[near_K] == ticks_N[teeth_K] + aside
+        peaks_K[moved_K] = near_K[moved_K]
+    return peaks_K
 
 
-def _best_of(
-    ticks_N: Ints, highest_first_N: Ints, periods: Ints, sizes: Ints, extra: int
-) -> tuple[float, int, int]:
-    span = int(ticks_N[-1]) + 1
-    sizes = np.minimum(sizes, len(ticks_N))
-    which_M = np.repeat(np.arange(len(periods)), sizes)
-    rank_M = np.arange(len(which_M)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    phases_M = ticks_N[highest_first_N[rank_M]] % periods[which_M]
-    combs, hits = np.unique(which_M * span + phases_M, return_counts=True)
-    which, phases = np.divmod(combs, span)
-    valid = (phases < span % periods[which]) == bool(extra)
-    if not valid.any():
-        return (math.inf, SHORTEST_PERIOD, 0)
-    which, phases, hits = which[valid], phases[valid], hits[valid]
-    chance = _log_chance(len(ticks_N), sizes[which], hits)
-    first = int(np.argmin(chance))
-    return float(chance[first]), int(periods[which[first]]), int(phases[first])
+def _windows(steps: Ints, rows: Ints, period: int) -> list[slice]:
+    """The rows before each spike: at most 15, in the half of the pass that after-shocks spare."""
+    first = np.searchsorted(steps, steps[rows] - max(period // 2, 2))
+    return [slice(max(a, b - LEVEL_ROWS), b) for a, b in zip(first, rows, strict=True)]
 
 
-def _log_chance(n: int, size: Ints, hits: Ints) -> npt.NDArray[np.float64]:
-    """log P(X >= hits) for X hypergeometric: `size` of n rows are drawn, `size` are on the comb."""
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-
-    def log_choose(a: Ints, b: Ints) -> Floats:
-        return log_factorial[a] - log_factorial[b] - log_factorial[a - b]
-
-    first = (
-        log_choose(size, hits)
-        + log_choose(n - size, np.minimum(size - hits, n - size))
-        - log_choose(np.full_like(size, n), size)
-    )
-    step = (size - hits) ** 2 / ((hits + 1.0) * np.maximum(n - 2 * size + hits + 1, 1))
-    return np.where(step < 1, first - np.log1p(-np.minimum(step, 0.999)), 0.0)
+def _before(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
+    """[K] the median of the values before each spike; NaN where there is none."""
+    return np.array([_median(values[window]) for window in _windows(steps, rows, period)])
 
 
-def _ratio(steps: Ints, loss: Floats, rows: Ints, period: int) -> float:
-    """The median over the spikes of loss / median of the losses before it."""
-    ratios = []
-    for row in rows:
-        near = slice(max(0, row - AROUND_ROWS), row)
-        before = loss[near][steps[near] > steps[row] - period]
-        before = before[np.isfinite(before)]
-        if len(before):
-            ratios.append(loss[row] / np.median(before))
-    return float(np.median(ratios)) if ratios else 1.0
+def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: int) -> float:
+    """The relative standard deviation of the values before the spikes, from their deviations."""
+    windows = _windows(steps, rows, period)
+    deviations = [
+        np.abs(values[window] / before - 1)
+        for window, before in zip(windows, before_K, strict=True)
+    ]
+    return 1.4826 * _median(np.concatenate([np.zeros(0), *deviations]))
+
+
+def _median(values: Floats) -> float:
+    """The median of the finite values; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else math.nan

@@ -65,8 +65,12 @@ def number(value: Any) -> str:
 
 
 def times(value: Any) -> str:
-    """3.92 → "3.92×", 15.31 → "15.3×", what is no number → "–"."""
-    return f"{value:.{1 if abs(value) >= 9.995 else 2}f}×" if is_number(value) else "–"
+    """3.92 → "3.92×", 15.31 → "15.3×", 12345 → "1.2e+04×", what is no number → "–"."""
+    if not is_number(value):
+        return "–"
+    if abs(value) >= 1000:
+        return f"{number(value)}×"
+    return f"{value:.{1 if abs(value) >= 9.995 else 2}f}×"
 
 
 def text(value: Any) -> str:

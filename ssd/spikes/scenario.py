@@ -21,7 +21,7 @@ from ssd.config import Config, Divisor
 from ssd.data.shapes import ensure_shapes
 from ssd.errors import UserError
 from ssd.files import write_whole
-from ssd.settings import to_yaml
+from ssd.settings import read_config
 from ssd.training.start import train
 from ssd.training.trainer import DONE
 
@@ -225,7 +225,7 @@ def is_finished(run_dir: Path, config: Config) -> bool:
         UserError: it is a run of other settings.
     """
     saved = run_dir / "config.yaml"
-    if saved.exists() and saved.read_text(encoding="utf-8") != to_yaml(config):
+    if saved.exists() and read_config([saved]) != config:
         raise UserError(
             f"{run_dir} holds a run with other settings: give another --out, or the settings of "
             "before"
