@@ -27,6 +27,7 @@ HITS_SHARE = 0.8
 LEAST_HITS = 1 / 3  # of the teeth: a lower share is no spike in every pass
 LEAST_SCORE = 0.7  # mean of the teeth, likewise
 IDLE = 1.5  # standard deviations above chance, at most
+ODD_PART = 0.1  # chance of a part among the teeth, at most
 CHUNK = 2**20  # pairs looked at together
 FOLDED = 10**8  # scores summed up, at most: a fraction of a second
 
@@ -148,15 +149,24 @@ def _log_chance_of_z(z: float) -> float:
 
 
 def _without_idle_teeth(scores_T: Floats, comb: Comb, periods_P: Ints) -> Comb:
-    """The part of a comb that holds the spikes: half the true period gathers all of them too."""
+    """The part of a comb that holds the spikes: half the true period gathers all of them too.
+
+    The part has to stand out among the teeth themselves. They may all be but noisier than other
+    ticks, as those of an honest short step are, and then some part of them is always high.
+    """
     teeth = scores_T[comb.phase :: comb.period]
     z = teeth.sum() / math.sqrt(len(teeth))
-    for period in periods_P[(periods_P > comb.period) & (periods_P % comb.period == 0)]:
-        factor = int(period) // comb.period
+    coarser = periods_P[(periods_P > comb.period) & (periods_P % comb.period == 0)]
+    factors = coarser // comb.period
+    for factor in factors.tolist():
         z_F = _fold(teeth, factor)
         first = int(np.argmax(z_F))
-        idle = np.delete(teeth, np.s_[first::factor])
+        part = np.arange(len(teeth)) % factor == first
+        idle = teeth[~part]
         if z_F[first] > z and idle.sum() < IDLE * math.sqrt(len(idle)):
-            part = Comb(comb.log_p, int(period), comb.phase + first * comb.period)
-            return _without_idle_teeth(scores_T, part, periods_P)
+            hits = np.sum(part[np.argsort(-teeth)[: part.sum()]])
+            chance = float(log_chance_of_hits(len(teeth), part.sum(), hits))
+            if chance + math.log(factors.sum()) < math.log(ODD_PART):
+                found = Comb(comb.log_p, factor * comb.period, comb.phase + first * comb.period)
+                return _without_idle_teeth(scores_T, found, periods_P)
     return comb

@@ -25,7 +25,7 @@ from ssd.diagnose.log import Floats, Ints
 SHORTEST_PERIOD = 4
 FEWEST_PASSES = 3
 FEWEST_PRESENT = 0.25  # of the steps from the first to the last row
-CERTAIN = 0.03  # three passes of eight steps can do no better than 0.019
+CERTAIN, PER_ROW = 0.03, 0.25  # see Spikes.found
 NOTABLE = 1.25
 BEFORE_ROWS, SPREAD_ROWS, LEVEL_ROWS = 7, 101, 15
 CHUNK = 2**20  # values sorted together
@@ -54,8 +54,14 @@ class Spikes:
 
     @property
     def found(self) -> bool:
-        """Whether the spikes are too regular for chance, and high enough to matter."""
-        return self.p_value < CERTAIN and self.ratio >= NOTABLE
+        """Whether the spikes are too regular for chance, and high enough to matter.
+
+        Three spikes in a row suffice, but no less does: the best that three passes of P rows can
+        do is p = 0.019 for P = 8, and about 0.14 / P for long ones.
+        """
+        rows_per_pass = (self.rows[-1] - self.rows[0]) / max(1, len(self.rows) - 1)
+        certain = self.p_value < min(CERTAIN, PER_ROW / max(1.0, rows_per_pass))
+        return bool(certain) and self.ratio >= NOTABLE
 
 
 def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes | None:

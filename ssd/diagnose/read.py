@@ -9,7 +9,7 @@ Letter: `N` rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,23 @@ def _run_log(file: Path) -> Log:
             f'{file}: has no training step (a line with "kind": "train", "step" and "loss"); '
             "give the metrics.jsonl of a run that has made some steps"
         )
+    return log_of_rows(rows, str(file), _divisor_of(file.with_name("config.yaml")))
+
+
+def log_of_rows(rows: Sequence[Mapping[str, Any]], source: str, divisor: str | None) -> Log:
+    """The log of training steps of this framework.
+
+    Args:
+        rows: objects of metrics.jsonl, of the kind `train`; at least one.
+        source: where they come from.
+        divisor: what the run divided by, if known.
+    """
     loss = _column(rows, "loss")
     columns = {name: _column(rows, name) for name in RUN_COLUMNS}
     known = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     length, first_step = _pass_of(rows[-1])
     return Log(
-        source=str(file),
+        source=source,
         steps=np.array([row["step"] for row in rows], np.int64),
         loss=loss,
         columns=known,
@@ -121,12 +132,12 @@ def _run_log(file: Path) -> Log:
         steps_per_epoch=length,
         first_step=first_step,
         batch_size=_most_images(known.get("num_images")),
-        divisor=_divisor_of(file.with_name("config.yaml")),
+        divisor=divisor,
         shuffled=True,
     )
 
 
-def _column(rows: Sequence[dict[str, Any]], name: str) -> Floats:
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:
     """The numbers [N] under a name; NaN where there is none."""
     return np.array([_number(row.get(name)) for row in rows], np.float64)
 
@@ -138,7 +149,7 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _pass_of(row: dict[str, Any]) -> tuple[int | None, int]:
+def _pass_of(row: Mapping[str, Any]) -> tuple[int | None, int]:
     """The steps of a pass, and the first step of one, from the last row of a run."""
     length, position = row.get("steps_per_epoch"), row.get("step_in_epoch")
     if type(length) is not int or type(position) is not int or not 0 <= position < length:
@@ -147,7 +158,7 @@ def _pass_of(row: dict[str, Any]) -> tuple[int | None, int]:
 
 
 def _losses_under(
-    rows: Sequence[dict[str, Any]], loss: Floats, columns: dict[str, Floats]
+    rows: Sequence[Mapping[str, Any]], loss: Floats, columns: dict[str, Floats]
 ) -> dict[str, Floats]:
     """The losses [N] under each divisor; an older run knows its sums, hence `step_positives`."""
     under = [row.get("loss_under") for row in rows]

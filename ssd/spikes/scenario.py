@@ -26,6 +26,7 @@ from ssd.training.start import train
 from ssd.training.trainer import DONE
 
 NUM_TEST = 200
+MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,20 @@ def check(scenario: Scenario, batch_size: int) -> None:
     """Refuses a scenario that cannot show a spike.
 
     Raises:
-        UserError: a remainder is no short batch, or micro-batches do not fill a step.
+        UserError: a remainder is no short batch, a run is asked for twice, or micro-batches do
+            not fill a step.
     """
-    for remainder in scenario.remainders:
-        if not 0 < remainder < batch_size:
-            raise UserError(
-                f"--remainders has {remainder}, but the short last batch of batches of "
-                f"{batch_size} images holds 1 to {batch_size - 1}: give such a number"
-            )
+    if scenario.full_steps < 1:
+        raise UserError(f"--full-steps is {scenario.full_steps}: give 1 or more")
+    for flag, values, lowest, highest in (
+        ("--remainders", scenario.remainders, 1, batch_size - 1),
+        ("--seeds", scenario.seeds, 0, MAX_SEED),
+    ):
+        for index, value in enumerate(values):
+            if not lowest <= value <= highest:
+                raise UserError(f"{flag} has {value}: give numbers from {lowest} to {highest}")
+            if value in values[:index]:
+                raise UserError(f"{flag} has {value} twice: give each number once")
     if batch_size % scenario.accumulate:
         raise UserError(
             f"training.batch_size is {batch_size}, which {scenario.accumulate} micro-batches do "

@@ -19,8 +19,10 @@ from tqdm import tqdm
 from ssd.config import DIVISORS, LossConfig, TrainingConfig
 from ssd.evaluation.voc import VocResult
 from ssd.files import write_whole
+from ssd.metrics import read_metrics
 from ssd.training.distributed import sum_over_ranks, world_size
 from ssd.training.step import StepFigures
+from ssd.training.watch import SpikeWatch
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -76,6 +78,8 @@ class MetricsLog:
         )
         self._training = training
         self._loss = loss
+        rows = read_metrics(self._path) if first_step else []
+        self._watch = SpikeWatch(run_dir, loss.divisor, rows)
         self._pending: list[tuple[Position, StepFigures, float, float]] = []
         self._last_time = time.perf_counter()
 
@@ -140,6 +144,10 @@ class MetricsLog:
             "loss_under": loss_under,
         }
         self._write(row)
+        warning = self._watch.take(row)
+        if warning is not None:
+            self.say(f"regular spikes: {warning}")
+            self._writer.add_text("spikes", warning, position.step)
         shares = {"class_loss": class_sum / divisor, "box_loss": box_sum / divisor}
         for name, tag in SCALARS.items():
             self._writer.add_scalar(tag, (row | shares)[name], position.step)

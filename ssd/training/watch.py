@@ -1,0 +1,54 @@
+"""Watches a training for losses that spike once per epoch, and says why.
+
+It looks at figures that have been read for the log anyway, once per epoch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssd.diagnose.detect import FEWEST_PASSES
+from ssd.diagnose.explain import explain
+from ssd.diagnose.read import log_of_rows
+
+MOST_PASSES = 20
+CERTAIN = 1e-3  # it looks after every epoch, so each look has to be surer than a single one
+
+Row = Mapping[str, Any]
+
+
+class SpikeWatch:
+    """Speaks once, when the losses of the last epochs spike with the epoch's period.
+
+    Args:
+        run_dir: the run folder, to be named in the advice.
+        divisor: what the loss is divided by.
+        rows: the rows of metrics.jsonl so far, of a run that is resumed.
+    """
+
+    def __init__(self, run_dir: Path, divisor: str, rows: Sequence[Row] = ()) -> None:
+        self._run_dir, self._divisor = run_dir, divisor
+        self._rows: deque[Row] = deque(row for row in rows if row["kind"] == "train")
+        self._silent = True
+
+    def take(self, row: Row) -> str | None:
+        """Takes the row of a step; returns what there is to say, if anything."""
+        length = row["steps_per_epoch"]
+        self._rows.append(row)
+        while len(self._rows) > MOST_PASSES * length:
+            self._rows.popleft()
+        ends_epoch = row["step_in_epoch"] == length - 1
+        if not (self._silent and ends_epoch and len(self._rows) >= FEWEST_PASSES * length):
+            return None
+        log = log_of_rows(list(self._rows), str(self._run_dir), self._divisor)
+        explanation = explain(log, period=length)
+        if explanation.spikes is None or explanation.spikes.p_value > CERTAIN:
+            return None
+        self._silent = False
+        return (
+            f"{explanation.sentence} {explanation.advice} Pictures: python tools/spikes.py "
+            f"--explain {self._run_dir}"
+        )
