@@ -77,7 +77,7 @@ def explain(log: Log, period: int | None = None) -> Explanation:
     }
     heights = {name: height(log, log.losses_under[name], candidate) for name in log.losses_under}
     ratio_under = {name: ratio for name, ratio in heights.items() if math.isfinite(ratio)}
-    remedy = _remedy(ratio_under, log.divisor)
+    remedy = _remedy(ratio_under, log.divisor, candidate.ratio)
     return Explanation(
         cause=verdict.cause,
         sentence=verdict.sentence + _clipped(log, candidate) + _shaken(shocks) + _sparse(log),
@@ -250,10 +250,11 @@ def _share_present(log: Log) -> float:
     return len(log.steps) / float(log.steps[-1] - log.steps[0] + 1)
 
 
-def _remedy(ratio_under: Mapping[str, float], divisor: str | None) -> str | None:
-    """The first divisor under which the same steps do not stand out."""
+def _remedy(ratio_under: Mapping[str, float], divisor: str | None, ratio: float) -> str | None:
+    """The first divisor under which the same steps do not stand out, and clearly less than now."""
     others = (name for name in DIVISORS if name in ratio_under and name != divisor)
-    return next((name for name in others if ratio_under[name] < NOTABLE), None)
+    low = min(NOTABLE, ratio / NOTABLE)
+    return next((name for name in others if ratio_under[name] < low), None)
 
 
 def _advice(verdict: Verdict, ratio_under: Mapping[str, float], remedy: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ssd.diagnose.evidence import images_text
 from ssd.diagnose.explain import Explanation
 from ssd.diagnose.log import Log
 from ssd.report.plots import Row
@@ -86,7 +87,8 @@ def experiment_picture(
             "loss",
             "Divided once, by the positives of the step: the same short steps, no spike",
         ),
-        f"{short} images instead of {full}:  {full} / {short} = {full / short:.3g} times too high",
+        f"{images_text(short)} instead of {full}:  {full} / {short} = {full / short:.3g} "
+        "times too high",
     )
 
 

@@ -181,16 +181,19 @@ def _reduce_colours(path: Path) -> None:
 
 def _draw_series(axes: Axes, series: Series, width: float = 0.9) -> None:
     plots.mark_epochs(axes, series.starts)
-    kept = fold.thin(series.values, MOST_POINTS)
-    axes.plot(series.steps[kept], series.values[kept], color=plots.BLUE, linewidth=width)
+    values = series.values
+    if series.logarithmic and (values > 0).any():  # a step without objects has the loss 0
+        values = np.where(values > 0, values, np.nan)
+    kept = fold.thin(values, MOST_POINTS)
+    axes.plot(series.steps[kept], values[kept], color=plots.BLUE, linewidth=width)
     if series.bound is not None:
         axes.axhline(series.bound, color=plots.INK, linewidth=1, linestyle="--")
     (marks,) = np.nonzero(series.spikes)
     marks = marks[:: len(marks) // MOST_MARKS + 1]
-    beside = np.isin(np.arange(len(series.values)), marks[:, None] + (-1, 0, 1))
-    stems = np.where(beside, series.values, np.nan)
+    beside = np.isin(np.arange(len(values)), marks[:, None] + (-1, 0, 1))
+    stems = np.where(beside, values, np.nan)
     axes.plot(series.steps, stems, color=plots.VERMILION, linewidth=1.5 * width)
-    axes.plot(series.steps[marks], series.values[marks], **DOTS)
+    axes.plot(series.steps[marks], values[marks], **DOTS)
     if series.logarithmic:
         _log_scale(axes)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import sys
@@ -146,16 +145,15 @@ def final_loss(log: Log) -> float:
 
 
 def table_of(figures: Sequence[Figures]) -> list[Figures]:
-    """The runs of all seeds together: one row for each arm, accumulation and remainder."""
-    keys = ("remainder", "accumulate", "arm")
-    names = [arm.name for arm in ARMS]
-
-    def place(run: Figures) -> tuple[int, int, int]:
-        return run["remainder"], run["accumulate"], names.index(run["arm"])
-
-    groups = itertools.groupby(sorted(figures, key=place), place)
+    """The runs of all seeds together: one row for each remainder, accumulation and arm."""
+    groups: dict[tuple[int, int, str], list[Figures]] = {}
+    for run in figures:
+        groups.setdefault((run["remainder"], run["accumulate"], run["arm"]), []).append(run)
+    places = [arm.name for arm in ARMS]
+    order = sorted(groups, key=lambda key: (*key[:2], places.index(key[2])))
     return [
-        {key: (runs := list(group))[0][key] for key in keys} | summary(runs) for _, group in groups
+        {"remainder": key[0], "accumulate": key[1], "arm": key[2], **summary(groups[key])}
+        for key in order
     ]
 
 

@@ -16,6 +16,7 @@ from ssd.diagnose.read import log_of_rows
 
 MOST_PASSES = 20
 CERTAIN = 1e-3  # it looks after every epoch, so each look has to be surer than a single one
+HIGH = 2.0  # below, a few odd images in a short step are enough
 
 Row = Mapping[str, Any]
 
@@ -45,7 +46,10 @@ class SpikeWatch:
             return None
         log = log_of_rows(list(self._rows), str(self._run_dir), self._divisor)
         explanation = explain(log, period=length)
-        if explanation.spikes is None or explanation.spikes.p_value > CERTAIN:
+        spikes = explanation.spikes
+        if spikes is None or spikes.p_value > CERTAIN:
+            return None
+        if explanation.remedy is None and spikes.ratio < HIGH:
             return None
         self._silent = False
         return (

@@ -190,7 +190,9 @@ def test_low_precision_follows_fp32(twelve_images):
     exact, low = new_state(), new_state()
     figures = train_step(exact, [twelve_images], settings(exact), lr=0.1)
     low_figures = train_step(low, [twelve_images], settings(low, dtype=torch.bfloat16), lr=0.1)
-    torch.testing.assert_close(low_figures.sums[NUM_COUNTED], figures.sums[NUM_COUNTED], rtol=0.02, atol=0)
+    torch.testing.assert_close(
+        low_figures.sums[NUM_COUNTED], figures.sums[NUM_COUNTED], rtol=0.02, atol=0
+    )
     assert low_figures.sums.dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in low.model.parameters())
 
