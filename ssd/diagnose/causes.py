@@ -117,7 +117,8 @@ def last_step(e: Evidence) -> Verdict | None:
         f"{e.where} ({e.seen}). {that} fits a short last batch{rest} whose loss is divided "
         "by the positives and then again by the batch size; the log does not hold the number of "
         "images, so this is inferred.",
-        f"To confirm, leave the last batch out (drop_last): the spikes vanish. {DIVIDE_ONCE}.",
+        f"To confirm, leave the last batch out (drop_last): the spikes vanish. {DIVIDE_ONCE}. If "
+        "they stay, and the order is not shuffled, look at the images that close it.",
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssd.diagnose.explain import explain
+from ssd.diagnose.read import log_of_rows
 from ssd.errors import UserError
 from ssd.metrics import read_metrics
 from ssd.report import plots
@@ -52,11 +54,21 @@ def write_report(
         _figures(train, evaluations, curves or {}),
         name=run_dir.resolve().name,
         headline=_headline(train, evaluation),
+        spikes=_spikes(train),
         classes=_classes(evaluation),
         pictures=[(picture.name, _data_url(picture)) for picture in pictures],
         config=config_path.read_text("utf-8", "replace") if config_path.exists() else "",
         environment=_read_object(run_dir / "environment.json"),
     )
+
+
+def _spikes(train: Sequence[plots.Row]) -> str:
+    """What there is to say about regular spikes of the loss, once per pass."""
+    if not train:
+        return ""
+    log = log_of_rows(train, "this run", divisor=None)
+    explanation = explain(log, log.steps_per_epoch)
+    return f"{explanation.sentence} {explanation.advice}"
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssd.diagnose.detect import FEWEST_PASSES
+from ssd.diagnose.detect import FEWEST_PASSES, find_spikes
 from ssd.diagnose.explain import explain
 from ssd.diagnose.read import log_of_rows
 
-MOST_PASSES = 20
+MOST_PASSES = 12
 CERTAIN = 1e-3  # it looks after every epoch, so each look has to be surer than a single one
 HIGH = 2.0  # below, a few odd images in a short step are enough
 
@@ -45,10 +45,10 @@ class SpikeWatch:
         if not (self._silent and ends_epoch and len(self._rows) >= FEWEST_PASSES * length):
             return None
         log = log_of_rows(list(self._rows), str(self._run_dir), self._divisor)
-        explanation = explain(log, period=length)
-        spikes = explanation.spikes
-        if spikes is None or spikes.p_value > CERTAIN:
+        spikes = find_spikes(log.steps, log.loss, length)
+        if spikes is None or not spikes.found or spikes.p_value > CERTAIN:
             return None
+        explanation = explain(log, period=length)
         if explanation.remedy is None and spikes.ratio < HIGH:
             return None
         self._silent = False
