@@ -44,9 +44,10 @@ def judge(evidence: Evidence) -> Verdict:
     verdicts = (rule(evidence) for rule in rules)
     return next((verdict for verdict in verdicts if verdict), None) or Verdict(
         "unknown",
-        f"{evidence.where} ({evidence.seen}). A pass probably has that many steps, but the log "
-        "does not tell where it begins, so the cause is open.",
-        "Give the steps per epoch and the batch size, and a column lr if there is one.",
+        f"{evidence.where} ({evidence.seen}). The log does not tell where a pass begins, so the "
+        "cause is open.",
+        "Give a log that starts with the run, the steps per epoch and the batch size, and columns "
+        "of the learning rate and the number of images if there are any.",
     )
 
 
@@ -83,11 +84,18 @@ def lr_jump(e: Evidence) -> Verdict | None:
     """The learning rate jumps up at the spikes."""
     if e.lr is None or e.lr[1] < LR_JUMP * e.lr[0]:
         return None
-    before, after = e.lr
+    jump = f"where the learning rate jumps from {e.lr[0]:.3g} to {e.lr[1]:.3g}"
+    if e.is_last and e.images is None:
+        return Verdict(
+            "unknown",
+            f"{e.where} ({e.seen}), {jump}. Either the schedule restarts, or the last batch is "
+            "short and its loss is divided by the positives and then again by the batch size.",
+            "Log the number of images of each step, or leave the last batch out (drop_last): the "
+            "spikes of a short batch vanish.",
+        )
     return Verdict(
         "lr_schedule",
-        f"{e.where} ({e.seen}), where the learning rate jumps from {before:.3g} to {after:.3g}: "
-        "the schedule restarts.",
+        f"{e.where} ({e.seen}), {jump}: the schedule restarts.",
         "The loss itself is sound. Restart at a lower rate, or take a schedule that only falls.",
     )
 
@@ -96,6 +104,13 @@ def other_rhythm(e: Evidence) -> Verdict | None:
     """The period is known not to be one pass."""
     if e.pass_length is None or e.once_per_pass:
         return None
+    if e.spikes.period == e.pass_length + 1:
+        return Verdict(
+            "unknown",
+            f"{e.where} ({e.seen}), one more than the {e.pass_length} that a pass is said to have. "
+            f"With a short last step, a pass of {e.pass_length} full ones has {e.spikes.period}.",
+            f"Look again with {e.spikes.period} steps per epoch.",
+        )
     return Verdict(
         "unknown",
         f"{e.where} ({e.seen}), but a pass has {e.pass_length} steps: they do not come "
@@ -107,7 +122,7 @@ def other_rhythm(e: Evidence) -> Verdict | None:
 
 def last_step(e: Evidence) -> Verdict | None:
     """The spikes close the pass; how many images they have is unknown."""
-    if e.place != (e.pass_length or e.spikes.period) - 1 or e.images is not None:
+    if not e.is_last or e.images is not None:
         return None
     batch_size = e.log.batch_size
     rest = f" of about {images_text(max(1, batch_size / e.spikes.ratio))}" if batch_size else ""
@@ -118,7 +133,8 @@ def last_step(e: Evidence) -> Verdict | None:
         "by the positives and then again by the batch size; the log does not hold the number of "
         "images, so this is inferred.",
         f"To confirm, leave the last batch out (drop_last): the spikes vanish. {DIVIDE_ONCE}. If "
-        "they stay, and the order is not shuffled, look at the images that close it.",
+        "they stay, and the order is not shuffled, look at the images that close it. A running "
+        "mean of the pass, such as Keras logs, shows less than the true height.",
     )
 
 

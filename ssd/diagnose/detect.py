@@ -20,11 +20,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ssd.diagnose.combs import Comb, best_comb
-from ssd.diagnose.log import Floats, Ints
+from ssd.diagnose.log import Bools, Floats, Ints
 
 SHORTEST_PERIOD = 4
 FEWEST_PASSES = 3
 FEWEST_PRESENT = 0.25  # of the steps from the first to the last row
+ON_GRID = 0.9  # of the rows
 CERTAIN, PER_ROW = 0.03, 0.25  # see Spikes.found
 NOTABLE = 1.25
 BEFORE_ROWS, SPREAD_ROWS, LEVEL_ROWS = 7, 101, 15
@@ -76,13 +77,11 @@ def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes 
         The candidate, to be believed if it is `found`; None where the log cannot be judged: fewer
         than three passes, most rows not finite and positive, or three steps in four missing.
     """
-    loss = np.where(np.isfinite(loss) & (loss > 0), loss, np.nan)
-    usable = np.flatnonzero(np.isfinite(loss))
+    stride, on_grid = grid_of(steps)
+    usable = np.flatnonzero(usable_rows(loss) & on_grid)
     if len(usable) < FEWEST_PASSES * SHORTEST_PERIOD or 2 * len(usable) < len(loss):
         return None
-    ticks = steps[usable] - steps[usable[0]]
-    stride = int(np.gcd.reduce(ticks))  # a log may hold every s-th step only
-    ticks = ticks // stride
+    ticks = (steps[usable] - steps[usable[0]]) // stride
     span = int(ticks[-1]) + 1
     if len(usable) < FEWEST_PRESENT * span:
         return None
@@ -94,17 +93,52 @@ def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes 
     highest_first = np.argsort(-_heights(np.log(loss[usable])), kind="stable")
     comb = best_comb(ticks[highest_first], periods)
     teeth, highest = _teeth(ticks, highest_first, comb)
-    rows, peaks = usable[teeth], usable[_peaks(ticks, teeth, highest)]
-    whole = comb.period * stride
-    ratios = loss[peaks] / _before(steps, loss, rows, whole)
+    rows, whole = usable[teeth], comb.period * stride
     return Spikes(
         period=whole,
         phase=int(steps[rows[0]] % whole),
-        ratio=_median(ratios),
+        ratio=median_of(heights_at(steps, loss, rows, whole)),
         rows=rows,
         hits=len(np.intersect1d(teeth, highest)),
         p_value=math.exp(comb.log_p),
     )
+
+
+def usable_rows(loss: Floats) -> Bools:
+    """Which rows [N] can be judged: those with a finite loss above 0."""
+    usable: Bools = np.isfinite(loss) & (loss > 0)
+    return usable
+
+
+def grid_of(steps: Ints) -> tuple[int, Bools]:
+    """The distance of a log's rows, 10 for one of every tenth step, and the rows [N] that keep it.
+
+    Many programs log the very first or last step besides. Where more than one row in ten does not
+    keep the commonest distance, it is the greatest that all keep.
+    """
+    if len(steps) < 2:
+        return 1, np.ones(len(steps), np.bool_)
+    distances, counts = np.unique(np.diff(steps), return_counts=True)
+    stride = int(distances[counts.argmax()])
+    rests, counts = np.unique(steps % stride, return_counts=True)
+    on_grid = steps % stride == rests[counts.argmax()]
+    if on_grid.mean() < ON_GRID:
+        return int(np.gcd.reduce(distances)), np.ones(len(steps), np.bool_)
+    return stride, on_grid
+
+
+def heights_at(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
+    """[K] value / median of the values before it, of the rows [K] of spikes; NaN where unknown.
+
+    Args:
+        steps: [N] the steps of the rows of the log.
+        values: [N] a column of the log; what is not finite and positive is left out.
+        rows: [K] the rows that spike, or are compared with those that do.
+        period: steps from one to the next; the values before are those of the last half of it.
+    """
+    values = np.where(usable_rows(values), values, np.nan)
+    with np.errstate(over="ignore"):
+        return np.asarray(values[rows] / _before(steps, values, rows, period))
 
 
 def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
@@ -119,7 +153,7 @@ def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
         spikes: from `find_spikes` on the same log.
         steps: [N] the steps of the rows; rows may be missing.
     """
-    stride = int(np.gcd.reduce(np.diff(steps)))
+    stride, _ = grid_of(steps)
     before_K = _before(steps, values, spikes.rows, spikes.period)
     known = np.isfinite(before_K) & (before_K > 0)
     rows_K, before_K = spikes.rows[known], before_K[known]
@@ -129,7 +163,7 @@ def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
         row_K = np.minimum(np.searchsorted(steps, steps[rows_K] + after), len(steps) - 1)
         there_K = (steps[row_K] == steps[rows_K] + after) & np.isfinite(values[row_K])
         error = noise * math.sqrt(math.pi / 2 / max(there_K.sum(), 1))  # of a median
-        level = _median(values[row_K[there_K]] / before_K[there_K])
+        level = median_of(values[row_K[there_K]] / before_K[there_K])
         if not level > 1 + max(0.05, 3 * error):
             break
         last = after
@@ -175,18 +209,6 @@ def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints
     return teeth, highest_first_N[: len(teeth)]
 
 
-def _peaks(ticks_N: Ints, teeth_K: Ints, highest_K: Ints) -> Ints:
-    """[K] the rows of the spikes: the tooth, or its neighbour if that alone is a highest row."""
-    high_N = np.isin(np.arange(len(ticks_N)), highest_K)
-    peaks_K = teeth_K.copy()
-    for aside in (-1, 1):
-        near_K = np.clip(teeth_K + aside, 0, len(ticks_N) - 1)
-        moved_K = ~high_N[peaks_K] & high_N[near_K]
-        moved_K &= ticks_N[near_K] == ticks_N[teeth_K] + aside
-        peaks_K[moved_K] = near_K[moved_K]
-    return peaks_K
-
-
 def _windows(steps: Ints, rows: Ints, period: int) -> list[slice]:
     """The rows before each spike: at most 15, in the half of the pass that after-shocks spare."""
     first = np.searchsorted(steps, steps[rows] - max(period // 2, 2))
@@ -195,7 +217,7 @@ def _windows(steps: Ints, rows: Ints, period: int) -> list[slice]:
 
 def _before(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
     """[K] the median of the values before each spike; NaN where there is none."""
-    return np.array([_median(values[window]) for window in _windows(steps, rows, period)])
+    return np.array([median_of(values[window]) for window in _windows(steps, rows, period)])
 
 
 def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: int) -> float:
@@ -205,10 +227,10 @@ def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: in
         np.abs(values[window] / before - 1)
         for window, before in zip(windows, before_K, strict=True)
     ]
-    return 1.4826 * _median(np.concatenate([np.zeros(0), *deviations]))
+    return 1.4826 * median_of(np.concatenate([np.zeros(0), *deviations]))
 
 
-def _median(values: Floats) -> float:
+def median_of(values: Floats) -> float:
     """The median of the finite values; NaN where there is none."""
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else math.nan

@@ -9,13 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ssd.diagnose.detect import Spikes
+from ssd.diagnose.detect import NOTABLE, Spikes, grid_of, heights_at, median_of
 from ssd.diagnose.log import Floats, Ints, Log
 
 LR_STEPS = 4
-BEFORE_ROWS = 15
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,17 @@ class Evidence:
         return f"{start}, at {where} {of}"
 
     @property
+    def is_last(self) -> bool:
+        """Whether they stand at the last step of the pass."""
+        return self.place == (self.pass_length or self.spikes.period) - 1
+
+    @property
+    def twice_divided(self) -> bool:
+        """Whether the spikes may come from dividing by the number of images as well."""
+        few = self.images is not None and self.images[0] < self.images[1]
+        return few and (self.division is None or self.division >= NOTABLE)
+
+    @property
     def seen(self) -> str:
         """`4.1 times its surroundings, p < 1e-6`."""
         p_value = self.spikes.p_value
@@ -65,64 +74,42 @@ class Evidence:
 
 def gather(log: Log, spikes: Spikes) -> Evidence:
     """What the log knows of its spikes."""
-    stride = stride_of(log)
-    length = log.steps_per_epoch
+    stride, _ = grid_of(log.steps)
+    length, first = log.steps_per_epoch, log.first_step
     assumed = length or spikes.period
-    in_whole_passes = spikes.period % assumed == 0
-    starts_with_pass = length is not None or log.steps[0] - log.first_step < stride
-    place = (spikes.phase - log.first_step) % assumed
+    place = None
+    if first is not None and spikes.period % assumed == 0:
+        starts_with_pass = length is not None or log.steps[0] - first < stride
+        place = (spikes.phase - first) % assumed if starts_with_pass else None
     return Evidence(
         log=log,
         spikes=spikes,
         pass_length=length,
-        place=place if in_whole_passes and starts_with_pass else None,
+        place=place,
         once_per_pass=spikes.period == math.lcm(assumed, stride),
-        images=_images(log, spikes.rows),
-        division=_division(log, spikes.rows),
+        images=_images(log, spikes),
+        division=_division(log, spikes),
         lr=_lr_jump(log.columns.get("lr"), spikes.rows),
     )
 
 
-def height(log: Log, values_N: Floats, spikes: Spikes) -> float:
-    """The median over the spikes of a value / median of those before it; NaN if there is none."""
-    heights = []
-    for row in spikes.rows.tolist():
-        near = np.arange(max(0, row - BEFORE_ROWS), row)
-        near = near[log.steps[near] >= log.steps[row] - max(spikes.period // 2, 2)]
-        before = values_N[near][np.isfinite(values_N[near]) & (values_N[near] > 0)]
-        if len(before) and math.isfinite(values_N[row]):
-            heights.append(values_N[row] / np.median(before))
-    return float(np.median(heights)) if heights else math.nan
-
-
-def stride_of(log: Log) -> int:
-    """Steps from one row to the next, where the log has only every n-th step."""
-    steps = log.steps[usable_rows(log)]
-    return int(np.gcd.reduce(np.diff(steps))) if len(steps) > 1 else 1
-
-
-def usable_rows(log: Log) -> npt.NDArray[np.bool_]:
-    """Which rows [N] can be judged."""
-    usable: npt.NDArray[np.bool_] = np.isfinite(log.loss) & (log.loss > 0)
-    return usable
-
-
-def _images(log: Log, rows: Ints) -> tuple[float, float] | None:
-    """The median number of images of the steps that spike, and of all."""
+def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:
+    """The median number of images of the steps that spike, and of the steps before each."""
     images = log.columns.get("num_images")
     if images is None:
         return None
-    few, full = _median(images[rows]), _median(images)
-    return (few, full) if few > 0 and full > 0 else None
+    few = median_of(images[spikes.rows])
+    relative = median_of(heights_at(log.steps, images, spikes.rows, spikes.period))
+    return (few, few / relative) if few > 0 and relative > 0 else None
 
 
-def _division(log: Log, rows: Ints) -> float | None:
+def _division(log: Log, spikes: Spikes) -> float | None:
     """How many times smaller the divisor of a positive is at the spikes than elsewhere."""
     if not {"divisor", "num_positives"} <= log.columns.keys():
         return None
     per_positive = log.columns["divisor"] / np.maximum(log.columns["num_positives"], 1)
-    here, usual = _median(per_positive[rows]), _median(per_positive)
-    return usual / here if here > 0 and usual > 0 else None
+    relative = median_of(heights_at(log.steps, per_positive, spikes.rows, spikes.period))
+    return 1 / relative if relative > 0 else None
 
 
 def _lr_jump(lr_N: Floats | None, rows: Ints) -> tuple[float, float] | None:
@@ -140,12 +127,6 @@ def _lr_jump(lr_N: Floats | None, rows: Ints) -> tuple[float, float] | None:
         return None
     before, after = np.median(np.array(rises), axis=0).tolist()
     return before, after
-
-
-def _median(values: Floats) -> float:
-    """Of the finite ones; NaN where there is none."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else math.nan
 
 
 def images_text(count: float) -> str:

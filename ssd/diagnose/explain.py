@@ -7,17 +7,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ssd.config import DIVISORS
 from ssd.diagnose.causes import SHORT, Cause, Verdict, judge
-from ssd.diagnose.detect import FEWEST_PASSES, NOTABLE, Spikes, aftershock, find_spikes
-from ssd.diagnose.evidence import gather, height, images_text, stride_of, usable_rows
-from ssd.diagnose.log import Floats, Ints, Log
-from ssd.diagnose.read import DIVISORS
+from ssd.diagnose.combs import log_chance_of_hits
+from ssd.diagnose.detect import (
+    CERTAIN,
+    FEWEST_PASSES,
+    NOTABLE,
+    Spikes,
+    aftershock,
+    find_spikes,
+    grid_of,
+    heights_at,
+    median_of,
+    usable_rows,
+)
+from ssd.diagnose.evidence import gather, images_text
+from ssd.diagnose.log import Log
 
 AFTERSHOCK_COLUMNS = {
     "momentum_norm": "The momentum",
@@ -25,6 +37,8 @@ AFTERSHOCK_COLUMNS = {
     "loss": "The loss",
 }
 SPARSE = 0.6
+DIVERGED = 3  # rows at the end without a finite loss
+AMONG_PASSES = 0.05  # chance of spikes every few passes among the losses of their place
 OUTLIER, OUTLIER_ROWS = 2.0, 15
 
 
@@ -62,25 +76,32 @@ def explain(log: Log, period: int | None = None) -> Explanation:
         period: look for spikes of this many steps only; None: first of the length of a pass, where
             it is known, then of any.
     """
+    log, diverged = _until_it_diverges(log)
     candidate = _best_candidate(log, period)
     if candidate is None or not candidate.found:
         passes = _passes(log)
         if candidate is None or (passes is not None and passes < FEWEST_PASSES):
             return Explanation("too_short", _too_short(log, period, passes), divisor=log.divisor)
-        sentence = f"{_nothing_found(log, candidate, passes)}{_sparse(log)}"
+        sentence = f"{_nothing_found(log, candidate, passes)}{_sparse(log)}{diverged}"
         return Explanation("none", sentence, divisor=log.divisor)
-    verdict = judge(gather(log, candidate))
+    evidence = gather(log, candidate)
+    verdict = judge(evidence)
     shocks = {
         name: aftershock(log.loss if name == "loss" else log.columns[name], candidate, log.steps)
         for name in AFTERSHOCK_COLUMNS
         if name == "loss" or name in log.columns
     }
-    heights = {name: height(log, log.losses_under[name], candidate) for name in log.losses_under}
+    heights = {
+        name: median_of(heights_at(log.steps, values, candidate.rows, candidate.period))
+        for name, values in log.losses_under.items()
+    }
     ratio_under = {name: ratio for name, ratio in heights.items() if math.isfinite(ratio)}
-    remedy = _remedy(ratio_under, log.divisor, candidate.ratio)
+    remedy = _remedy(ratio_under, log.divisor) if evidence.twice_divided else None
     return Explanation(
         cause=verdict.cause,
-        sentence=verdict.sentence + _clipped(log, candidate) + _shaken(shocks) + _sparse(log),
+        sentence="".join(
+            [verdict.sentence, _clipped(log, candidate), _shaken(shocks), _sparse(log), diverged]
+        ),
         advice=_advice(verdict, ratio_under, remedy),
         spikes=candidate,
         aftershock=shocks,
@@ -110,34 +131,52 @@ def _plain(value: Any) -> Any:
 
 def _best_candidate(log: Log, period: int | None) -> Spikes | None:
     """The comb that is the least likely by chance; the pass comes first where two are equal."""
-    loss = np.where(usable_rows(log), log.loss, np.nan)
     candidates = []
     length = period or log.steps_per_epoch
     if length:  # a log of every tenth step meets the same place of a pass after lcm(10, pass)
-        length = math.lcm(length, stride_of(log))
-        candidates.append(find_spikes(log.steps, loss, length))
+        length = math.lcm(length, grid_of(log.steps)[0])
+        candidates.append(find_spikes(log.steps, log.loss, length))
     if period is None:
-        anywhere = find_spikes(log.steps, loss)
-        if anywhere is not None and not (
-            length and _only_noisier(log.steps, loss, anywhere, length)
-        ):
+        anywhere = find_spikes(log.steps, log.loss)
+        if anywhere is not None and not (length and _only_noisier(log, anywhere, length)):
             candidates.append(anywhere)
     judged = [candidate for candidate in candidates if candidate is not None]
     return min(judged, key=lambda c: (not c.found, c.p_value, -c.hits), default=None)
 
 
-def _only_noisier(steps: Ints, loss: Floats, spikes: Spikes, length: int) -> bool:
+def _only_noisier(log: Log, spikes: Spikes, length: int) -> bool:
     """Whether spikes every few passes are but the luck of one noisy step of the pass.
 
     A short step is noisier than the others, however its loss is divided. The highest losses of the
     log gather at its place, and some multiple of the pass always meets many of them. A true spike
-    in every n-th pass is one among the losses of that place alone, too.
+    in every n-th pass stands out among the losses of that place alone, too: of the highest there,
+    more are its own than chance gives, for any multiple of the pass.
     """
     if spikes.period <= length or spikes.period % length:
         return False
-    place = (steps - spikes.phase) % length == 0
-    there = find_spikes(steps[place], loss[place], spikes.period)
-    return there is None or not there.found
+    rows = np.flatnonzero((log.steps - spikes.phase) % length == 0)
+    heights = np.nan_to_num(heights_at(log.steps, log.loss, rows, length))
+    highest = rows[np.argsort(-heights, kind="stable")[: len(spikes.rows)]]
+    hits = np.intersect1d(highest, spikes.rows).size
+    chance = log_chance_of_hits(len(rows), np.array(len(spikes.rows)), np.array(hits))
+    multiples = np.arange(2, max(3, len(rows) // FEWEST_PASSES + 1))
+    return float(chance) + math.log(multiples.sum()) > math.log(AMONG_PASSES)
+
+
+def _until_it_diverges(log: Log) -> tuple[Log, str]:
+    """The log up to its last finite loss, and a sentence if many are missing from then on."""
+    finite = np.flatnonzero(np.isfinite(log.loss))
+    end = int(finite[-1]) + 1 if len(finite) else len(log.loss)
+    if len(log.loss) - end < DIVERGED:
+        return log, ""
+    cut = replace(
+        log,
+        steps=log.steps[:end],
+        loss=log.loss[:end],
+        columns={name: values[:end] for name, values in log.columns.items()},
+        losses_under={name: values[:end] for name, values in log.losses_under.items()},
+    )
+    return cut, f" From step {log.steps[end]} on, the loss is not finite."
 
 
 def _passes(log: Log) -> float | None:
@@ -145,7 +184,7 @@ def _passes(log: Log) -> float | None:
     if not len(log.steps):
         return 0
     if log.steps_per_epoch:
-        return float(log.steps[-1] - log.steps[0] + stride_of(log)) / log.steps_per_epoch
+        return float(log.steps[-1] - log.steps[0] + grid_of(log.steps)[0]) / log.steps_per_epoch
     epoch = log.columns.get("epoch", np.zeros(0))
     epochs = np.unique(np.floor(epoch[np.isfinite(epoch)]))
     return float(len(epochs)) or None
@@ -153,7 +192,7 @@ def _passes(log: Log) -> float | None:
 
 def _too_short(log: Log, period: int | None, passes: float | None) -> str:
     """Why nothing can be said."""
-    steps, usable = len(log.loss), int(usable_rows(log).sum())
+    steps, usable = len(log.loss), int(usable_rows(log.loss).sum())
     needed = "three passes are needed to tell a regular spike from chance"
     if not steps:
         return "The log has no losses yet: nothing to judge."
@@ -186,7 +225,9 @@ def _nothing_found(log: Log, candidate: Spikes, passes: float | None) -> str:
         f"the best candidate, every {candidate.period} steps, stands at {candidate.ratio:.3g} "
         f"times its surroundings (p = {candidate.p_value:.1g})"
     )
-    return f"No regular spike in {extent}: {best}.{_outliers(log)}{_healthy_short_step(log)}"
+    low = candidate.p_value < CERTAIN and candidate.ratio < NOTABLE
+    found = f"No regular spike of {NOTABLE} times or more" if low else "No regular spike"
+    return f"{found} in {extent}: {best}.{_outliers(log)}{_short_steps(log)}"
 
 
 def _outliers(log: Log) -> str:
@@ -197,19 +238,23 @@ def _outliers(log: Log) -> str:
     if not count:
         return ""
     they = "1 loss stands" if count == 1 else f"{count} losses stand"
-    return f" {they} twice as high as those around, at no regular distance."
+    return f" {they} twice as high as those around."
 
 
-def _healthy_short_step(log: Log) -> str:
-    """A word on the short last step, where there is one: it is not raised."""
+def _short_steps(log: Log) -> str:
+    """A word on the short last steps, where there are some."""
     images = log.columns.get("num_images")
     if images is None or not log.batch_size:
         return ""
-    few = images[images < SHORT * log.batch_size]
-    if not 0 < len(few) < len(images) / 2:
+    rows = np.flatnonzero(images < SHORT * log.batch_size)
+    if not 0 < len(rows) < len(images) / 2:
         return ""
-    count = images_text(float(np.median(few)))
-    return f" The short steps, of {count} instead of {log.batch_size}, are not raised."
+    count = images_text(float(np.median(images[rows])))
+    ratio = median_of(heights_at(log.steps, log.loss, rows, log.steps_per_epoch or len(images)))
+    return (
+        f" The short steps, of {count} instead of {log.batch_size}, stand at {ratio:.3g} times "
+        "their surroundings."
+    )
 
 
 def _clipped(log: Log, spikes: Spikes) -> str:
@@ -250,11 +295,10 @@ def _share_present(log: Log) -> float:
     return len(log.steps) / float(log.steps[-1] - log.steps[0] + 1)
 
 
-def _remedy(ratio_under: Mapping[str, float], divisor: str | None, ratio: float) -> str | None:
-    """The first divisor under which the same steps do not stand out, and clearly less than now."""
+def _remedy(ratio_under: Mapping[str, float], divisor: str | None) -> str | None:
+    """The first divisor under which the same steps do not stand out."""
     others = (name for name in DIVISORS if name in ratio_under and name != divisor)
-    low = min(NOTABLE, ratio / NOTABLE)
-    return next((name for name in others if ratio_under[name] < low), None)
+    return next((name for name in others if ratio_under[name] < NOTABLE), None)
 
 
 def _advice(verdict: Verdict, ratio_under: Mapping[str, float], remedy: str | None) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Log:
         losses_under: [N] by divisor: the loss as each divisor makes it, where the log knows.
         steps_per_epoch: optimizer steps of one pass over the data, or None.
         first_step: the first step of an epoch: step s is number (s - first_step) mod
-            steps_per_epoch of its pass, from 0.
+            steps_per_epoch of its pass, from 0. None: unknown.
         batch_size: images of a full step, or None.
         divisor: the divisor that the run used, by the names of `ssd.loss.normalize`, or None.
         shuffled: whether the order of the images is drawn anew for every pass; None: unknown.
@@ -40,7 +41,7 @@ class Log:
     columns: Mapping[str, Floats] = field(default_factory=dict)
     losses_under: Mapping[str, Floats] = field(default_factory=dict)
     steps_per_epoch: int | None = None
-    first_step: int = 1
+    first_step: int | None = 1
     batch_size: int | None = None
     divisor: str | None = None
     shuffled: bool | None = None

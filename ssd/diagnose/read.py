@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ssd.config import DIVISORS
 from ssd.diagnose.log import Floats, Log
 from ssd.diagnose.table import LARGEST_STEP, read_table
 from ssd.errors import UserError, one_line
 from ssd.metrics import read_metrics
 
-DIVISORS = ("step_positives", "rank_positives", "image_positives", "batch_positives_and_size")
 RUN_COLUMNS = (
     "epoch",
     "lr",
@@ -57,7 +57,7 @@ def read_log(path: Path, steps_per_epoch: int | None = None, batch_size: int | N
     if content.lstrip().startswith(b"{"):
         log = _run_log(file)
     else:
-        log = read_table(str(path), _decode(file, content))
+        log = read_table(str(path), _decode(file, content), steps_per_epoch)
     if steps_per_epoch not in (None, log.steps_per_epoch):
         log = replace(log, steps_per_epoch=steps_per_epoch)
     return replace(log, source=str(path), batch_size=batch_size or log.batch_size)

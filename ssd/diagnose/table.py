@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from ssd.diagnose.log import Floats, Ints, Log
+from ssd.diagnose.detect import grid_of
+from ssd.diagnose.log import Bools, Floats, Ints, Log
 from ssd.errors import UserError, one_line
 
 NAMES = {
@@ -40,10 +40,8 @@ MISSING = {"", "na", "none", "null"}
 LARGEST_STEP, LARGEST_EPOCH = 2**40, 2**20
 SHOWN_NAMES = 12
 
-Bools = npt.NDArray[np.bool_]
 
-
-def read_table(source: str, text: str) -> Log:
+def read_table(source: str, text: str, steps_per_epoch: int | None = None) -> Log:
     """The log in a table with a header, or in a bare column of losses (row i is then step i).
 
     Of a step that comes twice, as in a resumed run, the last row counts. The length of a pass is
@@ -71,7 +69,7 @@ def read_table(source: str, text: str) -> Log:
     columns = {role: values[keep] for role, values in columns.items()}
     steps = counter[keep].astype(np.int64)
     within_pass = _normalised(names[found["step"]]) in WITHIN_PASS
-    steps, length = _count_through(steps, _whole_epochs(columns), within_pass)
+    steps, length = _count_through(steps, _whole_epochs(columns), within_pass, steps_per_epoch)
     steps, reversed_rows = np.unique(steps[::-1], return_index=True)
     last_rows = -1 - reversed_rows
     return _log(
@@ -87,6 +85,9 @@ def _log(source: str, steps: Ints, columns: dict[str, Floats], length: int | Non
     known = {role: values for role, values in columns.items() if not np.isnan(values).all()}
     known.pop("loss", None)
     images = known.get("num_images", np.zeros(1))
+    if images[-1] > 2 * images[0] and (np.diff(images) >= 0).all():
+        del known["num_images"]  # it counts all images so far
+        images = np.zeros(1)
     most = float(np.nanmax(images))
     return Log(
         source=source,
@@ -192,21 +193,34 @@ def _whole_epochs(columns: dict[str, Floats]) -> Ints | None:
     return whole if (whole == epoch).all() else None
 
 
-def _count_through(counter: Ints, epoch: Ints | None, within_pass: bool) -> tuple[Ints, int | None]:
-    """Steps [N] over all passes; the length of a pass, if `counter` starts anew in each."""
+def _count_through(
+    counter: Ints, epoch: Ints | None, within_pass: bool, steps_per_epoch: int | None
+) -> tuple[Ints, int | None]:
+    """Steps [N] over all passes; the length of a pass, if `counter` starts anew in each.
+
+    Where only every n-th step is logged, how many follow the last one of a pass is unknown.
+    """
     falls = np.diff(counter) < 0
     if epoch is not None and falls.any():
         within_pass = bool(np.mean(np.diff(epoch)[falls] > 0) > 0.5)
     if not (within_pass and falls.any()):
         return counter, None
-    length = int(counter.max() - counter.min() + np.gcd.reduce(np.diff(np.unique(counter))))
+    reach = int(counter.max() - counter.min())
+    stride, _ = grid_of(np.unique(counter))
+    length = steps_per_epoch if steps_per_epoch and steps_per_epoch > reach else reach + stride
     passes = np.append(0, np.cumsum(falls)) if epoch is None else epoch - epoch.min()
-    return passes * length + counter - counter.min(), length
+    known = stride == 1 or length == steps_per_epoch
+    return passes * length + counter - counter.min(), length if known else None
 
 
-def _first_of(steps: Ints) -> int:
-    """Whether the run counts from 0 or 1: every tenth step is then 9, 19 … or 10, 20 and so on."""
-    stride = int(np.gcd.reduce(np.diff(steps))) if len(steps) > 1 else 1
+def _first_of(steps: Ints) -> int | None:
+    """Whether the run counts from 0 or 1: every tenth step is then 9, 19 … or 10, 20 and so on.
+
+    None where the log does not start with the run.
+    """
+    stride, _ = grid_of(steps)
+    if steps[0] > max(stride, 1):
+        return None
     counts_from_0 = steps[0] == 0 or (stride > 1 and steps[0] % stride == stride - 1)
     return 0 if counts_from_0 else 1
 
@@ -220,8 +234,7 @@ def _passes(steps: Ints, epoch: Ints | None) -> tuple[int, int] | None:
     lengths, counts = np.unique(np.diff(starts)[np.diff(epoch[begins]) == 1], return_counts=True)
     if not len(lengths):
         return None
-    whole = np.gcd.reduce(np.diff(steps)) == 1
-    if counts.max() <= counts.sum() / 2 or not (whole or len(lengths) == 1):
+    if counts.max() <= counts.sum() / 2 or grid_of(steps)[0] > 1:
         return None
     length = int(lengths[counts.argmax()])
     phases, counts = np.unique(starts % length, return_counts=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssd.diagnose.evidence import stride_of
+from ssd.diagnose.detect import grid_of
 from ssd.diagnose.explain import Explanation
 from ssd.diagnose.log import Log
 from ssd.report import fold, plots
@@ -60,7 +60,7 @@ def log_figures(log: Log, explanation: Explanation) -> dict[str, Figure]:
     figures = {"loss": series_figure([loss], "loss")}
     period = spikes.period if spikes else log.steps_per_epoch
     if period and period > 1:
-        figures["pass"] = pass_figure(loss, period, log.first_step)
+        figures["pass"] = pass_figure(loss, period, log.first_step or 0)
     if spikes:
         figures["zoom"] = _log_zoom(log, spikes)
     columns = [
@@ -117,7 +117,7 @@ def _without_extremes(log: Log) -> Log:
 
 
 def _log_zoom(log: Log, spikes: Spikes) -> Figure:
-    stride = stride_of(log)
+    stride, _ = grid_of(log.steps)
     columns = {"loss": log.loss} | {key: log.columns[key] for key in ZOOMED if key in log.columns}
     after = min(AFTER, spikes.period // stride - 1)
     around = _around(log.steps, columns, log.steps[spikes.rows], after, stride)
@@ -144,8 +144,7 @@ def _log_series(log: Log, spikes: Spikes | None, title: str, values: Floats) -> 
     marked = np.zeros(len(log.steps), bool)
     if spikes:
         marked[spikes.rows] = True
-    if log.steps_per_epoch:
+    starts = log.steps[:0]
+    if log.steps_per_epoch and log.first_step is not None:
         starts = log.steps[(log.steps - log.first_step) % log.steps_per_epoch == 0]
-    else:
-        starts = log.steps[:0]
-    return Series(title, log.steps, values, marked, starts[starts > log.first_step].astype(float))
+    return Series(title, log.steps, values, marked, starts[starts > log.steps[0]].astype(float))

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from ssd.config import Config, Divisor
-from ssd.diagnose.detect import Spikes
-from ssd.diagnose.evidence import height
+from ssd.diagnose.detect import Spikes, heights_at, median_of
 from ssd.diagnose.explain import as_json, explain
-from ssd.diagnose.log import Log
+from ssd.diagnose.log import Floats, Log
 from ssd.diagnose.read import read_log
 from ssd.files import write_whole
 from ssd.metrics import read_metrics
@@ -106,6 +105,10 @@ def figures_of(run: Run, base: Config, scenario: Scenario, run_dir: Path) -> Fig
     told = as_json(explanation)
     spikes, ends = explanation.spikes, pass_ends(log)
     norms = log.columns["grad_norm"]
+
+    def height(values: Floats) -> float:
+        return median_of(heights_at(log.steps, values, ends.rows, ends.period))
+
     bound = config_of(run, base, scenario.full_steps).training.clip_norm or math.inf
     evaluation = json.loads((run_dir / "evaluation.json").read_text(encoding="utf-8"))
     return {
@@ -119,9 +122,9 @@ def figures_of(run: Run, base: Config, scenario: Scenario, run_dir: Path) -> Fig
         "found": spikes is not None,
         "period": None if spikes is None else spikes.period,
         "p_value": None if spikes is None else spikes.p_value,
-        "ratio": height(log, log.loss, ends),
-        "grad_ratio": height(log, norms, ends),
-        "applied_grad_ratio": height(log, np.minimum(norms, bound), ends),
+        "ratio": height(log.loss),
+        "grad_ratio": height(norms),
+        "applied_grad_ratio": height(np.minimum(norms, bound)),
         **{key: told[key] for key in ("cause", "sentence", "ratio_under", "aftershock")},
         "final_loss": final_loss(log),
         "mAP": evaluation["mAP"],
@@ -131,7 +134,7 @@ def figures_of(run: Run, base: Config, scenario: Scenario, run_dir: Path) -> Fig
 def pass_ends(log: Log) -> Spikes:
     """The last step of every pass, as if it were a spike."""
     length = log.steps_per_epoch
-    assert length is not None
+    assert length is not None and log.first_step is not None
     rows = np.flatnonzero((log.steps - log.first_step) % length == length - 1)
     phase = (log.first_step - 1) % length
     return Spikes(length, phase, ratio=math.nan, rows=rows, hits=0, p_value=1.0)

@@ -130,7 +130,7 @@ def test_tensorboard_export(tmp_path):
 
 @pytest.mark.parametrize(
     ("steps", "first"),
-    [([0, 1], 0), ([1, 2], 1), ([9, 19, 29], 0), ([10, 20], 1), ([1, 11, 21], 1), ([7], 1)],
+    [([0, 1], 0), ([1, 2], 1), ([9, 19, 29], 0), ([10, 20], 1), ([1, 11, 21], 1), ([7, 8], None)],
 )
 def test_whether_steps_count_from_0_or_1(tmp_path, steps, first):
     text = "step,loss\n" + "".join(f"{step},1\n" for step in steps)

@@ -168,3 +168,24 @@ def test_a_broken_file_is_told_in_one_line(run_dir, name, content):
 def test_the_report_needs_no_torch():
     code = "import sys, ssd.report.page; sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_report_says_whether_the_loss_spikes(tmp_path):
+    def write(height):
+        rows = [
+            {
+                "kind": "train",
+                "step": step + 1,
+                "epoch": step // 10,
+                "step_in_epoch": step % 10,
+                "steps_per_epoch": 10,
+                "loss": (1 + 0.1 * (step % 3)) * (height if step % 10 == 9 else 1),
+                "num_images": 4 if step % 10 == 9 else 16,
+            }
+            for step in range(60)
+        ]
+        (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return write_report(tmp_path).read_text()
+
+    assert "The loss spikes every 10 steps, at the last step of each pass" in write(4.0)
+    assert "No regular spike in 60 steps (6 passes of 10)" in write(1.0)
