@@ -99,11 +99,67 @@ def test_a_short_step_that_is_only_noisier_is_healthy():
         assert explain(replace(log, loss=loss)).cause == "none"
 
 
-def test_a_spike_in_every_tenth_pass_is_found():
-    log = make_log(passes=10, length=190, place=188, steps_per_epoch=19)
+@pytest.mark.parametrize("every", [2, 3, 4, 10])
+def test_a_spike_in_every_nth_pass_is_found(every):
+    log = make_log(passes=10, length=19 * every, place=19 * every - 2, steps_per_epoch=19)
     found = explain(log)
-    assert (found.cause, found.spikes.period) == ("unknown", 190)
+    assert (found.cause, found.spikes.period) == ("unknown", 19 * every)
     assert "not come once per pass" in found.sentence
+
+
+def test_a_noisy_short_step_of_unknown_place_is_no_spike():
+    alarms = 0
+    for seed in range(20):
+        log = make_log(passes=100, length=19, seed=seed, steps_per_epoch=None)
+        loss = log.loss.copy()
+        loss[18::19] *= np.exp(0.5 * np.random.default_rng(seed).normal(size=100))
+        alarms += explain(replace(log, loss=loss)).cause != "none"
+    assert alarms <= 1
+
+
+def test_a_pass_given_without_its_short_step_is_pointed_out():
+    found = explain(make_log(place=24, steps_per_epoch=24))
+    assert found.cause == "unknown"
+    assert found.advice == "Look again with 25 steps per epoch."
+
+
+def test_a_run_that_diverged_is_judged_by_what_came_before():
+    log = make_log(place=24)
+    loss = np.append(log.loss, np.full(700, np.nan))
+    found = explain(replace(log, steps=np.arange(1, 1001), loss=loss))
+    assert (found.cause, found.spikes.period) == ("short_last_batch", 25)
+    assert "From step 301 on, the loss is not finite." in found.sentence
+
+
+def test_a_log_whose_start_is_missing_blames_no_images():
+    log = make_log(place=24, first_step=None)
+    assert explain(replace(log, steps=log.steps + 77)).cause == "unknown"
+
+
+@pytest.mark.parametrize("extra", [1, 3001])
+def test_one_row_beside_the_others_does_no_harm(extra):
+    steps = np.arange(10, 3010, 10)
+    loss = make_log(passes=12, length=25, place=24).loss
+    row = int(np.searchsorted(steps, extra))
+    log = Log("every 10th", np.insert(steps, row, extra), np.insert(loss, row, 3.0))
+    assert explain(log).spikes.period == 250
+
+
+def test_a_batch_size_that_changes_in_between_is_compared_with_its_surroundings():
+    log = short_log()
+    grows = np.where(log.steps > 150, 2.0, 1.0)
+    columns = {"num_images": log.columns["num_images"] * grows}
+    found = explain(replace(log, columns=columns, losses_under={}))
+    assert "which fits what is seen" in found.sentence
+
+
+def test_a_learning_rate_that_jumps_at_the_last_step_leaves_the_cause_open():
+    log = make_log(place=24)
+    lr = 0.1 * (1.1 + np.cos(np.pi * (log.steps % 25) / 25))
+    found = explain(replace(log, columns={"lr": lr}))
+    assert found.cause == "unknown"
+    assert "short" in found.sentence
+    assert "schedule restarts" in found.sentence
 
 
 def test_with_accumulation_the_factor_is_that_of_the_divisors_in_the_log():

@@ -60,6 +60,39 @@ def test_it_is_quiet_on_a_sound_run_even_if_the_short_step_is_noisy(tmp_path, di
         assert told == [None] * len(told)
 
 
+@pytest.mark.parametrize("divisor", ["step_positives", "rank_positives"])
+def test_it_is_quiet_where_one_image_is_left_over_and_images_differ_widely(tmp_path, divisor):
+    """The loss of an image is not in proportion to its positives, nor are these alike."""
+    alarms = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        watch = SpikeWatch(tmp_path, divisor)
+        for row in rows(40, divisor, seed):
+            images = 1 if row["num_images"] == REST else FULL
+            positives = np.ceil(8 * np.exp(0.8 * rng.normal(size=images)))
+            losses = (4 * positives + 20) * np.exp(0.2 * rng.normal(size=images))
+            mean = losses.sum() / positives.sum()
+            under = {
+                "step_positives": mean,
+                "rank_positives": mean,
+                "image_positives": (losses / positives).mean(),
+                "batch_positives_and_size": mean / images,
+            }
+            figures = {"num_images": images, "num_positives": positives.sum()}
+            figures |= {"divisor": positives.sum(), "loss": mean, "loss_under": under}
+            alarms += watch.take(row | figures) is not None
+    assert alarms <= 1
+
+
+def test_it_forgets_the_passes_of_long_ago(tmp_path):
+    watch = SpikeWatch(tmp_path, "step_positives")
+    for row in rows(40, "step_positives"):
+        watch.take(row)
+    defect = "batch_positives_and_size"
+    told = [watch.take(row | {"step": row["step"] + 40 * LENGTH}) for row in rows(12, defect)]
+    assert any(told)
+
+
 def test_a_resumed_run_is_judged_by_what_came_before_too(tmp_path):
     divisor = "batch_positives_and_size"
     *before, last = rows(3, divisor)
