@@ -16,11 +16,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from jsonargparse import Namespace
+
 from ssd.cli import config_of, parse, run, settings_parser
 from ssd.errors import UserError
 
 USAGE = """tools/spikes.py [CONFIG.yaml …] [--section.key VALUE …] [--remainders …] [--out DIR]
        tools/spikes.py --explain RUN_DIR|LOSSES.csv [--steps-per-epoch N] [--batch-size B]"""
+EXPERIMENT_ONLY = ("preset", "full_steps", "accumulate", "remainders", "seeds", "files")
+EXPLAIN_ONLY = ("steps_per_epoch", "batch_size")
 CONFIGS = Path(__file__).parents[1] / "configs"
 CONFIG_FILES = {
     "default": [CONFIGS / "spikes.yaml"],
@@ -34,6 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--preset", type=str, help="default, or question: 1390 steps of 16 images")
     parser.add_argument("--full-steps", type=int, help="full batches of a pass (default: 22)")
     parser.add_argument(
+        "--accumulate", type=int, help="micro-batches of the accumulated runs (default: 2)"
+    )
+    parser.add_argument(
         "--remainders", nargs="+", type=int, help="images of the short last batch (default: 4)"
     )
     parser.add_argument("--seeds", nargs="+", type=int, help="one run for each (default: 0)")
@@ -42,27 +49,35 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=int, help="images of a full step of that run")
     parser.add_argument("--out", type=str, help="where the results go (default: runs/spikes)")
     flags = parse(parser, arguments)
-    out = None if flags.get("out") is None else Path(flags["out"])
-    if flags.get("explain") is not None:
-        from ssd.report.explained import explain_run
+    explains = flags.get("explain") is not None
+    for name in EXPERIMENT_ONLY if explains else EXPLAIN_ONLY:
+        if flags.get(name):
+            flag = f"--{name.replace('_', '-')}"
+            hint = "does not go with --explain" if explains else "needs --explain FILE"
+            raise UserError(f"{flag} {hint}: leave it out" + (" or add that" * (not explains)))
+    return explain(flags) if explains else experiment(flags)
 
-        numbers = flags.get("steps_per_epoch"), flags.get("batch_size")
-        print(explain_run(Path(flags["explain"]), *numbers, out))
-        return 0
 
+def explain(flags: Namespace) -> int:
+    from ssd.report.explained import explain_run
+
+    path, out = Path(flags["explain"]), flags.get("out")
+    numbers = flags.get("steps_per_epoch"), flags.get("batch_size")
+    print(explain_run(path, *numbers, None if out is None else Path(out)))
+    return 0
+
+
+def experiment(flags: Namespace) -> int:
     from ssd.spikes.experiment import PRESETS, run_experiment
 
     preset = flags.get("preset") or "default"
     if preset not in PRESETS:
         raise UserError(f"--preset is {preset}, there are {' and '.join(PRESETS)}")
-    changed = {
-        name: flags[name] if name == "full_steps" else tuple(flags[name])
-        for name in ("full_steps", "remainders", "seeds")
-        if flags.get(name) is not None
-    }
-    files = [*CONFIG_FILES[preset], *(flags.get("files") or [])]
-    scenario = replace(PRESETS[preset], **changed)
-    return run_experiment(config_of(flags, files), scenario, out or Path("runs/spikes"))
+    numbers = {name: flags[name] for name in ("full_steps", "accumulate") if name in flags}
+    lists = {name: tuple(flags[name]) for name in ("remainders", "seeds") if name in flags}
+    base = config_of(flags, [*CONFIG_FILES[preset], *(flags.get("files") or [])])
+    scenario = replace(PRESETS[preset], **numbers, **lists)
+    return run_experiment(base, scenario, Path(flags.get("out") or "runs/spikes"))
 
 
 if __name__ == "__main__":

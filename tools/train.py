@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.cli import config_of, parse, run, settings_parser
+from ssd.training.preempt import STOPPED_BY_SIGNAL
 from ssd.training.start import train
 
 USAGE = "tools/train.py [CONFIG.yaml …] [--section.key VALUE …] [--out RUN_DIR] [--resume …]"
@@ -29,7 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
     config = config_of(flags, flags.get("files") or [QUICKSTART])
     run_dir = Path(flags.get("out") or f"runs/{now}")
-    return train(config, run_dir, flags.get("resume") or "auto")
+    status = train(config, run_dir, flags.get("resume") or "auto")
+    if status == STOPPED_BY_SIGNAL:
+        print(f"the same command with --out {run_dir} goes on")
+    return status
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssd.config import Config
 from ssd.spikes.results import text_table, write_results
-from ssd.spikes.scenario import Scenario, data_root, train_all
+from ssd.spikes.scenario import Scenario, check, data_root, draw_data, train_all
 from ssd.spikes.trajectory import trajectory_distances
 from ssd.training.trainer import DONE
 
@@ -22,11 +22,13 @@ def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
     Raises:
         UserError: the scenario shows no spike, or `out` holds runs with other settings.
     """
+    check(scenario, base)
+    draw_data(base, scenario)
+    distances = trajectory_distances(base, data_root(base, scenario.full_steps))
     status = train_all(base, scenario, out)
     if status != DONE:
         print("the same command goes on where this one stopped")
         return status
-    distances = trajectory_distances(base, data_root(base, scenario.full_steps))
     results = write_results(out, base, scenario, distances)
     print(f"\n{text_table(results)}\n\nreport: {out / 'spikes.html'}")
     return DONE

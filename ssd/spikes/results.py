@@ -23,8 +23,6 @@ from ssd.metrics import read_metrics
 from ssd.report.spike_page import experiment_picture, write_experiment_page
 from ssd.spikes.scenario import ARMS, Run, Scenario, config_of, expected_ratio, runs_of
 from ssd.spikes.trajectory import NUM_STEPS, SIZES
-from ssd.training.device import choose_device
-from ssd.training.start import describe_environment
 
 QUESTION = "Why does the training loss of an SSD spike once per epoch?"
 Figures = dict[str, Any]
@@ -50,7 +48,9 @@ def write_results(
     results = {
         "question": QUESTION,
         "command": " ".join(["python", *sys.argv]),
-        "environment": describe_environment(choose_device(base.training.device)),
+        "environment": json.loads(
+            (folders[runs[0].name] / "environment.json").read_text(encoding="utf-8")
+        ),
         "batch_size": base.training.batch_size,
         "epochs": base.training.epochs,
         **asdict(scenario),
@@ -134,7 +134,8 @@ def figures_of(run: Run, base: Config, scenario: Scenario, run_dir: Path) -> Fig
 def pass_ends(log: Log) -> Spikes:
     """The last step of every pass, as if it were a spike."""
     length = log.steps_per_epoch
-    assert length is not None and log.first_step is not None
+    assert length is not None
+    assert log.first_step is not None
     rows = np.flatnonzero((log.steps - log.first_step) % length == length - 1)
     phase = (log.first_step - 1) % length
     return Spikes(length, phase, ratio=math.nan, rows=rows, hits=0, p_value=1.0)
@@ -144,7 +145,7 @@ def final_loss(log: Log) -> float:
     """The loss of the last pass, divided by its positives: the same measure for every arm."""
     assert log.steps_per_epoch is not None
     last_pass = slice(-log.steps_per_epoch, None)
-    return float(np.mean(log.losses_under["step_positives"][last_pass]))
+    return float(np.nanmean(log.losses_under["step_positives"][last_pass]))
 
 
 def table_of(figures: Sequence[Figures]) -> list[Figures]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ssd.config import Config, Divisor
+from ssd.config import Config, Divisor, OptimizerConfig
 from ssd.data.shapes import ensure_shapes
 from ssd.errors import UserError
 from ssd.files import write_whole
@@ -26,7 +26,12 @@ from ssd.training.start import train
 from ssd.training.trainer import DONE
 
 NUM_TEST = 200
-MAX_SEED = 2**31 - 1
+FEWEST_PICTURES = 16  # for the comparison of split steps
+LARGEST = 2**31 - 1
+OWN_SETTINGS = (
+    *("data.format", "data.train_split", "data.eval_split", "data.classes", "loss.divisor"),
+    *("training.seed", "training.steps", "training.accumulate", "training.drop_last"),
+)
 
 
 @dataclass(frozen=True)
@@ -110,29 +115,45 @@ def runs_of(scenario: Scenario) -> Iterator[Run]:
         yield Run(arm, accumulate, remainder, seed)
 
 
-def check(scenario: Scenario, batch_size: int) -> None:
-    """Refuses a scenario that cannot show a spike.
+def check(scenario: Scenario, base: Config) -> None:
+    """Refuses what cannot show a spike, and settings that the experiment makes itself.
 
     Raises:
-        UserError: a remainder is no short batch, a run is asked for twice, or micro-batches do
-            not fill a step.
+        UserError: a remainder is no short batch, a run is asked for twice, micro-batches do not
+            fill a step, or a setting would be overridden.
     """
-    if scenario.full_steps < 1:
-        raise UserError(f"--full-steps is {scenario.full_steps}: give 1 or more")
-    for flag, values, lowest, highest in (
-        ("--remainders", scenario.remainders, 1, batch_size - 1),
-        ("--seeds", scenario.seeds, 0, MAX_SEED),
-    ):
+    batch_size = base.training.batch_size
+    lowest = {"--full-steps": 1, "--accumulate": 2, "--remainders": 1, "--seeds": 0}
+    highest = {"--accumulate": batch_size, "--remainders": batch_size - 1}
+    given = {
+        "--full-steps": (scenario.full_steps,),
+        "--accumulate": (scenario.accumulate,),
+        "--remainders": scenario.remainders,
+        "--seeds": scenario.seeds,
+    }
+    for flag, values in given.items():
         for index, value in enumerate(values):
-            if not lowest <= value <= highest:
-                raise UserError(f"{flag} has {value}: give numbers from {lowest} to {highest}")
+            low, high = lowest[flag], highest.get(flag, LARGEST)
+            if not low <= value <= high:
+                raise UserError(f"{flag} has {value}: give {low} to {high}")
             if value in values[:index]:
                 raise UserError(f"{flag} has {value} twice: give each number once")
     if batch_size % scenario.accumulate:
         raise UserError(
             f"training.batch_size is {batch_size}, which {scenario.accumulate} micro-batches do "
-            "not share out evenly: give a multiple"
+            "not share out evenly: give another --accumulate"
         )
+    for name in OWN_SETTINGS:
+        if setting(base, name) != setting(Config(), name):
+            raise UserError(f"{name} is among what the experiment sets itself: leave it out")
+    if base.training.clip_norm is None:
+        raise UserError("training.clip_norm is null, but the arm `clipped` needs a bound: give one")
+
+
+def setting(config: Config, name: str) -> object:
+    """The value of `section.key`."""
+    section, key = name.split(".")
+    return getattr(getattr(config, section), key)
 
 
 def expected_ratio(run: Run, batch_size: int) -> float:
@@ -153,10 +174,9 @@ def expected_ratio(run: Run, batch_size: int) -> float:
 def config_of(run: Run, base: Config, full_steps: int) -> Config:
     """The settings of a run: those of the base, with what its arm changes."""
     batch_size = base.training.batch_size // run.accumulate
-    twice_divided = run.arm.divisor == "batch_positives_and_size"
-    factor = batch_size if twice_divided and base.optimizer.name == "sgd" else 1
+    factor = gradient_factor(run.arm.divisor, batch_size)
     num_images = full_steps * base.training.batch_size + run.remainder
-    clip_norm = base.training.clip_norm if run.arm.clipped else None
+    bound = base.training.clip_norm
     return replace(
         base,
         data=replace(
@@ -166,19 +186,29 @@ def config_of(run: Run, base: Config, full_steps: int) -> Config:
             train_split=image_list(num_images),
         ),
         loss=replace(base.loss, divisor=run.arm.divisor),
-        optimizer=replace(
-            base.optimizer,
-            lr=base.optimizer.lr * factor,
-            weight_decay=base.optimizer.weight_decay / factor,
-        ),
+        optimizer=same_way(base.optimizer, factor),
         training=replace(
             base.training,
             batch_size=batch_size,
             accumulate=run.accumulate,
             drop_last=run.arm.drop_last,
-            clip_norm=clip_norm and clip_norm / (batch_size if twice_divided else 1),
+            clip_norm=bound / factor if run.arm.clipped and bound is not None else None,
             seed=run.seed,
         ),
+    )
+
+
+def gradient_factor(divisor: Divisor, batch_size: float) -> float:
+    """How many times smaller the gradient of full batches is than under `step_positives`."""
+    return batch_size if divisor == "batch_positives_and_size" else 1
+
+
+def same_way(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
+    """The optimizer that takes the same way with a gradient that is `factor` times smaller."""
+    if optimizer.name != "sgd":
+        return optimizer
+    return replace(
+        optimizer, lr=optimizer.lr * factor, weight_decay=optimizer.weight_decay / factor
     )
 
 
@@ -186,12 +216,15 @@ def draw_data(base: Config, scenario: Scenario) -> None:
     """Draws the pictures once, with an image list for each remainder."""
     batch_size = base.training.batch_size
     root = data_root(base, scenario.full_steps)
-    ensure_shapes(root, (scenario.full_steps + 1) * batch_size, NUM_TEST)
+    num_train = max((scenario.full_steps + 1) * batch_size, FEWEST_PICTURES)
+    ensure_shapes(root, num_train, NUM_TEST)
     lists = root / "ImageSets" / "Main"
     names = (lists / "trainval.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     for remainder in scenario.remainders:
         count = scenario.full_steps * batch_size + remainder
-        write_whole(lists / f"{image_list(count)}.txt", "".join(names[:count]))
+        path = lists / f"{image_list(count)}.txt"
+        if not path.exists():
+            write_whole(path, "".join(names[:count]))
 
 
 def data_root(base: Config, full_steps: int) -> Path:
@@ -210,16 +243,12 @@ def train_all(base: Config, scenario: Scenario, out: Path) -> int:
     Raises:
         UserError: the folder holds runs with other settings.
     """
-    check(scenario, base.training.batch_size)
-    draw_data(base, scenario)
     runs = list(runs_of(scenario))
-    for number, run in enumerate(runs, 1):
-        config = config_of(run, base, scenario.full_steps)
-        run_dir = out / "runs" / run.name
-        if is_finished(run_dir, config):
-            continue
-        print(f"\nrun {number} of {len(runs)}: {run.name} · {run.arm.meaning}", flush=True)
-        status = train(config, run_dir, "auto")
+    configs = {run.name: config_of(run, base, scenario.full_steps) for run in runs}
+    left = [run for run in runs if not is_finished(out / "runs" / run.name, configs[run.name])]
+    for number, run in enumerate(left, 1):
+        print(f"\nrun {number} of {len(left)}: {run.name} · {run.arm.meaning}", flush=True)
+        status = train(configs[run.name], out / "runs" / run.name, "auto")
         if status != DONE:
             return status
     return DONE

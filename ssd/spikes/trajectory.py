@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.order import Order
 from ssd.data.voc import read_voc
 from ssd.model.ssd import SSD, build_model
+from ssd.spikes.scenario import gradient_factor, same_way
 from ssd.structures import Batch
 from ssd.training.optim import build_optimizer, learning_rate
 from ssd.training.reproducible import seed_everything
@@ -29,16 +31,19 @@ NUM_STEPS = 20
 SIZES = (7, 5, 3, 1)
 
 
-def trajectory_distances(base: Config, data_root: Path) -> dict[Divisor, float]:
-    """How far the split training ends from the whole one, by divisor, on the CPU in fp32.
+def trajectory_distances(
+    base: Config, data_root: Path, dtype: torch.dtype = torch.float32
+) -> dict[Divisor, float]:
+    """How far the split training ends from the whole one, by divisor, on the CPU.
 
     Args:
         base: model, optimizer and seed; the learning rate warms up.
-        data_root: a VOC folder with the list `trainval`.
+        data_root: a VOC folder with the list `trainval`, of as many images as a step or more.
+        dtype: of the weights and images.
 
     Returns:
-        |weights split - weights whole| / |weights whole| after NUM_STEPS. Rounding alone starts
-        at 1e-9 and grows step by step; a whole training step moves the weights by about 1e-3.
+        |weights split - weights whole| / |weights whole| after NUM_STEPS. In fp32, rounding alone
+        starts at 1e-9 and grows; where it turns a hard negative into another, it jumps.
     """
     data = read_voc(data_root, ["trainval"], None)
     order = Order(len(data.records), sum(SIZES), 1, 1, base.training.seed, drop_last=True)
@@ -46,45 +51,51 @@ def trajectory_distances(base: Config, data_root: Path) -> dict[Divisor, float]:
     steps = [order.micro_batches(step, rank=0)[0] for step in range(NUM_STEPS)]
 
     def batches(sizes: tuple[int, ...]) -> list[list[Batch]]:
-        return [micro_batches(dataset, indices, sizes, base) for indices in steps]
+        return [micro_batches(dataset, indices, sizes, base, dtype) for indices in steps]
 
     whole, split = batches((sum(SIZES),)), batches(SIZES)
     num_classes = len(data.classes) + 1
     return {
         divisor: distance(
-            weights_after(split, divisor, num_classes, base),
-            weights_after(whole, divisor, num_classes, base),
+            weights_after(split, divisor, num_classes, base, dtype),
+            weights_after(whole, divisor, num_classes, base, dtype),
         )
         for divisor in DIVISORS
     }
 
 
 def micro_batches(
-    dataset: DetectionDataset, indices: list[int], sizes: tuple[int, ...], base: Config
+    dataset: DetectionDataset,
+    indices: list[int],
+    sizes: tuple[int, ...],
+    base: Config,
+    dtype: torch.dtype,
 ) -> list[Batch]:
     """The images of a step, as micro-batches of these sizes."""
     preprocess = preprocess_of(base.model, base.augment)
     left = iter([dataset[Request(0, index)] for index in indices])
     packs = [pack(list(islice(left, size))) for size in sizes]
-    return [preprocess.training_batch(p, base.training.seed, base.augment) for p in packs]
+    batches = [preprocess.training_batch(p, base.training.seed, base.augment) for p in packs]
+    return [replace(batch, images=batch.images.to(dtype)) for batch in batches]
 
 
 def weights_after(
-    steps: list[list[Batch]], divisor: Divisor, num_classes: int, base: Config
+    steps: list[list[Batch]], divisor: Divisor, num_classes: int, base: Config, dtype: torch.dtype
 ) -> Tensor:
     """All weights, as one vector, after training on these steps."""
     seed_everything(base.training.seed, deterministic=False)
     model = build_model(base.model, num_classes)
+    default_boxes = model.default_boxes
+    model.to(dtype)
     hold_statistics(model)
-    optimizer = build_optimizer(model, base.optimizer)
-    state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
-    loss = replace(base.loss, divisor=divisor)
-    settings = StepSettings(model.default_boxes, loss)
+    images = fmean(len(batch.images) for batch in steps[0])
+    optimizer = same_way(base.optimizer, gradient_factor(divisor, images))
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainState(model, build_optimizer(model, optimizer), scaler)
+    settings = StepSettings(default_boxes, replace(base.loss, divisor=divisor))
+    total = max(10 * optimizer.warmup_steps, NUM_STEPS)
     for step, batches in enumerate(steps):
-        images = sum(len(batch.images) for batch in batches) / len(batches)
-        factor = images if divisor == "batch_positives_and_size" else 1.0
-        lr = learning_rate(base.optimizer, step, total=10 * base.optimizer.warmup_steps)
-        train_step(state, batches, settings, lr * factor)
+        train_step(state, batches, settings, learning_rate(optimizer, step, total))
     return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 

@@ -44,7 +44,8 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
     checkpoint = find_checkpoint(run_dir, resume)
     trainer = Trainer(config, run_dir, checkpoint)
     print(summary(trainer), flush=True)
-    if trainer.state.step >= trainer.last_step:
+    finished = trainer.state.step >= trainer.last_step
+    if finished and (run_dir / "evaluation.json").exists():
         print(
             f"it is trained to its last step {trainer.last_step} already: tools/evaluate.py "
             f"{run_dir} evaluates it, another --out starts anew"

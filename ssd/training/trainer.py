@@ -108,13 +108,14 @@ class Trainer:
 
     def run(self) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
-        status = DONE
         config = self.config
         log = MetricsLog(
             self.run_dir, self.state.step, self.last_step, config.training, config.loss
         )
         steps = self.fetch_steps()
         with StopSignal() as stop, closing(log):
+            if self.state.step == self.last_step:  # it was killed in its last evaluation
+                self.evaluate(log)
             for step in range(self.state.step, self.last_step):
                 started = time.perf_counter()
                 samples = next(steps)
@@ -132,15 +133,11 @@ class Trainer:
                     log.flush()
                     saved = self.save()
                 if stops:
-                    log.say(
-                        f"stopped after step {self.state.step}, which is saved: the same command "
-                        f"with --out {self.run_dir} goes on"
-                    )
-                    status = STOPPED_BY_SIGNAL
+                    log.say(f"stopped after step {self.state.step}, which is saved")
                     break
                 if evaluates:
                     record_score(saved, self.evaluate(log).mAP)
-        return status
+            return STOPPED_BY_SIGNAL if stop.requested else DONE
 
     def fetch_steps(self) -> Iterator[list[PackedSamples]]:
         """The packed images of every step that is left, read ahead by workers."""

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 class SpikeWatch:
-    """Speaks once, when the losses of the last epochs spike with the epoch's period.
+    """Speaks once per start, when the losses of the last epochs spike with the epoch's period.
 
     Args:
         run_dir: the run folder, to be named in the advice.
@@ -37,12 +37,14 @@ class SpikeWatch:
 
     def take(self, row: Row) -> str | None:
         """Takes the row of a step; returns what there is to say, if anything."""
+        if not self._silent:
+            return None
         length = row["steps_per_epoch"]
         self._rows.append(row)
         while len(self._rows) > MOST_PASSES * length:
             self._rows.popleft()
         ends_epoch = row["step_in_epoch"] == length - 1
-        if not (self._silent and ends_epoch and len(self._rows) >= FEWEST_PASSES * length):
+        if not ends_epoch or len(self._rows) < FEWEST_PASSES * length:
             return None
         log = log_of_rows(list(self._rows), str(self._run_dir), self._divisor)
         spikes = find_spikes(log.steps, log.loss, length)
@@ -52,6 +54,7 @@ class SpikeWatch:
         if explanation.remedy is None and spikes.ratio < HIGH:
             return None
         self._silent = False
+        self._rows.clear()
         return (
             f"{explanation.sentence} {explanation.advice} Pictures: python tools/spikes.py "
             f"--explain {self._run_dir}"

@@ -69,6 +69,18 @@ def test_a_run_leaves_all_that_is_promised_and_can_be_evaluated(tool, small_run,
     assert json.loads((tmp_path / "from_file" / "evaluation.json").read_text()) == in_run
 
 
+def test_a_run_that_was_killed_in_its_last_evaluation_is_evaluated_again(tool, small_run, tmp_path):
+    command = ("train.py", *small_run, "--training.steps", "2", "--out", "run")
+    tool(*command)
+    evaluation = tmp_path / "run" / "evaluation.json"
+    first = json.loads(evaluation.read_text())
+    evaluation.unlink()
+    again = tool(*command)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(evaluation.read_text()) == first
+    assert "trained to its last step already" in tool(*command).stdout
+
+
 def test_the_resolved_config_loads_again_as_it_is(tool, small_run, tmp_path):
     tool("train.py", *small_run, "--training.steps", "1", "--out", "first")
     tool("train.py", "first/config.yaml", "--out", "second")

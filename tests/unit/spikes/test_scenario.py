@@ -8,7 +8,8 @@ import torch
 from ssd.config import Config, OptimizerConfig, TrainingConfig
 from ssd.errors import UserError
 from ssd.loss.normalize import StepCounts, image_weights
-from ssd.settings import to_yaml
+from ssd.settings import read_config, to_yaml
+from ssd.spikes.experiment import PRESETS
 from ssd.spikes.scenario import (
     ARMS,
     Run,
@@ -87,15 +88,17 @@ def test_adam_is_blind_to_the_scale_of_the_gradient():
     adam = replace(BASE, optimizer=OptimizerConfig(name="adamw", lr=0.003))
     config = config_of(Run(BY_NAME["reported"], 1, 4, seed=0), adam, full_steps=20)
     assert config.optimizer == adam.optimizer
+    clipped = config_of(Run(BY_NAME["clipped"], 1, 4, seed=0), adam, full_steps=20)
+    assert clipped.training.clip_norm == BASE.training.clip_norm / BATCH_SIZE
 
 
 @pytest.mark.parametrize(
     ("scenario", "told"),
     [
-        (Scenario(20, (0,), (0,)), "--remainders has 0"),
+        (Scenario(20, (0,), (0,)), "--remainders has 0: give 1 to 15"),
         (Scenario(20, (4, 16), (0,)), "--remainders has 16"),
         (Scenario(20, (4,), (0,), accumulate=3), "share out evenly"),
-        (Scenario(0, (4,), (0,)), "--full-steps is 0"),
+        (Scenario(0, (4,), (0,)), "--full-steps has 0"),
         (Scenario(20, (4, 4), (0,)), "--remainders has 4 twice"),
         (Scenario(20, (4,), (1, 1)), "--seeds has 1 twice"),
         (Scenario(20, (4,), (-1,)), "--seeds has -1"),
@@ -103,7 +106,33 @@ def test_adam_is_blind_to_the_scale_of_the_gradient():
 )
 def test_a_scenario_without_a_short_batch_is_refused(scenario, told):
     with pytest.raises(UserError, match=told):
-        check(scenario, BATCH_SIZE)
+        check(scenario, BASE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"training": {"seed": 7}}, "training.seed"),
+        ({"training": {"drop_last": True}}, "training.drop_last"),
+        ({"data": {"format": "voc"}}, "data.format"),
+        ({"loss": {"divisor": "rank_positives"}}, "loss.divisor"),
+        ({"training": {"clip_norm": None}}, "clip_norm"),
+    ],
+)
+def test_settings_that_the_experiment_makes_itself_are_refused(setting, told):
+    base = read_config([], {"training": {"clip_norm": 8.0}} | setting)
+    with pytest.raises(UserError, match=told):
+        check(Scenario(20, (4,), (0,)), base)
+
+
+def test_the_presets_can_be_run(repository):
+    for name, files in {"default": ["spikes"], "question": ["spikes", "spikes_question"]}.items():
+        base = read_config([repository / "configs" / f"{file}.yaml" for file in files])
+        check(PRESETS[name], base)
+    scenario = PRESETS["question"]
+    assert (base.training.batch_size, scenario.full_steps) == (16, 1390)
+    config = config_of(next(runs_of(scenario)), base, scenario.full_steps)
+    assert config.data.train_split == "first_22241"
 
 
 def test_the_pictures_are_drawn_once_for_all_remainders(tmp_path, monkeypatch):
@@ -117,7 +146,7 @@ def test_the_pictures_are_drawn_once_for_all_remainders(tmp_path, monkeypatch):
     (root,) = tmp_path.iterdir()
     lists = {path.stem: path.read_text().split() for path in root.glob("ImageSets/Main/*.txt")}
     assert {name: len(stems) for name, stems in lists.items()} == {
-        "trainval": 8,
+        "trainval": 16,
         "test": 2,
         "first_5": 5,
         "first_7": 7,

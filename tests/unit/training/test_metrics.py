@@ -8,7 +8,6 @@ from ssd.config import LossConfig, TrainingConfig
 from ssd.training.metrics import MetricsLog, Position, cut_back
 from ssd.training.step import StepFigures
 
-
 LOSS = LossConfig(box_weight=2.0)
 
 
