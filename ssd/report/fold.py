@@ -9,10 +9,8 @@ import warnings
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from ssd.diagnose.log import Floats, Ints
 
 
 def windows(

@@ -13,9 +13,8 @@ import numpy as np
 
 from ssd.diagnose.detect import grid_of
 from ssd.diagnose.explain import Explanation
-from ssd.diagnose.log import Log
+from ssd.diagnose.log import Floats, Ints, Log
 from ssd.report import fold, plots
-from ssd.report.fold import Floats, Ints
 from ssd.report.plots import Row
 from ssd.report.render import times
 from ssd.report.spike_plots import LABELS, Series, pass_figure, series_figure, zoom_figure

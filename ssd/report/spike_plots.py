@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ssd.diagnose.log import Bools, Floats, Ints
 from ssd.report import fold, plots
-from ssd.report.fold import Floats, Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Bools = npt.NDArray[np.bool_]
 
 MOST_POINTS = 1500
 MOST_MARKS = 250
