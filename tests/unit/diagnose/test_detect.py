@@ -1,5 +1,4 @@
 import math
-import time
 from itertools import combinations
 
 import numpy as np
@@ -218,10 +217,3 @@ def test_aftershock_with_missing_rows_and_logging_interval():
     spikes = find_spikes(10 * kept, loss[kept])
     assert spikes.period == 400
     assert aftershock(loss[kept], spikes, 10 * kept) == 50
-
-
-def test_forty_thousand_rows_take_no_noticeable_time():
-    loss = raised(40000, 1390, 2)
-    start = time.process_time()
-    assert find_spikes(steps(40000), loss).period == 1390
-    assert time.process_time() - start < 5
