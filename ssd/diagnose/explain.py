@@ -14,15 +14,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ssd.config import DIVISORS
+from ssd.diagnose.candidate import best_candidate
 from ssd.diagnose.causes import SHORT, Cause, Verdict, judge
-from ssd.diagnose.combs import log_chance_of_hits
 from ssd.diagnose.detect import (
     CERTAIN,
     FEWEST_PASSES,
     NOTABLE,
     Spikes,
     aftershock,
-    find_spikes,
     grid_of,
     heights_at,
     median_of,
@@ -38,7 +37,6 @@ AFTERSHOCK_COLUMNS = {
 }
 SPARSE = 0.6
 DIVERGED = 3  # rows at the end without a finite loss
-AMONG_PASSES = 0.05  # chance of spikes every few passes among the losses of their place
 OUTLIER, OUTLIER_ROWS = 2.0, 15
 
 
@@ -77,7 +75,7 @@ def explain(log: Log, period: int | None = None) -> Explanation:
             it is known, then of any.
     """
     log, diverged = _until_it_diverges(log)
-    candidate = _best_candidate(log, period)
+    candidate = best_candidate(log, period)
     if candidate is None or not candidate.found:
         passes = _passes(log)
         if candidate is None or (passes is not None and passes < FEWEST_PASSES):
@@ -127,40 +125,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _best_candidate(log: Log, period: int | None) -> Spikes | None:
-    """The comb that is the least likely by chance; the pass comes first where two are equal."""
-    candidates = []
-    length = period or log.steps_per_epoch
-    if length:  # a log of every tenth step meets the same place of a pass after lcm(10, pass)
-        length = math.lcm(length, grid_of(log.steps)[0])
-        candidates.append(find_spikes(log.steps, log.loss, length))
-    if period is None:
-        anywhere = find_spikes(log.steps, log.loss)
-        if anywhere is not None and not (length and _only_noisier(log, anywhere, length)):
-            candidates.append(anywhere)
-    judged = [candidate for candidate in candidates if candidate is not None]
-    return min(judged, key=lambda c: (not c.found, c.p_value, -c.hits), default=None)
-
-
-def _only_noisier(log: Log, spikes: Spikes, length: int) -> bool:
-    """Whether spikes every few passes are but the luck of one noisy step of the pass.
-
-    A short step is noisier than the others, however its loss is divided. The highest losses of the
-    log gather at its place, and some multiple of the pass always meets many of them. A true spike
-    in every n-th pass stands out among the losses of that place alone, too: of the highest there,
-    more are its own than chance gives, for any multiple of the pass.
-    """
-    if spikes.period <= length or spikes.period % length:
-        return False
-    rows = np.flatnonzero((log.steps - spikes.phase) % length == 0)
-    heights = np.nan_to_num(heights_at(log.steps, log.loss, rows, length))
-    highest = rows[np.argsort(-heights, kind="stable")[: len(spikes.rows)]]
-    hits = np.intersect1d(highest, spikes.rows).size
-    chance = log_chance_of_hits(len(rows), np.array(len(spikes.rows)), np.array(hits))
-    multiples = np.arange(2, max(3, len(rows) // FEWEST_PASSES + 1))
-    return float(chance) + math.log(multiples.sum()) > math.log(AMONG_PASSES)
 
 
 def _until_it_diverges(log: Log) -> tuple[Log, str]:
