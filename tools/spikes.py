@@ -1,6 +1,6 @@
 """Why does the loss of an SSD spike once per epoch? The experiment, and the diagnosis of any run.
 
-    python tools/spikes.py                              five ways to divide the loss: 10 minutes
+    python tools/spikes.py                              five arms: 7 minutes on 2 CPU cores
     python tools/spikes.py --remainders 1 4 10 --seeds 0 1 2
     python tools/spikes.py --preset question            at the question's scale, on a GPU
     python tools/spikes.py --explain runs/mine          a run of this framework

@@ -14,6 +14,7 @@ from statistics import fmean
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import DIVISORS, Config, Divisor
@@ -60,7 +61,7 @@ def trajectory_distances(
             weights_after(split, divisor, num_classes, base, dtype),
             weights_after(whole, divisor, num_classes, base, dtype),
         )
-        for divisor in DIVISORS
+        for divisor in tqdm(DIVISORS, desc="comparing split steps", unit="divisor", disable=None)
     }
 
 

@@ -114,7 +114,7 @@ class Trainer:
         )
         steps = self.fetch_steps()
         with StopSignal() as stop, closing(log):
-            if self.state.step == self.last_step:  # it was killed in its last evaluation
+            if self.state.step >= self.last_step:  # it was killed in its last evaluation
                 self.evaluate(log)
             for step in range(self.state.step, self.last_step):
                 started = time.perf_counter()
@@ -209,7 +209,7 @@ class Trainer:
         for picture in pictures(self.eval_data, table, TENSORBOARD_PICTURES):
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
             log.picture(f"predictions/{picture.name}", pixels, self.state.step)
-        if self.state.step == self.last_step:
+        if self.state.step >= self.last_step:
             page = write_results(self.run_dir, self.eval_data, table, result, config)
             log.say(f"\n{class_table(result)}\n\nreport: {page}")
         return result
