@@ -53,7 +53,7 @@ class Shape:
         return self.mask > 127
 
 
-def ensure_shapes(root: Path, num_trainval: int = NUM_TRAINVAL, num_test: int = NUM_TEST) -> None:
+def ensure_shapes(root: Path, num_trainval: int, num_test: int) -> None:
     """Draws the data set into `root`, unless it is there already.
 
     It is drawn beside `root` and then renamed, so that `root` is never half a set.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ssd.config import DataConfig
-from ssd.data.shapes import ensure_shapes
+from ssd.data import shapes
 from ssd.data.voc import DataSet, read_voc
 from ssd.errors import UserError
 
@@ -30,7 +30,7 @@ def load_data(
     names = [splits] if isinstance(splits, str) else splits
     match config.format:
         case "shapes":
-            ensure_shapes(root)
+            shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
             return read_voc(root, names, classes)
         case "voc":
             return read_voc(root, names, classes)

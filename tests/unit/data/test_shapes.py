@@ -18,13 +18,6 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """A set of few pictures, for speed."""
-    monkeypatch.setattr(shapes, "NUM_TRAINVAL", 3)
-    monkeypatch.setattr(shapes, "NUM_TEST", 2)
-
-
 def test_equal_arguments_give_equal_bytes(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         shapes.draw_shapes(tmp_path / name, 3, 2, seed)
@@ -106,38 +99,38 @@ def test_the_area_counts_what_lies_outside_of_the_picture():
     assert 0.05 < 1 - np.mean(inside) < 0.5
 
 
-def test_it_is_drawn_once(tmp_path, small):
+def test_it_is_drawn_once(tmp_path):
     root = tmp_path / "deep" / "shapes"
-    shapes.ensure_shapes(root)
+    shapes.ensure_shapes(root, 3, 2)
     assert [path.name for path in root.parent.iterdir()] == ["shapes"]
     assert len(read_voc(root, ["trainval"], None).records) == 3
     assert len(read_voc(root, ["test"], shapes.CLASSES).records) == 2
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     time.sleep(0.01)
-    shapes.ensure_shapes(root)
+    shapes.ensure_shapes(root, 3, 2)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_something_else_is_left_alone(tmp_path, small):
+def test_something_else_is_left_alone(tmp_path):
     root = tmp_path / "shapes"
-    shapes.ensure_shapes(root)
+    shapes.ensure_shapes(root, 3, 2)
     (root / "JPEGImages/shapes_00001.jpg").unlink()
     with pytest.raises(UserError, match=r"shapes is there, but is not the whole shapes set"):
-        shapes.ensure_shapes(root)
+        shapes.ensure_shapes(root, 3, 2)
     assert (root / "JPEGImages/shapes_00000.jpg").exists()
 
 
-def test_an_interrupted_drawing_leaves_nothing(tmp_path, small, monkeypatch):
+def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(rng):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shapes, "draw_picture", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        shapes.ensure_shapes(tmp_path / "shapes")
+        shapes.ensure_shapes(tmp_path / "shapes", 3, 2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_process_may_be_faster(tmp_path, small, monkeypatch):
+def test_another_process_may_be_faster(tmp_path, monkeypatch):
     draw = shapes.draw_shapes
 
     def draw_twice(root, *arguments):
@@ -145,11 +138,11 @@ def test_another_process_may_be_faster(tmp_path, small, monkeypatch):
         draw(tmp_path / "shapes", *arguments)
 
     monkeypatch.setattr(shapes, "draw_shapes", draw_twice)
-    shapes.ensure_shapes(tmp_path / "shapes")
+    shapes.ensure_shapes(tmp_path / "shapes", 3, 2)
     assert os.listdir(tmp_path) == ["shapes"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be drawn \(.*\): set data\.root to a folder"):
-        shapes.ensure_shapes(tmp_path / "file" / "shapes")
+        shapes.ensure_shapes(tmp_path / "file" / "shapes", 3, 2)

@@ -168,7 +168,7 @@ def test_the_question_is_answered_with_the_numbers_of_the_run(experiment):
         "Why does the loss of my SSD spike? Because the last batch of an epoch is short",
         "164 images make 10 steps of 16, and one of 4.",
         "16 images / 4 images = loss and gradient 4 times too large , every 11 steps",
-        "Here it stood at 3.88× the losses around it.",
+        "Here it stood at 3.88× the losses before it.",
     ):
         assert piece in text
 
