@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssd.config import Config
 from ssd.spikes.results import text_table, write_results
-from ssd.spikes.scenario import Scenario, check, data_root, draw_data, train_all
+from ssd.spikes.scenario import Scenario, check, data_root, draw_data, runs_left, train_all
 from ssd.spikes.trajectory import trajectory_distances
 from ssd.training.trainer import DONE
 
@@ -23,9 +23,10 @@ def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
         UserError: the scenario shows no spike, or `out` holds runs with other settings.
     """
     check(scenario, base)
+    left = runs_left(base, scenario, out)
     draw_data(base, scenario)
     distances = trajectory_distances(base, data_root(base, scenario.full_steps))
-    status = train_all(base, scenario, out)
+    status = train_all(left, out)
     if status != DONE:
         print("the same command goes on where this one stopped")
         return status

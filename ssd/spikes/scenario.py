@@ -13,7 +13,7 @@ scale of its gradient, so there nothing is changed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -237,18 +237,23 @@ def image_list(num_images: int) -> str:
     return f"first_{num_images}"
 
 
-def train_all(base: Config, scenario: Scenario, out: Path) -> int:
-    """Trains every run that is not finished, in `out/runs`; returns the exit status.
+def runs_left(base: Config, scenario: Scenario, out: Path) -> list[tuple[Run, Config]]:
+    """The runs that are not finished in `out/runs`, with their settings.
 
     Raises:
         UserError: the folder holds runs with other settings.
     """
-    runs = list(runs_of(scenario))
-    configs = {run.name: config_of(run, base, scenario.full_steps) for run in runs}
-    left = [run for run in runs if not is_finished(out / "runs" / run.name, configs[run.name])]
-    for number, run in enumerate(left, 1):
-        print(f"\nrun {number} of {len(left)}: {run.name} · {run.arm.meaning}", flush=True)
-        status = train(configs[run.name], out / "runs" / run.name, "auto")
+    runs = [(run, config_of(run, base, scenario.full_steps)) for run in runs_of(scenario)]
+    return [
+        (run, config) for run, config in runs if not is_finished(out / "runs" / run.name, config)
+    ]
+
+
+def train_all(runs: Sequence[tuple[Run, Config]], out: Path) -> int:
+    """Trains each of the runs in `out/runs`; returns the exit status."""
+    for number, (run, config) in enumerate(runs, 1):
+        print(f"\nrun {number} of {len(runs)}: {run.name} · {run.arm.meaning}", flush=True)
+        status = train(config, out / "runs" / run.name, "auto")
         if status != DONE:
             return status
     return DONE
