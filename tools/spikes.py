@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ssd.cli import config_of, parse, run, settings_parser
+from ssd.cli import config_of, given_settings, parse, run, settings_parser
 from ssd.errors import UserError
 
 USAGE = """tools/spikes.py [CONFIG.yaml …] [--section.key VALUE …] [--remainders …] [--out DIR]
@@ -51,10 +51,12 @@ def main(arguments: Sequence[str]) -> int:
     flags = parse(parser, arguments)
     explains = flags.get("explain") is not None
     for name in EXPERIMENT_ONLY if explains else EXPLAIN_ONLY:
-        if flags.get(name):
+        if flags.get(name) not in (None, []):
             flag = f"--{name.replace('_', '-')}"
             hint = "does not go with --explain" if explains else "needs --explain FILE"
             raise UserError(f"{flag} {hint}: leave it out" + (" or add that" * (not explains)))
+    if explains and given_settings(flags):
+        raise UserError("--explain reads a log and trains nothing: leave the settings out")
     return explain(flags) if explains else experiment(flags)
 
 

@@ -79,7 +79,8 @@ def explain(log: Log, period: int | None = None) -> Explanation:
     if candidate is None or not candidate.found:
         passes = _passes(log)
         if candidate is None or (passes is not None and passes < FEWEST_PASSES):
-            return Explanation("too_short", _too_short(log, period, passes), divisor=log.divisor)
+            sentence = f"{_too_short(log, period, passes)}{diverged}"
+            return Explanation("too_short", sentence, divisor=log.divisor)
         sentence = f"{_nothing_found(log, candidate, passes)}{_sparse(log)}{diverged}"
         return Explanation("none", sentence, divisor=log.divisor)
     evidence = gather(log, candidate)

@@ -119,6 +119,7 @@ MISTAKES = {
     "a full batch for the short one": (["--remainders", "16"], "1 to 15"),
     "a flag of the explanation": (["--batch-size", "8"], "needs --explain"),
     "a flag of the experiment": (["--explain", "losses.txt", "--seeds", "3"], "--seeds does not"),
+    "a setting for a log": (["--explain", "losses.txt", "--training.seed", "3"], "trains nothing"),
     "a setting of the arms": (["--training.seed", "3"], "training.seed"),
     "a word for a seed": (["--seeds", "one"], "seeds"),
     "no steps": (["--explain", "losses.txt", "--steps-per-epoch", "0"], "steps per epoch"),

@@ -217,3 +217,33 @@ def test_aftershock_with_missing_rows_and_logging_interval():
     spikes = find_spikes(10 * kept, loss[kept])
     assert spikes.period == 400
     assert aftershock(loss[kept], spikes, 10 * kept) == 50
+
+
+@pytest.mark.slow
+def test_rates_on_a_thousand_logs_of_each_kind(plain_log, spiky_log):
+    """The figures of docs/spikes.md, on seeds that no threshold was chosen on; `-s` shows them."""
+    seeds = range(50_000, 51_000)
+    three = {"passes": 3, "height": 2, "noise": 0.15, "jitter": False, "longest": 500}
+    plain = [find_spikes(log.steps, log.loss) for log in map(plain_log, seeds)]
+    spiky = [(log, find_spikes(log.steps, log.loss)) for log in map(spiky_log, seeds)]
+    third = [
+        (log, find_spikes(log.steps, log.loss)) for log in (spiky_log(s, **three) for s in seeds)
+    ]
+    known = [(log, find_spikes(log.steps, log.loss, log.period)) for log, _ in third]
+    figures = {
+        "false alarms": sum(bool(found and found.found) for found in plain),
+        "exact": sum(bool(s and s.found and s.period == log.period) for log, s in spiky),
+        "third pass": sum(is_right(log, s) for log, s in third),
+        "third pass, length known": sum(is_right(log, s) for log, s in known),
+    }
+    print(figures)
+    assert figures["false alarms"] <= 10
+    assert figures["exact"] >= 950
+    assert figures["third pass"] >= 970
+    assert figures["third pass, length known"] >= 980
+
+
+def is_right(log, spikes) -> bool:
+    return bool(
+        spikes and spikes.found and (spikes.period, spikes.phase) == (log.period, log.phase)
+    )

@@ -131,6 +131,14 @@ def test_a_run_that_diverged_is_judged_by_what_came_before():
     assert "From step 301 on, the loss is not finite." in found.sentence
 
 
+def test_a_run_that_diverged_at_once_is_too_short():
+    loss = np.append(make_log(passes=2).loss, np.full(50, np.nan))
+    found = explain(Log("made", np.arange(1, 101), loss, steps_per_epoch=25))
+    assert found.cause == "too_short"
+    assert "2 passes" in found.sentence
+    assert "From step 51 on" in found.sentence
+
+
 def test_a_log_whose_start_is_missing_blames_no_images():
     log = make_log(place=24, first_step=None)
     assert explain(replace(log, steps=log.steps + 77)).cause == "unknown"
