@@ -11,14 +11,12 @@ import numpy.typing as npt
 
 from ssd.config import EvaluationConfig
 from ssd.data.dataset import read_image
-from ssd.data.voc import DataSet
 from ssd.evaluation.detections import DetectionTable, write_detections
-from ssd.evaluation.results import write_evaluation
-from ssd.evaluation.voc import VocResult
+from ssd.evaluation.results import EvaluationResult, write_evaluation
 from ssd.report.page import write_report
 from ssd.report.pictures import Box, Picture
 from ssd.report.plots import Curve
-from ssd.structures import Record
+from ssd.structures import DataSet, Record
 
 SHOWN_PICTURES = 9
 SHOWN_SCORE = 0.4
@@ -28,13 +26,13 @@ def write_results(
     folder: Path,
     data: DataSet,
     table: DetectionTable,
-    result: VocResult,
+    result: EvaluationResult,
     config: EvaluationConfig,
 ) -> Path:
     """Writes the three files; returns the path of the report."""
     folder.mkdir(parents=True, exist_ok=True)
-    image_ids = [record.image_id for record in data.records]
-    write_detections(folder / "detections.json", table, image_ids, data.classes)
+    names = data.image_ids, data.classes, data.category_ids
+    write_detections(folder / "detections.json", table, *names)
     write_evaluation(folder / "evaluation.json", result, config.metric)
     curves = {
         name: Curve(recall, precision, result.per_class[name])

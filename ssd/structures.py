@@ -32,12 +32,13 @@ class Record:
 
     | field | shape | dtype | unit |
     |---|---|---|---|
-    | image_id | – | str | the file's stem (VOC) |
+    | image_id | – | str | the file's stem (VOC), the id's digits (COCO) |
     | path | – | Path | the image file |
     | width, height | – | int | pixels as stored (EXIF rotation not applied) |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
     | difficult | [G] | bool | VOC's flag |
+    | crowd | [G] | bool | COCO's flag: a group of objects in one box, never trained on |
     """
 
     image_id: str
@@ -47,6 +48,56 @@ class Record:
     boxes: FloatArray
     labels: IntArray
     difficult: BoolArray
+    crowd: BoolArray
+
+    def trained_on(self, train_difficult: bool) -> BoolArray:
+        """Which objects [G] training sees."""
+        return np.asarray(~self.crowd & (~self.difficult | train_difficult))
+
+
+@dataclass(frozen=True)
+class CocoTruth:
+    """The objects of many images by COCO's own figures, crowds included; N rows in file order.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | image_index | [N] | int64 | position of the image in the list of images |
+    | labels | [N] | int64 | 1 … C−1 |
+    | boxes | [N, 4] | float64 | x, y, width, height in pixels, neither clamped nor left out |
+    | areas | [N] | float64 | pixels; of the object's outline where COCO has one |
+    | crowd | [N] | bool | neither counted nor punished |
+    """
+
+    image_index: IntArray
+    labels: IntArray
+    boxes: npt.NDArray[np.float64]
+    areas: npt.NDArray[np.float64]
+    crowd: BoolArray
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The images of some splits, and what their labels mean.
+
+    Attributes:
+        records: in the order of the files.
+        classes: names; label n is `classes[n - 1]`.
+        counts: how many objects were read, left out and changed, by the reader's rules.
+        category_ids: COCO's number of each class; None where the data is not COCO's.
+        truth: the objects as COCO's evaluation counts them; None where the data is not COCO's.
+    """
+
+    records: list[Record]
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    category_ids: tuple[int, ...] | None = None
+    truth: CocoTruth | None = None
+
+    @property
+    def image_ids(self) -> list[str] | list[int]:
+        """What the images are called in a file of detections: stems, or COCO's numbers."""
+        names = [record.image_id for record in self.records]
+        return names if self.category_ids is None else [int(name) for name in names]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ssd.config.data import AugmentConfig, DataConfig
 from ssd.config.model import DIVISORS, Backbone, Divisor, LossConfig, ModelConfig
 from ssd.config.training import (
     CheckpointConfig,
+    CocoEvaluator,
     EvaluationConfig,
     Metric,
     OptimizerConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "AugmentConfig",
     "Backbone",
     "CheckpointConfig",
+    "CocoEvaluator",
     "Config",
     "DataConfig",
     "Divisor",

@@ -12,28 +12,31 @@ from ssd.config.limits import check_limits, require
 class DataConfig:
     """Which images, and who reads them."""
 
-    format: Literal["voc", "shapes"] = "shapes"
-    """How the data is stored: Pascal VOC folders, or `shapes`, the embedded set that is drawn
-    on first use (and is then a VOC folder too)."""
+    format: Literal["voc", "coco", "shapes"] = "shapes"
+    """How the data is stored: Pascal VOC folders, COCO's JSON files, or `shapes`, the embedded
+    set that is drawn on first use (and is then a VOC folder too)."""
 
     root: str = "datasets/shapes"
-    """The folder with `Annotations`, `ImageSets/Main` and `JPEGImages`, or a folder of such."""
+    """VOC: the folder with `Annotations`, `ImageSets/Main` and `JPEGImages`, or a folder of such.
+    COCO: the folder with `annotations` and `images`."""
 
     train_split: str | list[str] = "trainval"
-    """Image lists to train on, by name in `ImageSets/Main`. `VOC2007/trainval` means the list
-    `trainval` of the folder `VOC2007` below `data.root`; several may be given:
-    `[VOC2007/trainval, VOC2012/trainval]`."""
+    """What to train on; several may be given, as in `[VOC2007/trainval, VOC2012/trainval]`. VOC:
+    an image list by its name in `ImageSets/Main`; `VOC2007/trainval` means the list `trainval` of
+    the folder `VOC2007` below `data.root`. COCO: `train2017` means
+    `annotations/instances_train2017.json` with the images in `images/train2017`; a path that ends
+    in `.json` means that file below `data.root`, with the images beside it."""
 
     eval_split: str | list[str] = "test"
-    """Image lists to evaluate on, written like `data.train_split`."""
+    """What to evaluate on, written like `data.train_split`."""
 
     classes: list[str] | None = None
     """Names of the classes to detect, in order. Without it: those of the training annotations,
-    sorted. Objects of other classes are left out and counted."""
+    VOC's sorted, COCO's by their ids. Objects of other classes are left out and counted."""
 
     train_difficult: bool = True
-    """Whether to train on objects marked `difficult`, as Caffe does. Evaluation never counts
-    them."""
+    """Whether to train on objects that VOC marks `difficult`, as Caffe does. Evaluation never
+    counts them. (COCO's crowds are never trained on.)"""
 
     workers: int = 2
     """Processes that decode images; 0 decodes in the training process."""

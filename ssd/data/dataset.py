@@ -87,7 +87,7 @@ class DetectionDataset(Dataset[Sample]):
     def _to_sample(
         self, record: Record, epoch: int, pixels: Pixels, problems: tuple[str, ...]
     ) -> Sample:
-        wanted = ~record.difficult | self.train_difficult
+        wanted = record.trained_on(self.train_difficult)
         return Sample(
             image_id=record.image_id,
             key=zlib.crc32(record.image_id.encode()),

@@ -9,12 +9,18 @@ import numpy as np
 
 from ssd.config import DataConfig
 from ssd.data import shapes
-from ssd.data.voc import DataSet, read_voc
+from ssd.data.coco import read_coco
+from ssd.data.findings import Findings
+from ssd.data.voc import read_voc
 from ssd.errors import UserError
+from ssd.structures import DataSet
 
 
 def load_data(
-    config: DataConfig, splits: str | list[str], classes: Sequence[str] | None
+    config: DataConfig,
+    splits: str | list[str],
+    classes: Sequence[str] | None,
+    findings: Findings | None = None,
 ) -> DataSet:
     """Reads the annotations of `splits`; the embedded set is drawn first if need be.
 
@@ -22,6 +28,7 @@ def load_data(
         config: where the data lies, and in which format.
         splits: one image list or several, as in `data.train_split`.
         classes: names in the order of their labels; without them, those of the annotations.
+        findings: who is told of what is wrong; without it the first broken thing is an error.
 
     Raises:
         UserError: the data is missing or makes no sense.
@@ -31,9 +38,11 @@ def load_data(
     match config.format:
         case "shapes":
             shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
-            return read_voc(root, names, classes)
+            return read_voc(root, names, classes, findings)
         case "voc":
-            return read_voc(root, names, classes)
+            return read_voc(root, names, classes, findings)
+        case "coco":
+            return read_coco(root, names, classes, findings)
 
 
 def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
@@ -42,7 +51,7 @@ def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, i
     Raises:
         UserError: there are none of a class that the config asks for.
     """
-    labels = np.concatenate([record.labels for record in data.records])
+    labels = np.concatenate([record.labels[~record.crowd] for record in data.records])
     counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
     missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
     if asked_for is not None and missing:

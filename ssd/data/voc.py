@@ -28,25 +28,11 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 import numpy.typing as npt
 
+from ssd.data.findings import Findings, Refuse
 from ssd.errors import UserError, one_line
-from ssd.structures import BoolArray, Record
+from ssd.structures import BoolArray, DataSet, Record
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """The images of some splits, and what their labels mean.
-
-    Attributes:
-        records: in the order of the image lists.
-        classes: names; label n is `classes[n - 1]`.
-        counts: how many objects were read, left out and changed, by the rules above.
-    """
-
-    records: list[Record]
-    classes: tuple[str, ...]
-    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -62,26 +48,39 @@ class _Object:
 class _Annotation:
     """One annotation file and the image file that belongs to it."""
 
+    path: Path
     image: Path
     width: int
     height: int
     objects: list[_Object]
 
 
-def read_voc(root: Path, splits: Sequence[str], classes: Sequence[str] | None) -> DataSet:
+def read_voc(
+    root: Path,
+    splits: Sequence[str],
+    classes: Sequence[str] | None,
+    findings: Findings | None = None,
+) -> DataSet:
     """All images of `splits`, one split after another.
 
     Args:
         root: a VOC folder, or a folder of such.
         splits: image lists as `NAME` or `FOLDER/NAME`.
         classes: the classes in order; without them, those of the annotations, sorted.
+        findings: who is told of what is wrong; without it the first broken thing is an error.
 
     Raises:
         UserError: a file is missing or makes no sense, or an image is listed twice.
     """
     if not root.is_dir():
         raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
-    annotations = [_read_annotation(*files) for files in _listed_files(root, splits)]
+    findings = findings or Refuse()
+    annotations = []
+    for path, image in _listed_files(root, splits, findings):
+        try:
+            annotations.append(_read_annotation(path, image, findings))
+        except UserError as error:
+            findings.broken("broken annotation", str(error))
     if classes is None:
         classes = sorted({item.name for annotation in annotations for item in annotation.objects})
     if not classes:
@@ -89,11 +88,13 @@ def read_voc(root: Path, splits: Sequence[str], classes: Sequence[str] | None) -
         raise UserError(f"{where}: no annotation has an object: set data.classes, or other splits")
     labels = {name: label for label, name in enumerate(classes, start=1)}
     counts = Counter(objects=0, other_class=0, degenerate=0, clamped=0)
-    records = [_to_record(annotation, labels, counts) for annotation in annotations]
+    records = [_to_record(annotation, labels, counts, findings) for annotation in annotations]
     return DataSet(records, tuple(classes), dict(counts))
 
 
-def _listed_files(root: Path, splits: Sequence[str]) -> Iterator[tuple[Path, Path]]:
+def _listed_files(
+    root: Path, splits: Sequence[str], findings: Findings
+) -> Iterator[tuple[Path, Path]]:
     """The annotation file and the image file of every listed image, in order."""
     listed_in: dict[str, Path] = {}
     for split in splits:
@@ -103,14 +104,18 @@ def _listed_files(root: Path, splits: Sequence[str]) -> Iterator[tuple[Path, Pat
         if not image_list.is_file():
             have = ", ".join(_available_splits(root)) or "no list at all"
             raise UserError(f"{image_list}: there is no such image list; {root} has {have}")
-        images = _images_by_stem(home / "JPEGImages")
+        images = _images_by_stem(home / "JPEGImages", findings)
         for stem in _read_stems(image_list):
             if stem in listed_in:
                 both = f"in {listed_in[stem]} and in {image_list}"
-                raise UserError(f"{stem} is listed twice, {both}: every image may be used once")
+                twice = f"{stem} is listed twice, {both}: every image may be used once"
+                findings.broken("listed twice", twice)
+                continue
             listed_in[stem] = image_list
             if stem not in images:
-                raise UserError(f"{image_list}: {stem} has no image in {home / 'JPEGImages'}")
+                missing = f"{image_list}: {stem} has no image in {home / 'JPEGImages'}"
+                findings.broken("missing image", missing)
+                continue
             yield home / "Annotations" / f"{stem}.xml", images[stem]
 
 
@@ -119,7 +124,7 @@ def _available_splits(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root).parents[2] / path.stem) for path in lists)
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
+def _images_by_stem(folder: Path, findings: Findings) -> dict[str, Path]:
     """The image files of a folder, from one listing: asking for 20,000 files singly is slow."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: the images have to lie there")
@@ -128,7 +133,8 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             if path.stem in images:
                 twins = f"{images[path.stem].name} and {path.name}"
-                raise UserError(f"{folder} has {twins}: only one image may have this stem")
+                only = f"{folder} has {twins}: only one image may have this stem"
+                findings.broken("two images of one name", only)
             images[path.stem] = path
     return images
 
@@ -144,7 +150,7 @@ def _read_stems(image_list: Path) -> list[str]:
     return stems
 
 
-def _read_annotation(path: Path, image: Path) -> _Annotation:
+def _read_annotation(path: Path, image: Path, findings: Findings) -> _Annotation:
     from defusedxml.ElementTree import fromstring
 
     try:
@@ -156,9 +162,13 @@ def _read_annotation(path: Path, image: Path) -> _Annotation:
         raise UserError(f"{path}: is not sound XML ({reason}): mend the annotation") from error
     size = _child(tree, "size", f"{path}")
     width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))
-    elements = enumerate(tree.findall("object"), start=1)
-    objects = [_read_object(element, f"{path}, object {number}") for number, element in elements]
-    return _Annotation(image, width, height, objects)
+    objects = []
+    for number, element in enumerate(tree.findall("object"), start=1):
+        try:
+            objects.append(_read_object(element, f"{path}, object {number}"))
+        except UserError as error:
+            findings.broken("broken object", str(error))
+    return _Annotation(path, image, width, height, objects)
 
 
 def _read_object(element: Element, where: str) -> _Object:
@@ -205,16 +215,26 @@ def _side(size: Element, field: str, where: str) -> int:
     return int(value)
 
 
-def _to_record(annotation: _Annotation, labels: dict[str, int], counts: Counter[str]) -> Record:
+def _to_record(
+    annotation: _Annotation, labels: dict[str, int], counts: Counter[str], findings: Findings
+) -> Record:
     known = [item for item in annotation.objects if item.name in labels]
     corners = np.array([item.corners for item in known], np.float64).reshape(-1, 4)
     boxes = corners - (1, 1, 0, 0)
     clamped = np.clip(boxes, 0, (annotation.width, annotation.height) * 2)
     kept = _has_area(corners) & _has_area(clamped.astype(np.float32))
+    cut = kept & (boxes != clamped).any(1)
+    for kind, rows in (("degenerate", ~kept), ("clamped", cut)):
+        counts[kind] += int(rows.sum())
+        for row in np.flatnonzero(rows).tolist():
+            corner = ", ".join(f"{value:g}" for value in known[row].corners)
+            findings.odd(
+                f"{kind} box",
+                f"{annotation.path}: {known[row].name!r} has the corners ({corner}) in an image of "
+                f"{annotation.width}x{annotation.height}",
+            )
     counts["objects"] += len(annotation.objects)
     counts["other_class"] += len(annotation.objects) - len(known)
-    counts["degenerate"] += int((~kept).sum())
-    counts["clamped"] += int((boxes != clamped).any(1)[kept].sum())
     return Record(
         image_id=annotation.image.stem,
         path=annotation.image,
@@ -223,6 +243,7 @@ def _to_record(annotation: _Annotation, labels: dict[str, int], counts: Counter[
         boxes=clamped[kept].astype(np.float32),
         labels=np.array([labels[item.name] for item in known], np.int64)[kept],
         difficult=np.array([item.difficult for item in known], np.bool_)[kept],
+        crowd=np.zeros(int(kept.sum()), np.bool_),
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,7 @@ import numpy.typing as npt
 
 from ssd.errors import UserError
 from ssd.files import write_whole
-
-LARGEST_COORDINATE = 1e9
+from ssd.untrusted import box, number, read_json, required, short
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,19 @@ class DetectionTable:
 
 
 def write_detections(
-    path: Path, detections: DetectionTable, image_ids: Sequence[str], classes: Sequence[str]
+    path: Path,
+    detections: DetectionTable,
+    image_ids: Sequence[str] | Sequence[int],
+    classes: Sequence[str],
+    category_ids: Sequence[int] | None = None,
 ) -> None:
     """Writes `detections` as a JSON list of {"image_id", "category", "bbox", "score"}.
 
     `bbox` is [x, y, width, height] in 0-based pixels. Every number keeps all its digits: scores
     come back bit for bit, and so do boxes of float32 precision that start inside the image
-    (x, y ≥ 0). `classes` are the names from label 1 on. The file appears whole or not at all.
+    (x, y ≥ 0). `classes` are the names from label 1 on; with COCO's `category_ids` of them, each
+    entry has its "category_id" too and the file is in the form of COCO's results. The file
+    appears whole or not at all.
     """
     boxes_D4 = detections.boxes.astype(np.float64)
     sizes_D2 = boxes_D4[:, 2:] - boxes_D4[:, :2]
@@ -60,40 +63,48 @@ def write_detections(
         strict=True,
     )
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    named: list[dict[str, Any]] = [{"category": name} for name in classes]
+    if category_ids is not None:
+        named = [one | {"category_id": n} for one, n in zip(named, category_ids, strict=True)]
     lines = [
-        encode(
-            {
-                "image_id": image_ids[image],
-                "category": classes[label - 1],
-                "bbox": bbox,
-                "score": score,
-            }
-        )
+        encode({"image_id": image_ids[image], **named[label - 1], "bbox": bbox, "score": score})
         for image, label, bbox, score in rows
     ]
     write_whole(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
-def read_detections(path: Path, image_ids: Sequence[str], classes: Sequence[str]) -> DetectionTable:
+def read_detections(
+    path: Path,
+    image_ids: Sequence[str] | Sequence[int],
+    classes: Sequence[str],
+    category_ids: Sequence[int] | None = None,
+) -> DetectionTable:
     """Reads a file as `write_detections` writes it; keys that it does not know are left alone.
 
     Args:
         path: the JSON file.
         image_ids: the images that may occur; `image_index` counts in this list.
         classes: the categories that may occur, from label 1 on.
+        category_ids: COCO's numbers of them, which may then stand as "category_id" in place of
+            "category".
 
     Raises:
         UserError: the file is missing or no JSON list, or an entry (counted from 1) lacks a
             field, or holds something else than the field allows.
     """
-    index_of = {image_id: index for index, image_id in enumerate(image_ids)}
+    index_of: dict[Any, int] = {image_id: index for index, image_id in enumerate(image_ids)}
     label_of = {name: label for label, name in enumerate(classes, start=1)}
+    label_of_id = {number: label for label, number in enumerate(category_ids or (), start=1)}
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        found = type(entries).__name__
+        raise UserError(f"{path}: holds a {found}, but has to hold a list of detections")
     rows = []
-    for number, entry in enumerate(_load_list(path), start=1):
+    for place, entry in enumerate(entries, start=1):
         try:
-            rows.append(_parse_entry(entry, index_of, label_of))
+            rows.append(_parse_entry(entry, index_of, label_of, label_of_id))
         except ValueError as problem:
-            raise UserError(f"{path}: entry {number}: {problem}") from None
+            raise UserError(f"{path}: entry {place}: {problem}") from None
     images, labels, scores, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
     boxes_D4 = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     boxes_D4[:, 2:] += boxes_D4[:, :2]
@@ -105,58 +116,24 @@ def read_detections(path: Path, image_ids: Sequence[str], classes: Sequence[str]
     )
 
 
-def _load_list(path: Path) -> list[Any]:
-    try:
-        entries = json.loads(path.read_bytes())
-    except OSError as problem:
-        raise UserError(f"{path}: cannot be read ({problem.strerror})") from None
-    except RecursionError:
-        raise UserError(f"{path}: is nested too deeply; it has to be a flat list") from None
-    except ValueError as problem:
-        raise UserError(f"{path}: is not JSON ({problem})") from None
-    if not isinstance(entries, list):
-        found = type(entries).__name__
-        raise UserError(f"{path}: holds a {found}, but has to hold a list of detections")
-    return entries
-
-
 def _parse_entry(
-    entry: Any, index_of: dict[str, int], label_of: dict[str, int]
+    entry: Any, index_of: dict[Any, int], label_of: dict[str, int], label_of_id: dict[int, int]
 ) -> tuple[int, int, float, list[float]]:
     """(image index, label, score, [x, y, w, h]) of one entry; ValueError tells what is wrong."""
-    if not isinstance(entry, dict):
-        raise ValueError(f"is {_short(entry)}, but has to be an object")
-    for name in ("image_id", "category", "bbox", "score"):
-        if name not in entry:
-            raise ValueError(f"has no {name}")
-    image_id, category, bbox = entry["image_id"], entry["category"], entry["bbox"]
-    index = index_of.get(image_id) if isinstance(image_id, str) else None
+    image_id, bbox, score = required(entry, "image_id", "bbox", "score")
+    index = index_of.get(image_id) if type(image_id) in (int, str) else None
     if index is None:
-        known = f"one of the {len(index_of)} images evaluated, a file's stem in quotes"
-        raise ValueError(f"image_id is {_short(image_id)}, but has to be {known}")
-    label = label_of.get(category) if isinstance(category, str) else None
+        kind = "COCO's number of it" if label_of_id else "a file's stem in quotes"
+        known = f"one of the {len(index_of)} images evaluated, {kind}"
+        raise ValueError(f"image_id is {short(image_id)}, but has to be {known}")
+    field = "category" if "category" in entry or not label_of_id else "category_id"
+    (category,) = required(entry, field)
+    labels: dict[Any, int] = label_of if field == "category" else label_of_id
+    label = labels.get(category) if type(category) in (int, str) else None
     if label is None:
         known = f"one of the {len(label_of)} classes of the data; data.classes may name more"
-        raise ValueError(f"category is {_short(category)}, but has to be {known}")
-    if not (isinstance(bbox, list) and len(bbox) == 4):
-        raise ValueError(f"bbox is {_short(bbox)}, but has to be [x, y, width, height]")
-    x, y, width, height = (_number("bbox", value) for value in bbox)
-    if width < 0 or height < 0 or max(abs(x), abs(y), width, height) > LARGEST_COORDINATE:
-        raise ValueError(f"bbox is {_short(bbox)}, but has to be a box in pixels")
-    return index, label, _number("score", entry["score"]), [x, y, width, height]
-
-
-def _number(field: str, value: Any) -> float:
-    if type(value) in (int, float) and abs(value) < math.inf:
-        try:
-            return float(value)
-        except OverflowError:
-            pass
-    raise ValueError(f"{field} holds {_short(value)} where a finite number has to be")
-
-
-def _short(value: object) -> str:
-    """One line that shows `value`, cut where it is long."""
-    shortener = reprlib.Repr()
-    shortener.maxstring = 80
-    return shortener.repr(value)
+        raise ValueError(f"{field} is {short(category)}, but has to be {known}")
+    sides = box(bbox)
+    if min(sides[2:]) < 0:
+        raise ValueError(f"bbox is {short(bbox)}, but has to be a box in pixels")
+    return index, label, number("score", score), sides

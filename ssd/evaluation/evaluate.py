@@ -13,10 +13,13 @@ from ssd.augment.batch import Preprocess
 from ssd.config import EvaluationConfig
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import evaluation_batches
+from ssd.evaluation.coco import evaluate_coco
 from ssd.evaluation.detections import DetectionTable
+from ssd.evaluation.results import EvaluationResult
+from ssd.evaluation.voc import evaluate_voc
 from ssd.model.postprocess import postprocess
 from ssd.model.ssd import SSD
-from ssd.structures import Detections, PackedSamples, Record, to_device
+from ssd.structures import DataSet, Detections, PackedSamples, Record, to_device
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,18 @@ def detect(detector: Detector, records: Sequence[Record], workers: int) -> Detec
             found += detector(samples)
             bar.update(len(samples.image_ids))
     return to_table(found, records)
+
+
+def measure(
+    data: DataSet, detections: DetectionTable, config: EvaluationConfig
+) -> EvaluationResult:
+    """How good detections in the images of `data` are, by the metric of `config`."""
+    match config.metric:
+        case "coco":
+            return evaluate_coco(data, detections, config.coco_evaluator)
+        case metric:
+            threshold = config.iou_threshold
+            return evaluate_voc(data.records, detections, data.classes, metric, threshold)
 
 
 def to_table(found: Sequence[Detections], records: Sequence[Record]) -> DetectionTable:

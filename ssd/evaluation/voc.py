@@ -3,8 +3,8 @@
 Every detection, best first, looks for the object of its class in its image that it overlaps
 most, whether or not another detection has found that object before. Overlapping enough, it is a
 hit: the first one of an object is a true positive, later ones are false positives, and hits of
-`difficult` objects do not count. Since no choice depends on an earlier one, nothing runs in
-sequence. Source: the VOC development kit, `VOCevaldet.m` and `VOCap.m`.
+`difficult` objects (and of COCO's crowds) do not count. Since no choice depends on an earlier one,
+nothing runs in sequence. Source: the VOC development kit, `VOCevaldet.m` and `VOCap.m`.
 
 Letters: `D` detections, best first, `N` ground-truth boxes of all images, sorted by group (the
 boxes of one class in one image).
@@ -20,34 +20,11 @@ import numpy.typing as npt
 
 from ssd.config import Metric
 from ssd.evaluation.detections import DetectionTable
+from ssd.evaluation.results import EvaluationResult, Floats
 from ssd.structures import Record
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class VocResult:
-    """What `evaluate_voc` finds; every dict has one entry for each class, by name.
-
-    | field | meaning |
-    |---|---|
-    | mAP | mean of the classes' AP, without those that are NaN; NaN where all are |
-    | per_class | AP, 0 … 1; NaN for a class without an object that counts |
-    | curves | (recall, precision, scores), each [detections that count], best score first |
-    | num_ground_truth | objects that count, i.e. are not difficult |
-    | detections_per_class | detections, those of difficult objects included |
-    | num_images, num_detections | all of them |
-    """
-
-    mAP: float  # noqa: N815 - the field's standard name
-    per_class: dict[str, float]
-    curves: dict[str, tuple[Floats, Floats, Floats]]
-    num_ground_truth: dict[str, int]
-    detections_per_class: dict[str, int]
-    num_images: int
-    num_detections: int
 
 
 def evaluate_voc(
@@ -56,7 +33,7 @@ def evaluate_voc(
     classes: Sequence[str],
     metric: Metric,
     iou_threshold: float,
-) -> VocResult:
+) -> EvaluationResult:
     """AP of every class and its mean.
 
     The overlaps equal those of the VOC kit with its +1, since boxes are half-open here. As in
@@ -89,7 +66,7 @@ def evaluate_voc(
         curves[name] = (recall, precision, scores_D[mine])
         num_ground_truth[name] = objects
         per_class_detections[name] = int(np.sum(labels_D == label))
-    return VocResult(
+    return EvaluationResult(
         mAP=_mean([ap for ap in per_class.values() if not np.isnan(ap)]),
         per_class=per_class,
         curves=curves,
@@ -132,7 +109,8 @@ def _collect(ground_truth: Sequence[Record], num_classes: int) -> _Truth:
     image_N = np.repeat(np.arange(len(ground_truth)), sizes)
     labels_N = np.concatenate([np.empty(0, np.int64), *(r.labels for r in ground_truth)])
     boxes_N4 = np.concatenate([np.empty((0, 4)), *(r.boxes for r in ground_truth)])
-    difficult_N = np.concatenate([np.empty(0, np.bool_), *(r.difficult for r in ground_truth)])
+    uncounted = (r.difficult | r.crowd for r in ground_truth)
+    difficult_N = np.concatenate([np.empty(0, np.bool_), *uncounted])
     group_N = _group(image_N, labels_N, num_classes)
     order = np.argsort(group_N, kind="stable")
     return _Truth(group_N[order], boxes_N4[order], labels_N[order], difficult_N[order])

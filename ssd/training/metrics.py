@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from ssd.config import DIVISORS, LossConfig, TrainingConfig
-from ssd.evaluation.voc import VocResult
+from ssd.evaluation.results import EvaluationResult
 from ssd.files import write_whole
 from ssd.metrics import read_metrics
 from ssd.training.distributed import sum_over_ranks, world_size
@@ -156,7 +156,7 @@ class MetricsLog:
             refresh=False,
         )
 
-    def evaluation(self, position: Position, metric: str, result: VocResult) -> None:
+    def evaluation(self, position: Position, metric: str, result: EvaluationResult) -> None:
         """Writes the figures of an evaluation."""
         row = {
             "kind": "eval",

@@ -94,8 +94,8 @@ def detect_one(
 ) -> tuple[Record, Detections]:
     """The record of an image without ground truth, and what is sure enough in it."""
     height, width = pixels.shape[:2]
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    record = Record(file.stem, file, width, height, *nothing, np.zeros(0, np.bool_))
+    nothing, unmarked = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64)), np.zeros(0, np.bool_)
+    record = Record(file.stem, file, width, height, *nothing, unmarked, unmarked)
     (detections,) = detector(pack([Sample(file.stem, 0, 0, pixels, *nothing)]))
     sure = detections.scores >= min_score
     return record, Detections(

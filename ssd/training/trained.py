@@ -9,16 +9,15 @@ import torch
 from ssd.augment.batch import preprocess_of
 from ssd.config import Config
 from ssd.data.source import load_data
-from ssd.data.voc import DataSet
 from ssd.errors import UserError, one_line
 from ssd.evaluation.detections import DetectionTable, read_detections
-from ssd.evaluation.evaluate import Detector, detect
-from ssd.evaluation.results import class_table
-from ssd.evaluation.voc import evaluate_voc
+from ssd.evaluation.evaluate import Detector, detect, measure
+from ssd.evaluation.results import result_table
 from ssd.files import write_whole
 from ssd.model.ssd import build_model
 from ssd.results import write_results
 from ssd.settings import Settings, merge, parse_yaml, to_config, to_yaml
+from ssd.structures import DataSet
 from ssd.training.checkpoint import Checkpoint, load_checkpoint, newest_intact
 from ssd.training.device import autocast_dtype, choose_device
 
@@ -104,8 +103,7 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> str:
         UserError: the file or the data does not make sense.
     """
     data = load_data(config.data, config.data.eval_split, config.data.classes)
-    image_ids = [record.image_id for record in data.records]
-    table = read_detections(file, image_ids, data.classes)
+    table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
     return judge(table, data, config, out)
 
@@ -113,12 +111,11 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> str:
 def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) -> str:
     """Writes results into `folder`; returns the table of classes and where the report is."""
     settings = config.evaluation
-    result = evaluate_voc(
-        data.records, table, data.classes, settings.metric, settings.iou_threshold
-    )
+    result = measure(data, table, settings)
     page = write_results(folder, data, table, result, settings)
-    rule = f"{settings.metric} at IoU {settings.iou_threshold:g}, {len(data.records)} images"
-    return f"{rule}\n\n{class_table(result)}\n\nreport: {page}"
+    overlap = "0.50 … 0.95" if settings.metric == "coco" else f"{settings.iou_threshold:g}"
+    rule = f"{settings.metric} at IoU {overlap}, {len(data.records)} images"
+    return f"{rule}\n\n{result_table(result)}\n\nreport: {page}"
 
 
 def write_config(folder: Path, config: Config) -> None:

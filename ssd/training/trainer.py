@@ -20,9 +20,8 @@ from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
 from ssd.errors import UserError, one_line
-from ssd.evaluation.evaluate import Detector, detect
-from ssd.evaluation.results import class_table
-from ssd.evaluation.voc import VocResult, evaluate_voc
+from ssd.evaluation.evaluate import Detector, detect, measure
+from ssd.evaluation.results import EvaluationResult, result_table
 from ssd.model.ssd import SSD, build_model
 from ssd.model.weights import load_backbone
 from ssd.report.pictures import draw, fit
@@ -194,7 +193,7 @@ class Trainer:
                 "broken boxes in the data"
             )
 
-    def evaluate(self, log: MetricsLog) -> VocResult:
+    def evaluate(self, log: MetricsLog) -> EvaluationResult:
         """Evaluates the model as it is now; after the last step its results are written.
 
         Raises:
@@ -202,16 +201,14 @@ class Trainer:
         """
         config = self.config.evaluation
         table = detect(self.detector, self.eval_data.records, self.config.data.workers)
-        result = evaluate_voc(
-            self.eval_data.records, table, self.classes, config.metric, config.iou_threshold
-        )
+        result = measure(self.eval_data, table, config)
         log.evaluation(self.position(self.state.step - 1), config.metric, result)
         for picture in pictures(self.eval_data, table, TENSORBOARD_PICTURES):
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
             log.picture(f"predictions/{picture.name}", pixels, self.state.step)
         if self.state.step >= self.last_step:
             page = write_results(self.run_dir, self.eval_data, table, result, config)
-            log.say(f"\n{class_table(result)}\n\nreport: {page}")
+            log.say(f"\n{result_table(result)}\n\nreport: {page}")
         return result
 
     @property

@@ -31,6 +31,7 @@ def to_record(image):
         boxes=(np.array([o["box"] for o in objects]).reshape(-1, 4) + FROM_VOC).astype(np.float32),
         labels=np.array([o["cls"] + 1 for o in objects], dtype=np.int64),
         difficult=np.array([o["difficult"] for o in objects], dtype=np.bool_),
+        crowd=np.zeros(len(objects), np.bool_),
     )
 
 

@@ -26,6 +26,7 @@ def record_of(path: Path, width: int = 9, height: int = 6) -> Record:
         boxes=np.array([[0, 0, 5, 5], [1, 1, 4, 3]], np.float32),
         labels=np.array([1, 2]),
         difficult=np.array([False, True]),
+        crowd=np.zeros(2, np.bool_),
     )
 
 
@@ -257,6 +258,7 @@ def test_pack_collects_the_problems_and_pads_to_at_least_one_box(five):
         boxes=np.zeros((0, 4), np.float32),
         labels=np.zeros(0, np.int64),
         difficult=np.zeros(0, np.bool_),
+        crowd=np.zeros(0, np.bool_),
     )
     dataset = DetectionDataset(five, train_difficult=True)
     packed = pack([dataset[Request(0, 0)], dataset[Request(0, 1)]])

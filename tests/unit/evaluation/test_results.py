@@ -1,10 +1,9 @@
 import json
 import math
 
-from ssd.evaluation.results import class_table, write_evaluation
-from ssd.evaluation.voc import VocResult
+from ssd.evaluation.results import EvaluationResult, result_table, write_evaluation
 
-RESULT = VocResult(
+RESULT = EvaluationResult(
     mAP=0.625,
     per_class={"cat": 0.75, "potted plant": 0.5, "emu": math.nan},
     curves={},
@@ -29,8 +28,8 @@ def test_evaluation_json(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["evaluation.json"]
 
 
-def test_class_table():
-    assert class_table(RESULT).splitlines() == [
+def test_result_table():
+    assert result_table(RESULT).splitlines() == [
         "class         ground truth  detections      AP",
         "────────────  ────────────  ──────────  ──────",
         "cat                 12,345         100  0.7500",

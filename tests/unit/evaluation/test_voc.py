@@ -22,6 +22,7 @@ def record(boxes=(), labels=(), difficult=()):
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         labels=np.array(labels, dtype=np.int64),
         difficult=np.array(difficult, dtype=np.bool_),
+        crowd=np.zeros(len(labels), np.bool_),
     )
 
 

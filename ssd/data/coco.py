@@ -1,0 +1,168 @@
+"""COCO annotation files → Records.
+
+    ROOT/annotations/instances_NAME.json   or ROOT/annotations/NAME.json
+    ROOT/images/NAME/FILE_NAME             or ROOT/NAME/FILE_NAME, or ROOT/images/FILE_NAME
+
+A split that ends in `.json` is the path of such a file below ROOT, with its images beside it.
+Images without annotations are kept. A file that is missing or makes no sense is the user's
+mistake and is told, with the annotation's id. What follows is not; it is counted in
+`DataSet.counts`:
+
+- `objects`: all objects that were read, the ones below included.
+- `other_class`: left out, since the class is not in the given list.
+- `crowd`: never trained on; an evaluation neither counts nor punishes what is found there.
+- `degenerate`: left out of training, since width or height is not above 0 or nothing of the box
+  lies in the image.
+- `clamped`: kept, but cut off at the border of the image.
+
+COCO's own evaluation takes boxes and areas as they stand in the file: see `DataSet.truth`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssd.data.coco_file import AnnotationFile, read_annotation_file
+from ssd.data.findings import Findings, Refuse
+from ssd.errors import UserError
+from ssd.structures import CocoTruth, DataSet, IntArray, Record
+
+COUNTED = ("objects", "other_class", "crowd", "degenerate", "clamped")
+SHOWN_CLASSES = 8
+
+
+def read_coco(
+    root: Path,
+    splits: Sequence[str],
+    classes: Sequence[str] | None,
+    findings: Findings | None = None,
+) -> DataSet:
+    """All images of `splits`, one split after another.
+
+    Args:
+        root: the folder that holds annotations and images.
+        splits: `NAME`, or the path of an annotation file below `root`.
+        classes: the classes in order; without them, the categories of the files by their ids.
+        findings: who is told of what is wrong; without it the first broken thing is an error.
+
+    Raises:
+        UserError: a file is missing or makes no sense, or an image is listed twice.
+    """
+    findings = findings or Refuse()
+    if not root.is_dir():
+        raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
+    files = [read_annotation_file(*_locate(root, split), findings) for split in splits]
+    ids = _category_ids(files)
+    names = tuple(classes or sorted(ids, key=ids.__getitem__))
+    unknown = [one for one in names if one not in ids]
+    if unknown:
+        have = ", ".join(list(ids)[:SHOWN_CLASSES]) + (" …" if len(ids) > SHOWN_CLASSES else "")
+        raise UserError(f"{files[0].path} has no category {', '.join(unknown)}; it has {have}")
+    label_of = {ids[one]: label for label, one in enumerate(names, start=1)}
+    counts = Counter(dict.fromkeys(COUNTED, 0))
+    records: list[Record] = []
+    truths: list[CocoTruth] = []
+    seen: dict[str, Path] = {}
+    for file in files:
+        labels_N = np.array([label_of.get(one, 0) for one in file.category.tolist()], np.int64)
+        truths.append(_to_truth(file, labels_N, len(records)))
+        for record in _to_records(file, labels_N, counts, findings):
+            if record.image_id in seen:
+                both = f"in {seen[record.image_id]} and in {file.path}"
+                twice = f"image id {record.image_id} is listed twice, {both}"
+                raise UserError(f"{twice}: every image may be used once")
+            seen[record.image_id] = file.path
+            records.append(record)
+    category_ids = tuple(ids[one] for one in names)
+    return DataSet(records, names, dict(counts), category_ids, _joined(truths))
+
+
+def _locate(root: Path, split: str) -> tuple[Path, Path]:
+    """The annotation file of a split, and the folder of its images."""
+    if split.endswith(".json"):
+        return root / split, (root / split).parent
+    folder = root / "annotations"
+    files = [folder / f"instances_{split}.json", folder / f"{split}.json"]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        have = ", ".join(sorted(file.name for file in folder.glob("*.json"))) or "no such file"
+        raise UserError(f"{files[0]}: there is no such annotation file; {folder} has {have}")
+    folders = [root / "images" / split, root / split, root / "images"]
+    images = next((one for one in folders if one.is_dir()), None)
+    if images is None:
+        raise UserError(f"{folders[0]} is not a folder: the images of {path} have to lie there")
+    return path, images
+
+
+def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
+    """The id of every category by its name, which has to be the same in all files."""
+    ids: dict[str, int] = {}
+    names: dict[int, str] = {}
+    for file in files:
+        for category, category_id in file.categories.items():
+            same = ids.setdefault(category, category_id) == category_id
+            if not same or names.setdefault(category_id, category) != category:
+                where = f"{files[0].path} and {file.path}"
+                raise UserError(
+                    f"{where}: category {category!r} (id {category_id}) has another id or name in "
+                    "one of them: files that are used together have to number alike"
+                )
+    if not ids:
+        raise UserError(f"{files[0].path}: has no category")
+    return ids
+
+
+def _to_truth(file: AnnotationFile, labels_N: IntArray, first_image: int) -> CocoTruth:
+    known = labels_N > 0
+    index = file.image_index[known] + first_image
+    boxes, areas, crowd = file.boxes[known], file.areas[known], file.crowd[known]
+    return CocoTruth(index, labels_N[known], boxes, areas, crowd)
+
+
+def _joined(parts: Sequence[CocoTruth]) -> CocoTruth:
+    fields = ("image_index", "labels", "boxes", "areas", "crowd")
+    return CocoTruth(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
+
+
+def _to_records(
+    file: AnnotationFile, labels_N: IntArray, counts: Counter[str], findings: Findings
+) -> list[Record]:
+    sizes_I2 = np.array([(image.width, image.height) for image in file.images])
+    corners = np.concatenate([file.boxes[:, :2], file.boxes[:, :2] + file.boxes[:, 2:]], 1)
+    clamped = np.clip(corners, 0, np.tile(sizes_I2[file.image_index], 2)).astype(np.float32)
+    known = labels_N > 0
+    sound = (file.boxes[:, 2:] > 0).all(1) & (clamped[:, 2:] > clamped[:, :2]).all(1)
+    cut = sound & (clamped != corners.astype(np.float32)).any(1)
+    for kind, rows in (("degenerate", known & ~sound), ("clamped", known & cut)):
+        counts[kind] += int(rows.sum())
+        for row in np.flatnonzero(rows).tolist():
+            bbox = ", ".join(f"{side:g}" for side in file.boxes[row].tolist())
+            image = file.images[file.image_index[row]]
+            findings.odd(
+                f"{kind} box",
+                f"{file.path}: annotation id {file.annotation_id[row]}: bbox [{bbox}] in an image "
+                f"of {image.width}x{image.height}",
+            )
+    counts["objects"] += len(labels_N)
+    counts["other_class"] += int((~known).sum())
+    counts["crowd"] += int((known & file.crowd).sum())
+    kept = np.flatnonzero(known & sound)
+    kept = kept[np.argsort(file.image_index[kept], kind="stable")]
+    ends = np.searchsorted(file.image_index[kept], np.arange(1, len(file.images)))
+    return [
+        Record(
+            image_id=str(image.image_id),
+            path=image.path,
+            width=image.width,
+            height=image.height,
+            boxes=clamped[rows],
+            labels=labels_N[rows],
+            difficult=np.zeros(len(rows), np.bool_),
+            crowd=file.crowd[rows],
+        )
+        for image, rows in zip(file.images, np.split(kept, ends), strict=True)
+    ]

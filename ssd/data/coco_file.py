@@ -1,0 +1,174 @@
+"""One annotation file of COCO's, with every entry checked, as columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssd.data.findings import Findings
+from ssd.errors import UserError
+from ssd.structures import BoolArray, IntArray
+from ssd.untrusted import box, name, number, read_json, required, short, whole
+
+
+@dataclass(frozen=True)
+class Image:
+    """An entry of `images`."""
+
+    image_id: int
+    path: Path
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class AnnotationFile:
+    """An annotation file; the columns have one row for each annotation that makes sense."""
+
+    path: Path
+    images: list[Image]
+    categories: dict[str, int]
+    image_index: IntArray
+    category: IntArray
+    boxes: npt.NDArray[np.float64]
+    areas: npt.NDArray[np.float64]
+    crowd: BoolArray
+    annotation_id: IntArray
+
+
+def read_annotation_file(path: Path, folder: Path, findings: Findings) -> AnnotationFile:
+    """The checked content of the annotation file `path`, whose images lie in `folder`.
+
+    Entries that make no sense are told to `findings` and left out.
+
+    Raises:
+        UserError: it is not an annotation file at all, or has no image.
+    """
+    content = read_json(path)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise UserError(
+                f"{path}: is not a COCO annotation file, which is an object with the lists "
+                f"images, annotations and categories; {key} is missing"
+            )
+    categories: dict[str, int] = {}
+    _each(content["categories"], path, "category", findings, _category_reader(categories))
+    images: dict[int, Image] = {}
+    named: set[int] = set()
+    _each(content["images"], path, "image", findings, _image_reader(images, named, folder))
+    if not images:
+        raise UserError(f"{path}: lists no image")
+    rows: list[tuple[Any, ...]] = []
+    reader = _annotation_reader(rows, list(images), named, set(categories.values()))
+    _each(content["annotations"], path, "annotation", findings, reader)
+    columns = zip(*rows, strict=True) if rows else iter([()] * 6)
+    index, category, boxes, areas, crowd, annotation_id = columns
+    return AnnotationFile(
+        path,
+        list(images.values()),
+        categories,
+        np.array(index, np.int64),
+        np.array(category, np.int64),
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(areas, np.float64),
+        np.array(crowd, np.bool_),
+        np.array(annotation_id, np.int64),
+    )
+
+
+def _each(
+    entries: list[Any], path: Path, what: str, findings: Findings, read: Callable[[Any], None]
+) -> None:
+    """Reads every entry; what is wrong with one is told with its id, or its place from 1."""
+    for place, entry in enumerate(entries, start=1):
+        try:
+            read(entry)
+        except ValueError as problem:
+            own = entry.get("id") if isinstance(entry, dict) else None
+            which = f"id {own}" if type(own) is int and abs(own) < 2**63 else f"number {place}"
+            findings.broken(f"broken {what}", f"{path}: {what} {which}: {problem}")
+
+
+def _category_reader(categories: dict[str, int]) -> Callable[[Any], None]:
+    ids: set[int] = set()
+
+    def read(entry: Any) -> None:
+        category_id, category = required(entry, "id", "name")
+        category_id, category = whole("id", category_id, 0), name("name", category)
+        if category_id in ids:
+            raise ValueError("another category has this id")
+        if category in categories:
+            raise ValueError(f"category id {categories[category]} has the name {category!r} too")
+        ids.add(category_id)
+        categories[category] = category_id
+
+    return read
+
+
+def _image_reader(images: dict[int, Image], named: set[int], folder: Path) -> Callable[[Any], None]:
+    """Fills `images`, and `named` with the ids of broken ones too."""
+    files_of = cache(_file_names)
+
+    def read(entry: Any) -> None:
+        image_id, file_name, width, height = required(entry, "id", "file_name", "width", "height")
+        image_id = whole("id", image_id, 0)
+        if image_id in named:
+            raise ValueError("another image has this id")
+        named.add(image_id)
+        if not isinstance(file_name, str):
+            raise ValueError(f"file_name is {short(file_name)}, but has to be a text")
+        relative = PurePosixPath(file_name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ValueError(f"file_name {short(file_name)} leaves the folder {folder}")
+        if relative.name not in files_of(folder / relative.parent):
+            raise ValueError(f"file_name {short(file_name)} is no file in {folder}")
+        sides = whole("width", width, 1), whole("height", height, 1)
+        images[image_id] = Image(image_id, folder / relative, *sides)
+
+    return read
+
+
+def _file_names(folder: Path) -> frozenset[str]:
+    """What a folder holds, from one listing: asking for 100,000 files singly is slow."""
+    try:
+        return frozenset(os.listdir(folder))
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _annotation_reader(
+    rows: list[tuple[Any, ...]], image_ids: list[int], named: set[int], category_ids: set[int]
+) -> Callable[[Any], None]:
+    """Fills `rows`; an annotation of a broken image is left out, since that has been told."""
+    index_of = {image_id: index for index, image_id in enumerate(image_ids)}
+    seen: set[int] = set()
+
+    def read(entry: Any) -> None:
+        fields = required(entry, "id", "image_id", "category_id", "bbox")
+        annotation_id, image_id, category_id = (
+            whole(field, value, 0)
+            for field, value in zip(("id", "image_id", "category_id"), fields, strict=False)
+        )
+        if annotation_id in seen:
+            raise ValueError("another annotation has this id")
+        if image_id not in named:
+            raise ValueError(f"image_id {image_id} is none of the {len(named)} images")
+        if category_id not in category_ids:
+            raise ValueError(f"category_id {category_id} is none of {len(category_ids)} categories")
+        sides = box(fields[3])
+        crowd = entry.get("iscrowd", 0)
+        if type(crowd) not in (int, bool) or crowd not in (0, 1):
+            raise ValueError(f"iscrowd is {short(crowd)}, but has to be 0 or 1")
+        area = number("area", entry.get("area", sides[2] * sides[3]))
+        seen.add(annotation_id)
+        if (index := index_of.get(image_id)) is not None:
+            rows.append((index, category_id, sides, area, bool(crowd), annotation_id))
+
+    return read

@@ -1,0 +1,166 @@
+"""COCO's average precision and recall, by pycocotools or an evaluator with identical figures.
+
+AP is the mean over the overlaps 0.50, 0.55, … 0.95 of the area under the precision-recall curve
+at 101 recalls; at most 100 detections of an image and class enter. Objects are small below 32²
+pixels and large from 96². Source: pycocotools' `cocoeval.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+from ssd.config import CocoEvaluator
+from ssd.errors import UserError
+from ssd.evaluation.detections import DetectionTable
+from ssd.evaluation.results import EvaluationResult, Floats
+from ssd.structures import CocoTruth, DataSet
+
+FIGURES = (
+    *("AP", "AP50", "AP75", "APs", "APm", "APl"),
+    *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
+)
+
+
+def evaluate_coco(
+    data: DataSet, detections: DetectionTable, evaluator: CocoEvaluator
+) -> EvaluationResult:
+    """The twelve figures, AP by class, and the curves at overlap 0.5.
+
+    Data of another format is judged as if it were COCO's: an object's area is that of its box,
+    and a `difficult` object is a crowd, since both are neither counted nor punished.
+
+    Args:
+        data: the images; `detections.image_index` counts in them.
+        detections: what was found, in any order; of equal scores the earlier one comes first.
+        evaluator: who computes.
+
+    Raises:
+        UserError: the evaluator is not installed.
+    """
+    truth = data.truth or truth_of_records(data)
+    # The order of the images decides between equal scores, so COCO's numbers are kept.
+    numbered = data.category_ids is not None
+    ids = np.array(data.image_ids if numbered else np.arange(len(data.records)), np.int64)
+    classes = range(1, len(data.classes) + 1)
+    ground_truth = {
+        "images": [{"id": image_id} for image_id in ids.tolist()],
+        "categories": [{"id": label} for label in classes],
+        "annotations": _annotations(truth, ids),
+    }
+    corners = detections.boxes
+    found_D7 = np.column_stack(
+        [
+            ids[detections.image_index],
+            corners[:, :2],
+            corners[:, 2:] - corners[:, :2],
+            detections.scores,
+            detections.labels,
+        ]
+    )
+    stats, precision, scores, recall = _evaluate(ground_truth, found_D7, evaluator)
+    reached = recall[0, :, 0, 2]
+    recalls = np.linspace(0, 1, precision.shape[1])
+    per_class, curves = {}, {}
+    for index, name in enumerate(data.classes):
+        average = float(precision[:, :, index, 0, 2].mean())
+        per_class[name] = average if average >= 0 else math.nan
+        points = recalls <= reached[index]
+        curve = precision[0, points, index, 0, 2], scores[0, points, index, 0, 2]
+        curves[name] = (recalls[points], *curve)
+    counted = np.bincount(truth.labels[~truth.crowd], minlength=len(classes) + 1)[1:].tolist()
+    found = np.bincount(detections.labels, minlength=len(classes) + 1)[1:].tolist()
+    figures = {
+        name: value if value >= 0 else math.nan
+        for name, value in zip(FIGURES, stats.tolist(), strict=True)
+    }
+    return EvaluationResult(
+        mAP=figures["AP"],
+        per_class=per_class,
+        curves=curves,
+        num_ground_truth=dict(zip(data.classes, counted, strict=True)),
+        detections_per_class=dict(zip(data.classes, found, strict=True)),
+        num_images=len(data.records),
+        num_detections=len(detections),
+        coco=figures,
+    )
+
+
+def truth_of_records(data: DataSet) -> CocoTruth:
+    """The objects of data that is not COCO's, as COCO would count them."""
+    records = data.records
+    boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return CocoTruth(
+        np.repeat(np.arange(len(records)), [len(record.labels) for record in records]),
+        np.concatenate([np.zeros(0, np.int64), *(record.labels for record in records)]),
+        np.concatenate([boxes[:, :2], sides], 1),
+        sides.prod(1),
+        np.concatenate([np.zeros(0, np.bool_), *(r.difficult | r.crowd for r in records)]),
+    )
+
+
+def _annotations(truth: CocoTruth, ids: Any) -> list[dict[str, Any]]:
+    columns = (
+        ids[truth.image_index].tolist(),
+        truth.labels.tolist(),
+        truth.boxes.tolist(),
+        truth.areas.tolist(),
+        truth.crowd.tolist(),
+    )
+    return [
+        {
+            "id": number,
+            "image_id": image_id,
+            "category_id": label,
+            "bbox": box,
+            "area": area,
+            "iscrowd": int(crowd),
+        }
+        for number, (image_id, label, box, area, crowd) in enumerate(
+            zip(*columns, strict=True), start=1
+        )
+    ]
+
+
+def _evaluate(
+    ground_truth: dict[str, Any], found_D7: Floats, evaluator: CocoEvaluator
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The figures [12], then precision, scores [T, R, C, A, M] and recall [T, C, A, M].
+
+    T overlaps, R recalls, C classes, A ranges of area, M limits of detections; −1 where a class
+    has no object. Both evaluators have the same interface, and print what nobody asked for.
+    """
+    coco, coco_eval = _classes_of(evaluator)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco()
+        truth.dataset = ground_truth
+        truth.createIndex()
+        found = truth.loadRes(found_D7) if len(found_D7) else coco()
+        judge = coco_eval(truth, found, "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    results = (judge.eval[key] for key in ("precision", "scores", "recall"))
+    precision, scores, recall = (np.asarray(values, np.float64) for values in results)
+    return np.asarray(judge.stats, np.float64), precision, scores, recall
+
+
+def _classes_of(evaluator: CocoEvaluator) -> tuple[Any, Any]:
+    match evaluator:
+        case "pycocotools":
+            from pycocotools.coco import COCO
+            from pycocotools.cocoeval import COCOeval
+        case "hotcoco":
+            try:
+                from hotcoco import COCO, COCOeval
+            except ImportError as error:
+                raise UserError(
+                    "evaluation.coco_evaluator is hotcoco, which is not installed: pip install "
+                    "hotcoco, or give --evaluation.coco_evaluator pycocotools"
+                ) from error
+    return COCO, COCOeval

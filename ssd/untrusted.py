@@ -1,0 +1,85 @@
+"""Values of JSON files that others wrote: what is wrong with one is told in a few words.
+
+The functions raise ValueErrors; whoever reads the file adds where the value stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import reprlib
+from pathlib import Path
+from typing import Any
+
+from ssd.errors import UserError
+
+LONGEST_NAME = 200
+LARGEST_COORDINATE = 1e9
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as problem:
+        raise UserError(f"{path}: cannot be read ({problem.strerror})") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply") from None
+    except ValueError as problem:
+        raise UserError(f"{path}: is not JSON ({problem})") from None
+
+
+def required(entry: Any, *fields: str) -> list[Any]:
+    """The values of the fields, which all have to be there."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"is {short(entry)}, but has to be an object")
+    for field in fields:
+        if field not in entry:
+            raise ValueError(f"has no {field}")
+    return [entry[field] for field in fields]
+
+
+def whole(field: str, value: Any, least: int) -> int:
+    """A whole number from `least` that fits into 64 bits."""
+    if type(value) is int and least <= value < 2**63:
+        return value
+    raise ValueError(f"{field} is {short(value)}, but has to be a whole number from {least}")
+
+
+def number(field: str, value: Any) -> float:
+    """A finite number."""
+    if type(value) in (int, float) and abs(value) < math.inf:
+        try:
+            return float(value)
+        except OverflowError:
+            pass
+    raise ValueError(f"{field} holds {short(value)} where a finite number has to be")
+
+
+def box(value: Any) -> list[float]:
+    """Four numbers of pixels: x, y, width, height."""
+    if isinstance(value, list) and len(value) == 4:
+        numbers = [number("bbox", side) for side in value]
+        if max(map(abs, numbers)) <= LARGEST_COORDINATE:
+            return numbers
+    raise ValueError(f"bbox is {short(value)}, but has to be [x, y, width, height]")
+
+
+def name(field: str, value: Any) -> str:
+    """A text of 1 to `LONGEST_NAME` characters, without the spaces around it."""
+    text = value.strip() if isinstance(value, str) and len(value) <= LONGEST_NAME else ""
+    if not text:
+        rule = f"a text of 1 to {LONGEST_NAME} characters"
+        raise ValueError(f"{field} is {short(value)}, but has to be {rule}")
+    return text
+
+
+def short(value: object) -> str:
+    """One line that shows `value`, cut where it is long."""
+    shortener = reprlib.Repr()
+    shortener.maxstring = 80
+    return shortener.repr(value)
