@@ -49,7 +49,9 @@ def evaluate_coco(
     classes = range(1, len(data.classes) + 1)
     ground_truth = {
         "images": [{"id": image_id} for image_id in ids.tolist()],
-        "categories": [{"id": label} for label in classes],
+        "categories": [
+            {"id": n, "name": name} for n, name in zip(classes, data.classes, strict=True)
+        ],
         "annotations": _annotations(truth, ids),
     }
     corners = detections.boxes
