@@ -61,9 +61,12 @@ def encode(boxes: Tensor, default_boxes_P4: Tensor) -> Tensor:
     )
 
 
-def decode(locations: Tensor, default_boxes_P4: Tensor) -> Tensor:
-    """The boxes [..., P, 4] (xyxy) that offsets [..., P, 4] stand for; the inverse of `encode`."""
-    centres, sizes = default_boxes_P4[:, :2], default_boxes_P4[:, 2:]
+def decode(locations: Tensor, default_boxes: Tensor) -> Tensor:
+    """The boxes [..., P, 4] (xyxy) that offsets [..., P, 4] stand for; the inverse of `encode`.
+
+    The default boxes are [P, 4], or [..., P, 4] of their own for each offset.
+    """
+    centres, sizes = default_boxes[..., :2], default_boxes[..., 2:]
     return to_corner_form(
         torch.cat(
             [

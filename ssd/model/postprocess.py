@@ -1,12 +1,14 @@
 """Predictions → Detections: scores, boxes, and one box for each object.
 
-Letters: `B` images, `P` default boxes, `C` classes, `K` best default boxes of a class, `N`
-candidates of the whole batch, in the order image → class → falling score.
+Suppression decides on a candidate by those of higher scores alone. So the best candidates of an
+image, of all classes together, are suppressed first: if enough of them stay, no other can be among
+the detections, and most candidates are never looked at.
+
+Letters: `B` images, `P` default boxes, `C` classes, `M` all pairs of a default box and a class,
+`N` the best of them in each image, best first, `V` candidates of a whole batch.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +18,10 @@ from ssd.config import EvaluationConfig
 from ssd.geometry.boxes import decode
 from ssd.structures import Detections, Predictions
 
-# One call of NMS on a GPU takes N² bits: 300 MB at 50,000.
+# Candidates looked at first, for each detection that is wanted; how many times as many next.
+FIRST_LOOK = 5
+NEXT_LOOK = 4
+# One call of NMS on a GPU takes V² bits: 300 MB at 50,000.
 LARGEST_CALL = 50_000
 
 
@@ -40,71 +45,70 @@ def postprocess(
     Returns:
         One Detections per image, on the device of the predictions.
     """
-    scores_BCK, box_BCK = best_of_each_class(predictions.logits, config.top_k)
-    found = (scores_BCK > config.score_threshold).nonzero(as_tuple=True)
-    image_N, box_N, scores_N = found[0], box_BCK[found], scores_BCK[found]
-    boxes_N4 = decode(predictions.locations[image_N, box_N].float(), default_boxes_P4[box_N])
+    images, _, num_classes = predictions.logits.shape
+    image_B1 = torch.arange(images, device=predictions.logits.device)[:, None]
+    # A call costs a GPU a launch and a wait; a CPU's time grows with the square of what is kept.
+    on_gpu = predictions.logits.is_cuda
+    scores_BPC = predictions.logits.softmax(-1, dtype=torch.float32).nan_to_num_(nan=0.0)
+    scores_BPC[..., 0] = 0
+    scores_BM = scores_BPC.flatten(1)
+    looked_at = min(FIRST_LOOK * config.max_detections, scores_BM.shape[1])
+    while True:
+        scores_BN, pair_BN = best(scores_BM, looked_at)
+        box_BN, labels_BN = pair_BN // num_classes, pair_BN % num_classes
+        locations_BN4 = predictions.locations.gather(1, box_BN[..., None].expand(-1, -1, 4))
+        boxes_BN4 = decode(locations_BN4.float(), default_boxes_P4[box_BN])
+        candidate_BN = (scores_BN > config.score_threshold) & boxes_BN4.isfinite().all(-1)
+        candidate_BN &= rank_in_class(labels_BN) < config.top_k
+        boxes_BN4 = boxes_BN4.clamp(0, 1)
+        group_BN = image_B1 * num_classes + labels_BN
+        kept_BN = suppress(boxes_BN4, group_BN, candidate_BN, config.nms_iou, on_gpu)
+        enough_B = kept_BN.sum(1) >= config.max_detections
+        no_more_B = scores_BN[:, -1] <= config.score_threshold
+        if looked_at == scores_BM.shape[1] or bool((enough_B | no_more_B).all()):
+            break
+        looked_at = min(NEXT_LOOK * looked_at, scores_BM.shape[1])
+    detections = []
+    for image, kept_N in enumerate(kept_BN):
+        first = kept_N.nonzero()[: config.max_detections, 0]
+        rows = (item[image, first] for item in (boxes_BN4, scores_BN, labels_BN))
+        detections.append(Detections(*rows))
+    return detections
 
-    num_images, num_classes, _ = scores_BCK.shape
-    group_N = image_N * num_classes + found[1]
-    finite_N = boxes_N4.isfinite().all(1)
-    boxes_N4 = boxes_N4[finite_N].clamp(0, 1)
-    scores_N, group_N = scores_N[finite_N], group_N[finite_N]
-    counts_BC = group_N.bincount(minlength=num_images * num_classes).view(num_images, num_classes)
 
-    kept_N = suppress(boxes_N4, scores_N, group_N, call_sizes(counts_BC), config.nms_iou)
-    per_image = counts_BC.sum(1).tolist()
-    pieces = (item.split_with_sizes(per_image) for item in (boxes_N4, scores_N, group_N, kept_N))
-    return [
-        best_of_image(boxes[kept], scores[kept], group[kept] % num_classes + 1, config)
-        for boxes, scores, group, kept in zip(*pieces, strict=True)
-    ]
+def best(scores_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` best scores [B, N] of each image, falling, and where they stand.
 
-
-def best_of_each_class(logits_BPC: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-    """Best scores [B, C−1, K] of the classes, falling, and the default boxes they belong to."""
-    scores_BPC = logits_BPC.softmax(-1, dtype=torch.float32)[..., 1:].nan_to_num_(nan=0.0)
-    scores_BCP = scores_BPC.transpose(1, 2).contiguous()
-    top = scores_BCP.topk(min(top_k, scores_BCP.shape[-1]))
-    return top.values, top.indices
-
-
-def call_sizes(counts_BC: Tensor) -> list[int]:
-    """How many successive candidates go into each call of NMS, given those of each class.
-
-    On a CPU its time grows with their number squared, so each class of each image is a call of its
-    own. On a GPU each call costs a launch and a wait, so the batch is one call if it fits.
+    Of equal scores the one that stands first comes first, on any device.
     """
-    if counts_BC.device.type == "cpu":
-        counts: list[int] = counts_BC.flatten().tolist()
-        return [count for count in counts if count > 0]
-    per_image: list[int] = counts_BC.sum(1).tolist()
-    return [sum(per_image)] if sum(per_image) <= LARGEST_CALL else per_image
+    where_BN = scores_BM.topk(count, sorted=False).indices.sort().values
+    scores_BN, order_BN = scores_BM.gather(1, where_BN).sort(descending=True, stable=True)
+    return scores_BN, where_BN.gather(1, order_BN)
+
+
+def rank_in_class(labels_BN: Tensor) -> Tensor:
+    """How many before it in its image have the same label [B, N]."""
+    sorted_BN, order_BN = labels_BN.sort(stable=True)
+    place_BN = torch.arange(labels_BN.shape[1], device=labels_BN.device).expand_as(labels_BN)
+    rank_BN = place_BN - torch.searchsorted(sorted_BN, sorted_BN)
+    return torch.empty_like(rank_BN).scatter_(1, order_BN, rank_BN)
 
 
 def suppress(
-    boxes_N4: Tensor, scores_N: Tensor, group_N: Tensor, sizes: Sequence[int], iou: float
+    boxes_BN4: Tensor, group_BN: Tensor, candidate_BN: Tensor, iou: float, one_call: bool
 ) -> Tensor:
-    """Which candidates [N] stay, when only those of the same group suppress each other.
+    """Which candidates [B, N], best first, stay: only those of the same group compete.
 
     Groups are kept apart by a shift, in float64 because thousands of them would cost float32 the
-    digits that tell the boxes apart.
+    digits that tell the boxes apart. NMS is called once for the batch if it fits, or once for each
+    image; a group has to lie within one.
     """
-    shifted_N4 = boxes_N4.double() + 2.0 * group_N[:, None]
-    kept_N = torch.zeros_like(scores_N, dtype=torch.bool)
-    pieces = (
-        shifted_N4.split_with_sizes(sizes),
-        scores_N.double().split_with_sizes(sizes),
-        kept_N.split_with_sizes(sizes),
-    )
-    for boxes, scores, kept in zip(*pieces, strict=True):
-        kept[nms(boxes, scores, iou)] = True
-    return kept_N
-
-
-def best_of_image(
-    boxes: Tensor, scores: Tensor, labels: Tensor, config: EvaluationConfig
-) -> Detections:
-    """The best `max_detections` of one image, best first."""
-    order = scores.argsort(descending=True, stable=True)[: config.max_detections]
-    return Detections(boxes[order], scores[order], labels[order])
+    shifted_V4 = (boxes_BN4.double() + 2.0 * group_BN[..., None])[candidate_BN]
+    falling_V = torch.arange(len(shifted_V4), 0, -1, device=group_BN.device).double()
+    whole = one_call and len(shifted_V4) <= LARGEST_CALL
+    sizes = [len(shifted_V4)] if whole else candidate_BN.sum(1).tolist()
+    kept_V = torch.zeros_like(falling_V, dtype=torch.bool)
+    parts = (item.split_with_sizes(sizes) for item in (shifted_V4, falling_V, kept_V))
+    for boxes, falling, kept in zip(*parts, strict=True):
+        kept[nms(boxes, falling, iou)] = True
+    return torch.zeros_like(candidate_BN).masked_scatter_(candidate_BN, kept_V)

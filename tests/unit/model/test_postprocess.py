@@ -4,7 +4,7 @@ from torchvision.ops import box_iou
 
 from ssd.config import EvaluationConfig
 from ssd.geometry.boxes import decode
-from ssd.model.postprocess import best_of_each_class, postprocess, suppress
+from ssd.model.postprocess import best, postprocess, rank_in_class, suppress
 from ssd.structures import Predictions
 
 P, C = 300, 4
@@ -124,25 +124,45 @@ def test_non_finite_predictions_are_left_out(value, default_boxes):
         assert all(len(found.scores) == 0 for found in postprocess(bad, default_boxes, config))
 
 
-def test_grouping_of_nms_calls_changes_nothing():
-    """One call for the whole batch, as on a GPU, equals one call for each of 1,280 classes."""
-    groups = torch.arange(1280).repeat_interleave(4)
-    boxes = torch.rand(len(groups), 2)
-    boxes = torch.cat([boxes, boxes + 0.5], 1).clamp(max=1)
-    scores = torch.rand(len(groups))
-    one = suppress(boxes, scores, groups, [len(groups)], 0.45)
-    many = suppress(boxes, scores, groups, [4] * 1280, 0.45)
+def test_the_number_of_nms_calls_changes_nothing():
+    """One call for the whole batch, as on a GPU, equals one for each of 160 images."""
+    corners = torch.rand(160, 32, 2)
+    boxes = torch.cat([corners, corners + 0.5], -1).clamp(max=1)
+    groups = 8 * torch.arange(160)[:, None] + torch.randint(1, 8, (160, 32))
+    candidates = torch.rand(160, 32) < 0.8
+    one, many = (suppress(boxes, groups, candidates, 0.45, one_call) for one_call in (True, False))
     assert torch.equal(one, many)
-    assert 0 < one.sum() < len(groups)
+    assert 0 < one.sum() < candidates.sum()
+    assert not (one & ~candidates).any()
 
 
-def test_best_of_each_class_falls_and_points_at_its_boxes():
-    logits = torch.randn(2, P, C)
-    scores, boxes = best_of_each_class(logits, top_k=17)
-    probabilities = logits.softmax(-1)
-    assert scores.shape == (2, C - 1, 17)
-    for image in range(2):
-        for label in range(1, C):
-            column = probabilities[image, :, label]
-            assert torch.equal(scores[image, label - 1], column[boxes[image, label - 1]])
-            assert torch.equal(scores[image, label - 1], column.sort(descending=True).values[:17])
+def test_looking_further_when_too_few_candidates_stay(default_boxes):
+    """200 are wanted and the first look is at 1,000, nearly all of which are one and the same."""
+    default_boxes[:290] = default_boxes[0]
+    logits = torch.randn(1, P, 12)
+    logits[:, :290] += 3 * torch.rand(12)
+    locations = torch.zeros(1, P, 4)
+    config = EvaluationConfig()
+    (found,) = postprocess(Predictions(logits, locations), default_boxes, config)
+    expected = naive(logits[0], locations[0], default_boxes, config)
+    first_look = logits[0].softmax(-1)[:, 1:].flatten().topk(1000).indices // 11
+    assert (first_look >= 290).sum() < 100 <= len(expected)
+    assert found.labels.tolist() == [label for _, label, _ in expected]
+    torch.testing.assert_close(found.scores, torch.tensor([score for score, *_ in expected]))
+
+
+def test_best_falls_and_takes_the_first_of_equal_scores():
+    scores = torch.randint(0, 20, (3, 100)) / 20
+    values, where = best(scores, 40)
+    for row, value, index in zip(scores.tolist(), values.tolist(), where.tolist(), strict=True):
+        order = sorted(range(100), key=lambda i: -row[i])
+        assert value == [row[i] for i in order[:40]]
+        assert [row[i] for i in index] == value
+        surely_in = [i for i in order[:40] if row[i] > value[-1]]
+        assert index[: len(surely_in)] == surely_in
+
+
+def test_rank_in_class_counts_those_before():
+    labels = torch.randint(0, 5, (4, 50))
+    for row, ranks in zip(labels.tolist(), rank_in_class(labels).tolist(), strict=True):
+        assert ranks == [row[:place].count(label) for place, label in enumerate(row)]
