@@ -1,12 +1,15 @@
-"""Times the parts, beside torchvision's, by turns in one process: medians and their ratio.
+"""Times the parts, beside those of others, by turns in one process: medians and their ratio.
 
-python tools/benchmark.py step loss --against torchvision
+python tools/benchmark.py step loss postprocess --against torchvision
+python tools/benchmark.py evaluation                VOC's metric, and COCO's by both evaluators
 """
 
 import argparse
 from collections.abc import Sequence
 
-from ssd.benchmark import benchmark_loss, benchmark_step, machine
+from ssd.benchmark.compare import machine
+from ssd.benchmark.detecting import benchmark_evaluation, benchmark_postprocess
+from ssd.benchmark.training import benchmark_loss, benchmark_step
 from ssd.cli import run
 from ssd.errors import UserError
 from ssd.training.device import choose_device
@@ -22,8 +25,10 @@ def main(arguments: Sequence[str]) -> int:
         "parts",
         nargs="*",
         default="all",
-        choices=["step", "loss", "all"],
-        help="step: a training step of SSD300-VGG16; loss: matching and loss alone (default: all)",
+        choices=["step", "loss", "postprocess", "evaluation", "all"],
+        help="step: a training step of SSD300-VGG16; loss: matching and loss alone; postprocess: "
+        "from predictions to detections; evaluation: from detections to AP, some minutes "
+        "(default: all)",
     )
     parser.add_argument("--against", choices=["torchvision"], help="measure it beside ours")
     parser.add_argument("--batch-size", type=int, default=8, help="images of a step (default: 8)")
@@ -36,12 +41,16 @@ def main(arguments: Sequence[str]) -> int:
     device = choose_device(flags.device)
     against = flags.against is not None
     print(machine(device), flush=True)
-    if {"loss", "all"} & parts:
-        for comparison in benchmark_loss(against, 3 * flags.rounds, device):
-            print(comparison, flush=True)
-    if {"step", "all"} & parts:
-        for comparison in benchmark_step(against, flags.batch_size, flags.rounds, device):
-            print(comparison, flush=True)
+    benchmarks = {
+        "loss": lambda: benchmark_loss(against, 3 * flags.rounds, device),
+        "postprocess": lambda: benchmark_postprocess(against, flags.rounds, device),
+        "step": lambda: benchmark_step(against, flags.batch_size, flags.rounds, device),
+        "evaluation": lambda: benchmark_evaluation(1),
+    }
+    for name, benchmark in benchmarks.items():
+        if {name, "all"} & parts:
+            for comparison in benchmark():
+                print(comparison, flush=True)
     return 0
 
 

@@ -1,25 +1,15 @@
-"""How long the parts take, beside torchvision's, in one process and by turns.
-
-Machines are shared and noisy. So the sides run one after the other, round after round, and
-what counts is the ratio of their medians.
-"""
+"""How long a training step takes, and matching and loss alone, beside torchvision's."""
 
 from __future__ import annotations
 
-import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.ops import box_iou
-from tqdm import tqdm
 
+from ssd.benchmark.compare import Comparison, Side, compare
 from ssd.config import Config, ModelConfig, OptimizerConfig
 from ssd.geometry.boxes import to_corner_form
 from ssd.loss.matching import match
@@ -33,44 +23,6 @@ from ssd.training.step import StepSettings, TrainState, train_step
 NUM_CLASSES = 21
 SIZE = 300
 OBJECTS = 12
-
-Side = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Median seconds of each side; the first side is ours."""
-
-    name: str
-    seconds: dict[str, float]
-
-    def __str__(self) -> str:
-        """One line: the sides, and how many times as long ours takes as each other."""
-        (ours, own), *others = self.seconds.items()
-        parts = [f"{ours} {own * 1e3:.1f} ms"]
-        parts += [f"{name} {s * 1e3:.1f} ms (ratio {own / s:.2f})" for name, s in others]
-        return f"{self.name:<34} {'   '.join(parts)}"
-
-
-def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.device) -> Comparison:
-    """Runs every side once to warm up, then all of them in turn, `rounds` times."""
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in tqdm(range(-1, rounds), desc=name, leave=False, unit="round"):
-        for side, function in sides.items():
-            synchronize(device)
-            started = time.perf_counter()
-            function()
-            synchronize(device)
-            if turn >= 0:
-                seconds[side].append(time.perf_counter() - started)
-    medians = {side: statistics.median(values) for side, values in seconds.items()}
-    return Comparison(name, medians)
-
-
-def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what it was told to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def random_objects(batch_size: int, objects: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -205,12 +157,3 @@ def torchvision_loss(batch_size: int, objects: int, device: torch.device) -> Sid
         torch.autograd.backward(sum(losses.values()))
 
     return step
-
-
-def machine(device: torch.device) -> str:
-    """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
-    return (
-        f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"torchvision {torchvision.__version__}"
-    )

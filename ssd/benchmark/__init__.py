@@ -1,0 +1,1 @@
+"""How long the parts take, beside those of others."""
