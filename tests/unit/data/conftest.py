@@ -1,5 +1,6 @@
 """A small VOC folder, written by the tests themselves."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,48 @@ def voc(tmp_path: Path) -> VocFolder:
 @pytest.fixture
 def make_voc() -> Callable[[Path], VocFolder]:
     return VocFolder
+
+
+class CocoFolder:
+    """A COCO folder of two images and three categories with gaps; `content` may be changed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.images = root / "images" / "val"
+        self.images.mkdir(parents=True)
+        (root / "annotations").mkdir()
+        for name, (width, height) in {"a.jpg": (40, 30), "b.jpg": (20, 50)}.items():
+            coarse = np.random.default_rng(width).integers(0, 256, (4, 5, 3), np.uint8)
+            pixels = cv2.resize(coarse, (width, height))
+            (self.images / name).write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+        self.content: dict[str, list[dict[str, object]]] = {
+            "images": [
+                {"id": 7, "file_name": "a.jpg", "width": 40, "height": 30},
+                {"id": 3, "file_name": "b.jpg", "width": 20, "height": 50},
+            ],
+            "categories": [
+                {"id": n, "name": name} for n, name in ((9, "dog"), (2, "cat"), (4, "emu"))
+            ],
+            "annotations": [
+                self.annotation(1, 3, 9, [1, 2, 10, 20]),
+                self.annotation(2, 7, 2, [3.5, 4.25, 8, 9], area=50.5),
+                self.annotation(5, 3, 2, [0, 0, 20, 50], iscrowd=1),
+            ],
+        }
+
+    @staticmethod
+    def annotation(number: int, image: int, category: int, bbox: object, **more: object):
+        return {"id": number, "image_id": image, "category_id": category, "bbox": bbox} | more
+
+    def add(self, *args: object, **more: object) -> None:
+        self.content["annotations"].append(self.annotation(*args, **more))
+
+    def write(self, name: str = "instances_val.json") -> Path:
+        path = self.root / "annotations" / name
+        path.write_text(json.dumps(self.content))
+        return path
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> CocoFolder:
+    return CocoFolder(tmp_path / "coco")
