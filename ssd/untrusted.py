@@ -70,8 +70,9 @@ def box(value: Any) -> list[float]:
 
 
 def name(field: str, value: Any) -> str:
-    """A text of 1 to `LONGEST_NAME` characters, without the spaces around it."""
-    text = value.strip() if isinstance(value, str) and len(value) <= LONGEST_NAME else ""
+    """A text of 1 to `LONGEST_NAME` characters, on one line, without the spaces around it."""
+    short_text = isinstance(value, str) and len(value) <= LONGEST_NAME
+    text = " ".join(value.split()) if short_text else ""
     if not text:
         rule = f"a text of 1 to {LONGEST_NAME} characters"
         raise ValueError(f"{field} is {short(value)}, but has to be {rule}")

@@ -38,6 +38,44 @@ def test_an_entry_is_read_into_corners(tmp_path):
     assert (table.scores.tolist(), table.boxes.tolist()) == ([0.25], [[10, 20.5, 40, 60.5]])
 
 
+def test_cocos_results_form(tmp_path):
+    path = tmp_path / "detections.json"
+    table = read(tmp_path, json.dumps([GOOD]))
+    write_detections(path, table, [7, 139, 8], CLASSES, [17, 90])
+    (entry,) = json.loads(path.read_text())
+    assert entry == GOOD | {"image_id": 139, "category_id": 90}
+    for absent in ("category", "category_id"):
+        path.write_text(json.dumps([{key: entry[key] for key in entry if key != absent}]))
+        again = read_detections(path, [7, 139, 8], CLASSES, [17, 90])
+        assert (again.image_index.tolist(), again.labels.tolist()) == ([1], [2])
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (
+            {"image_id": "139"},
+            "image_id is '139', but has to be one of the 3 images evaluated, COCO's",
+        ),
+        ({"image_id": True}, "image_id is True"),
+        ({"image_id": 139.0}, "image_id is 139.0"),
+        ({"category_id": 2}, "category_id is 2, but has to be one of the 2 classes"),
+        ({"category_id": [17]}, r"category_id is \[17\]"),
+        ({"category": "dog", "category_id": 17}, None),
+    ],
+)
+def test_a_broken_entry_of_coco(tmp_path, changed, says):
+    path = tmp_path / "detections.json"
+    entry = {"image_id": 139, "category_id": 17, "bbox": [1, 2, 3, 4], "score": 0.5}
+    path.write_text(json.dumps([entry | changed]))
+    if says is None:
+        table = read_detections(path, [7, 139, 8], CLASSES, [17, 90])
+        assert table.labels.tolist() == [2]  # the name counts
+    else:
+        with pytest.raises(UserError, match=says):
+            read_detections(path, [7, 139, 8], CLASSES, [17, 90])
+
+
 @pytest.mark.parametrize("text", ["[]", " [ ]\n"])
 def test_no_detections(tmp_path, text):
     table = read(tmp_path, text)

@@ -1,6 +1,8 @@
 import json
 import math
+from dataclasses import replace
 
+from ssd.evaluation.coco import FIGURES
 from ssd.evaluation.results import EvaluationResult, result_table, write_evaluation
 
 RESULT = EvaluationResult(
@@ -37,4 +39,20 @@ def test_result_table():
         "emu                      0           3       –",
         "────────────  ────────────  ──────────  ──────",
         "mean                12,352         103  0.6250",
+    ]
+
+
+COCO = replace(RESULT, coco=dict.fromkeys(FIGURES, 0.5) | {"AP75": 0.25, "APs": math.nan})
+
+
+def test_cocos_figures(tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_evaluation(path, COCO, "coco")
+    content = json.loads(path.read_text(), parse_constant=lambda _: "not JSON")
+    assert content["coco"].keys() == set(FIGURES)
+    assert (content["coco"]["AP75"], content["coco"]["APs"]) == (0.25, None)
+    assert result_table(COCO).splitlines()[-3:] == [
+        "",
+        "AP 0.5000  AP50 0.5000  AP75 0.2500  APs –  APm 0.5000  APl 0.5000",
+        "AR1 0.5000  AR10 0.5000  AR100 0.5000  ARs 0.5000  ARm 0.5000  ARl 0.5000",
     ]

@@ -1,0 +1,125 @@
+"""Every config trains for two steps and evaluates, on data of its format."""
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from ssd.data.coco import read_coco
+from ssd.settings import read_config
+from ssd.training.start import train
+
+VOC_CLASSES = [
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+]
+COCO_IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69)]
+# Configs that go on top of another one, and which.
+ON_TOP_OF = {
+    "spikes_question.yaml": "spikes.yaml",
+    "torchvision_weights.yaml": "custom_coco.yaml",
+}
+
+
+def picture(path, seed):
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".jpg", cv2.resize(coarse, (120, 90)))[1].tobytes())
+
+
+def write_voc(root, lists, classes):
+    """Lists of pictures in VOC's layout; the classes are dealt out to the pictures of each list."""
+    for name, stems in lists.items():
+        for seed, stem in enumerate(stems):
+            picture(root / "JPEGImages" / f"{stem}.jpg", seed)
+            objects = "".join(
+                f"<object><name>{one}</name><bndbox><xmin>{5 + 9 * place}</xmin><ymin>10</ymin>"
+                f"<xmax>{40 + 9 * place}</xmax><ymax>{50 + seed}</ymax></bndbox></object>"
+                for place, one in enumerate(classes[seed :: len(stems)])
+            )
+            size = "<size><width>120</width><height>90</height></size>"
+            path = root / "Annotations" / f"{stem}.xml"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"<annotation>{size}{objects}</annotation>")
+        path = root / "ImageSets" / "Main" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(stems))
+
+
+def write_coco(root, split, first):
+    """Three pictures and an annotation file with COCO's eighty ids."""
+    images = [
+        {"id": first + n, "file_name": f"{first + n}.jpg", "width": 120, "height": 90}
+        for n in range(3)
+    ]
+    for image in images:
+        picture(root / "images" / split / image["file_name"], image["id"])
+    annotations = [
+        {
+            "id": number,
+            "image_id": first + number % 2,  # the third has none
+            "category_id": category,
+            "bbox": [number, 5, 30 + number, 40],
+            "area": 40 * (30 + number),
+            "iscrowd": int(number == 4),
+        }
+        for number, category in enumerate(COCO_IDS[::16])
+    ]
+    categories = [{"id": number, "name": f"class {number}"} for number in COCO_IDS]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    voc, coco = (tmp_path_factory.mktemp(name) for name in ("voc", "coco"))
+    lists = {"trainval": ["a", "b", "c"], "test": ["d", "e", "f"]}
+    write_voc(voc, lists, VOC_CLASSES)
+    write_voc(
+        voc / "VOC2007", {name: [f"2007{s}" for s in lists[name]] for name in lists}, VOC_CLASSES
+    )
+    write_voc(voc / "VOC2012", {"trainval": ["2012a", "2012b"]}, VOC_CLASSES[:4])
+    for number, split in enumerate(("train", "val", "train2017", "val2017")):
+        write_coco(coco, split, 100 * (number + 1))
+    return {"voc": voc, "shapes": voc, "coco": coco}
+
+
+def pytest_generate_tests(metafunc):
+    if "config_name" in metafunc.fixturenames:
+        configs = metafunc.config.rootpath / "configs"
+        metafunc.parametrize("config_name", sorted(path.name for path in configs.glob("*.yaml")))
+
+
+def test_a_config_trains_and_evaluates(config_name, repository, roots, tmp_path):
+    below = [ON_TOP_OF[config_name]] if config_name in ON_TOP_OF else []
+    files = [repository / "configs" / name for name in (*below, config_name)]
+    config = read_config(files)
+    root = roots[config.data.format]
+    data_format = "coco" if config.data.format == "coco" else "voc"
+    config = replace(
+        config,
+        data=replace(config.data, format=data_format, root=str(root), workers=0),
+        model=replace(config.model, weights="none"),
+        training=replace(config.training, steps=2, batch_size=1, device="cpu"),
+        evaluation=replace(config.evaluation, every_epochs=0),
+    )
+    assert train(config, tmp_path / "run", "never") == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["kind"] for row in rows] == ["train", "train", "eval"]
+    assert not any(row["skipped"] for row in rows[:2])
+    assert rows[0]["loss"] + rows[1]["loss"] > 0
+    result = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert result["metric"] == config.evaluation.metric
+    assert result["num_images"] == 3
+    assert ("coco" in result) == (config.evaluation.metric == "coco")
+
+
+def test_the_pictures_that_have_no_object_are_there(roots):
+    data = read_coco(roots["coco"], ["val2017"], None)
+    assert [len(record.labels) for record in data.records] == [3, 3, 0]
+    assert data.category_ids == tuple(COCO_IDS)
