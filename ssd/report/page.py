@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 PICTURE_SIDE = 640
 LAST_STEPS = 100
-METRICS = {"voc07": "VOC 2007, 11 points", "voc_area": "VOC, area under the curve"}
+METRICS = {
+    "voc07": "VOC 2007, 11 points",
+    "voc_area": "VOC, area under the curve",
+    "coco": "COCO, overlaps 0.50 to 0.95",
+}
 
 
 def write_report(
@@ -56,6 +60,7 @@ def write_report(
         headline=_headline(train, evaluation),
         spikes=_spikes(train),
         classes=_classes(evaluation),
+        coco=list(evaluation.get("coco", {}).items()),
         pictures=[(picture.name, _data_url(picture)) for picture in pictures],
         config=config_path.read_text("utf-8", "replace") if config_path.exists() else "",
         environment=_read_object(run_dir / "environment.json"),

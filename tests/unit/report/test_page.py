@@ -189,3 +189,18 @@ def test_the_report_says_whether_the_loss_spikes(tmp_path):
 
     assert "The loss spikes every 10 steps, at the last step of each pass" in write(4.0)
     assert "No regular spike in 60 steps (6 passes of 10)" in write(1.0)
+
+
+def test_cocos_figures_are_shown(tmp_path):
+    names = [f"{kind}{size}" for kind in ("AP", "AR") for size in ("", "x", "y", "s", "m", "l")]
+    figures = {name: (number + 0.5) / 100 for number, name in enumerate(names)}
+    evaluation = {"metric": "coco", "mAP": 0.25, "per_class": {"cat": 0.25}, "coco": figures}
+    evaluation["coco"]["APs"] = None
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    text = write_report(tmp_path).read_text()
+    assert "COCO, overlaps 0.50 to 0.95" in text
+    for number, name in enumerate(names):
+        assert f'<th class="number">{name}</th>' in text
+        assert (
+            f'<td class="number">{"–" if name == "APs" else f"{number + 0.5:.1f} %"}</td>' in text
+        )
