@@ -37,3 +37,9 @@ def reference():
 def bccd() -> Path:
     """The blood-cell data set in VOC format; skips where it is absent."""
     return _shared("data", "bccd")
+
+
+@pytest.fixture(scope="session")
+def coco128() -> Path:
+    """The first images of COCO in COCO format; skips where they are absent."""
+    return _shared("data", "coco128")
