@@ -30,6 +30,8 @@ SSD_PYTORCH_CLASSES = {21: VOC_CLASSES, 81: COCO_CLASSES}
 # Caffe's way: a mean is subtracted, nothing is divided.
 CAFFE_PIXELS = {"pixel_mean": [123.0, 117.0, 104.0], "pixel_std": [1.0, 1.0, 1.0]}
 REDUCED_VGG_SETTINGS: dict[str, object] = {"backbone": "vgg16", **CAFFE_PIXELS}
+# ssd.pytorch also pulls the centres of 114 boxes, 4 px beyond the right and lower border, onto it;
+# here they stay.
 SSD_PYTORCH_SETTINGS: dict[str, object] = {**REDUCED_VGG_SETTINGS, "clamp_boxes": True}
 TORCHVISION_SETTINGS: dict[str, object] = {
     **SSD_PYTORCH_SETTINGS,

@@ -11,7 +11,7 @@ from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd7 import SSD7
-from ssd.model.vgg import VGG16
+from ssd.model.vgg import VGG16, Pyramid
 from ssd.structures import Predictions
 
 Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7
@@ -86,7 +86,7 @@ def build_backbone(config: ModelConfig) -> Backbone:
             return SSD7(config.input_size)
 
 
-def feature_maps(backbone: Backbone, config: ModelConfig) -> list[FeatureMap]:
+def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[FeatureMap]:
     """How the default boxes of each feature map look.
 
     The step between positions is the network's stride; the coarsest maps, of three positions or

@@ -65,7 +65,7 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
         return "random"
     origin = f"model.weights {config.weights}"
     state = fetch_or_read(config, origin)
-    if any(name.startswith("head.classification_head.") for name in state):
+    if any(name.startswith("head.classification_head.module_list.") for name in state):
         refuse_settings(config, TORCHVISION_SETTINGS, origin)
         told = load_detector(model, state, torchvision_name, TORCHVISION_CLASSES, classes, origin)
     elif "vgg.0.weight" in state:

@@ -11,10 +11,9 @@ from ssd.config import Config
 from ssd.errors import UserError
 from ssd.files import write_whole
 from ssd.model.foreign import to_torchvision_ssd300
+from ssd.model.ssd import feature_maps
 from ssd.model.vgg import SSD300
 from ssd.training.trained import config_of, open_checkpoint
-
-STEPS = (8, 16, 32, 64, 100, 300)
 
 
 def export(trained: Path, out: Path) -> str:
@@ -55,7 +54,8 @@ def torchvision_lines(config: Config, file: Path, num_classes: int) -> str:
     """
     model, evaluation = config.model, config.evaluation
     mean, std = ([value / 255 for value in v] for v in (model.pixel_mean, model.pixel_std))
-    scales = [size / model.input_size for size in model.box_sizes or SSD300.box_sizes]
+    maps = feature_maps(SSD300, model)
+    sizes = [*(feature_map.min_size for feature_map in maps), maps[-1].max_size]
     antialias = (
         "\n# This run shrinks images with antialiasing, torchvision without: augment.antialias."
         if config.augment.antialias
@@ -78,9 +78,9 @@ model = ssd300_vgg16(
     detections_per_img={evaluation.max_detections},
 )
 model.anchor_generator = DefaultBoxGenerator(
-    {[list(ratios) for ratios in SSD300.aspect_ratios]},
-    scales={scales},
-    steps={list(STEPS)},
+    {[list(feature_map.aspect_ratios) for feature_map in maps]},
+    scales={[size / model.input_size for size in sizes]},
+    steps={[feature_map.step for feature_map in maps]},
     clip={model.clamp_boxes},
 )
 model.load_state_dict(torch.load({str(file)!r}, weights_only=True))

@@ -234,6 +234,21 @@ def test_a_run_starts_from_what_another_has_learned_of_the_shared_classes(
     assert "weights   " not in resumed.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "a run and a file to write are needed"),
+        (["gone", "--out", "model.pth"], "gone is no folder"),
+        (["gone", "--out", "model.onnx"], "has to end in .pth"),
+    ],
+)
+def test_a_mistaken_export_ends_in_one_line(mistaken, arguments, hint):
+    error = mistaken("export.py", *arguments)
+    assert error.startswith("error: ")
+    assert hint in error
+    assert error.count("\n") == 1
+
+
 def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tmp_path):
     tool("train.py", *small_run, "--training.steps", "1", "--out", "run")
     config = (tmp_path / "run" / "config.yaml").read_text()

@@ -51,6 +51,7 @@ def test_torchvision_names(ours, theirs):
         ("backbone.conv4_3_norm.weight", "L2Norm.weight"),
         ("backbone.extras.0.0.weight", "extras.0.weight"),
         ("backbone.extras.3.2.bias", "extras.7.bias"),
+        ("backbone.extras.4.2.bias", "extras.9.bias"),
         ("head.logits.5.bias", "conf.5.bias"),
         ("head.locations.0.weight", "loc.0.weight"),
     ],

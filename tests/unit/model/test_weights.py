@@ -7,9 +7,10 @@ from torchvision.models import VGG16_BN_Weights, VGG16_Weights, mobilenet_v3_lar
 
 from ssd.config import ModelConfig
 from ssd.errors import UserError
-from ssd.model import weights
+from ssd.model import foreign, weights
 from ssd.model.ssd import build_model
 from ssd.model.weights import imagenet_weights, load_weights
+from ssd.settings import read_config
 
 TORCHVISION_SETTINGS = {
     "box_sizes": [21.0, 45, 99, 153, 207, 261, 315],
@@ -98,6 +99,14 @@ def test_nothing_is_fetched_for_a_model_that_is_set_otherwise(monkeypatch):
     monkeypatch.setattr(weights, "fetch", None)
     with pytest.raises(UserError, match="model.backbone is ssd7, but these weights need vgg16"):
         weights.fetch_or_read(ModelConfig("ssd7", weights="torchvision"), "model.weights x")
+
+
+def test_the_overlay_config_sets_what_the_detector_needs(repository):
+    configs = repository / "configs"
+    for base in ("custom_voc.yaml", "quickstart.yaml", "ssd300_vgg16_voc.yaml"):
+        config = read_config([configs / base, configs / "torchvision_weights.yaml"])
+        assert config.model.weights == "torchvision"
+        weights.refuse_settings(config.model, foreign.TORCHVISION_SETTINGS, "overlay")
 
 
 def test_vgg_has_weights_at_both_scales_of_pixels():

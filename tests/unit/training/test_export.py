@@ -57,7 +57,7 @@ def test_other_models_and_other_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("antialias", [True, False])
 def test_images_that_are_shrunk_otherwise_are_told_of(antialias):
-    config = Config(augment=AugmentConfig(antialias=antialias))
+    config = Config(model=ModelConfig("vgg16"), augment=AugmentConfig(antialias=antialias))
     lines = torchvision_lines(config, Path("model.pth"), 3)
     compile(lines, "lines", "exec")
     assert ("antialiasing" in lines) == antialias
