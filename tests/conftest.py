@@ -41,5 +41,5 @@ def bccd() -> Path:
 
 @pytest.fixture(scope="session")
 def coco128() -> Path:
-    """The first images of COCO in COCO format; skips where they are absent."""
+    """The first images of COCO's train2017 and val2017; skips where they are absent."""
     return _shared("data", "coco128")
