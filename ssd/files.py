@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text beside `path` and renames it, so that a full disk leaves what was there."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file beside `path` and renames it, so that a full disk leaves what was there."""
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8", errors="replace")
+        if isinstance(content, str):
+            content = content.encode("utf-8", errors="replace")
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
-Backbone = Literal["vgg16", "vgg16_bn", "mobilenet_v3_large", "ssd7"]
+Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssd7"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
 DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
@@ -18,18 +18,26 @@ class ModelConfig:
 
     backbone: Backbone = "ssd7"
     """`vgg16` as in the paper, `vgg16_bn` for training without pretrained weights,
-    `mobilenet_v3_large` for small devices, `ssd7`: seven layers that train on a CPU."""
+    `resnet50` as in NVIDIA's SSD300, `mobilenet_v3_large` for small devices, `ssd7`: seven layers
+    that train on a CPU."""
 
     input_size: int = 300
     """Width and height in pixels to which images are resized."""
 
     weights: str = "none"
-    """What the backbone starts from: `imagenet` (fetched by torchvision), `none` (random), or
-    the path of a file with a torchvision `state_dict` of that backbone."""
+    """What training starts from. `none`: random weights. `imagenet`: the backbone of a
+    classifier, fetched by torchvision. `torchvision`: its SSD300 trained on COCO, fetched too; see
+    `configs/torchvision_weights.yaml`. A run or checkpoint folder of this framework. The path of
+    a `state_dict`: of torchvision's SSD300 or its classifiers, of ssd.pytorch's SSD or its reduced
+    VGG. A whole detector's class predictors are kept for the classes that it shares by name."""
 
     box_sizes: list[float] | None = None
     """Sizes in input pixels of the default boxes: one for each feature map, and one more that
     ends the last. Without it: the backbone's own (for VGG at 300: 30 60 111 162 213 264 315)."""
+
+    clamp_boxes: bool = False
+    """Whether the default boxes' widths and heights are cut at the image's, as torchvision and
+    ssd.pytorch do."""
 
     pixel_mean: list[float] = field(default_factory=lambda: [123.675, 116.28, 103.53])
     """RGB mean, 0 … 255, that is subtracted; also the colour of the expanded canvas."""

@@ -2,7 +2,8 @@
 
 At every position of every feature map stand boxes of a few shapes: a square of the map's own
 size, a square of the geometric mean of this and the next map's size, and for every aspect ratio
-`a` one box of `a` and one of `1/a`. Nothing is clipped to the image (Caffe's `clip: false`).
+`a` one box of `a` and one of `1/a`. Nothing is clipped to the image (Caffe's `clip: false`)
+unless asked for.
 Source: Liu et al., SSD, section 2.2, and Caffe's `PriorBoxLayer`.
 """
 
@@ -51,10 +52,18 @@ def box_shapes(feature_map: FeatureMap) -> list[tuple[float, float]]:
     return shapes
 
 
-def default_boxes(feature_maps: Sequence[FeatureMap], input_size: int) -> Tensor:
+def default_boxes(
+    feature_maps: Sequence[FeatureMap], input_size: int, *, clamp: bool = False
+) -> Tensor:
     """Default boxes [P, 4] as (centre x, centre y, width, height) relative to the image, float32.
 
     Order: feature map → row → column → box.
+
+    Args:
+        feature_maps: finest first.
+        input_size: width and height of the image in pixels.
+        clamp: whether widths and heights are cut at the image's, as in torchvision's
+            `DefaultBoxGenerator`; centres are left where they are.
     """
     rows = []
     for feature_map in feature_maps:
@@ -63,4 +72,7 @@ def default_boxes(feature_maps: Sequence[FeatureMap], input_size: int) -> Tensor
         rows += [
             (x, y, width, height) for y in centres for x in centres for width, height in shapes
         ]
-    return (torch.tensor(rows, dtype=torch.float64) / input_size).float()
+    boxes_P4 = (torch.tensor(rows, dtype=torch.float64) / input_size).float()
+    if clamp:
+        boxes_P4[:, 2:].clamp_(max=1)
+    return boxes_P4

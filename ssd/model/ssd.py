@@ -9,11 +9,12 @@ from ssd.errors import UserError
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large
+from ssd.model.resnet import ResNet50
 from ssd.model.ssd7 import SSD7
-from ssd.model.vgg import VGG16
+from ssd.model.vgg import VGG16, Pyramid
 from ssd.structures import Predictions
 
-Backbone = VGG16 | MobileNetV3Large | SSD7
+Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7
 
 FIRST_STRIDE = 8
 SMALLEST_INPUT = 96
@@ -47,7 +48,7 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
     """A detector with random weights, drawn from torch's global generator.
 
     Args:
-        config: the backbone and its sizes; `config.weights` is `load_backbone`'s affair.
+        config: the backbone and its sizes; `config.weights` is `load_weights`' affair.
         num_classes: with the background.
 
     Raises:
@@ -61,7 +62,8 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
         num_classes,
         separable=backbone.separable_head,
     )
-    return SSD(backbone, head, default_boxes(maps, config.input_size))
+    boxes_P4 = default_boxes(maps, config.input_size, clamp=config.clamp_boxes)
+    return SSD(backbone, head, boxes_P4)
 
 
 def build_backbone(config: ModelConfig) -> Backbone:
@@ -76,13 +78,15 @@ def build_backbone(config: ModelConfig) -> Backbone:
             return VGG16(config.input_size, batch_norm=False)
         case "vgg16_bn":
             return VGG16(config.input_size, batch_norm=True)
+        case "resnet50":
+            return ResNet50(config.input_size)
         case "mobilenet_v3_large":
             return MobileNetV3Large(config.input_size)
         case "ssd7":
             return SSD7(config.input_size)
 
 
-def feature_maps(backbone: Backbone, config: ModelConfig) -> list[FeatureMap]:
+def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[FeatureMap]:
     """How the default boxes of each feature map look.
 
     The step between positions is the network's stride; the coarsest maps, of three positions or

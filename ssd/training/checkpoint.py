@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ssd.errors import UserError, one_line
 
@@ -179,6 +180,12 @@ class Checkpoint:
     manifest: Manifest
     state: dict[str, Any]
     config_yaml: str
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors of the model, averaged where averages were kept."""
+        weights: dict[str, Tensor] = self.state["average"] or self.state["model"]
+        return weights
 
 
 def load_checkpoint(checkpoint: Path) -> Checkpoint:

@@ -107,6 +107,7 @@ def summary(trainer: Trainer) -> str:
             f"model     {config.model.backbone} at {config.model.input_size} pixels: "
             f"{parameters / 1e6:.1f} million parameters, {len(trainer.model.default_boxes)} "
             "default boxes",
+            *([f"weights   {trainer.starts_from}"] if trainer.starts_from else []),
             f"training  steps {trainer.state.step + 1} to {trainer.last_step}, "
             f"{trainer.order.steps_per_epoch} an epoch, on {trainer.device} in {numbers}",
             f"results   {trainer.run_dir}",

@@ -58,7 +58,7 @@ def build_detector(checkpoint: Checkpoint, config: Config) -> Detector:
     device = choose_device(config.training.device)
     model = build_model(config.model, len(checkpoint.manifest.classes) + 1)
     try:
-        model.load_state_dict(checkpoint.state["average"] or checkpoint.state["model"])
+        model.load_state_dict(checkpoint.weights)
     except (RuntimeError, KeyError) as error:
         raise UserError(
             f"{checkpoint.path} does not fit the model of its config: {one_line(error)[:300]}"

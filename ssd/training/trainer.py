@@ -23,7 +23,6 @@ from ssd.errors import UserError, one_line
 from ssd.evaluation.evaluate import Detector, detect, measure
 from ssd.evaluation.results import EvaluationResult, result_table
 from ssd.model.ssd import SSD, build_model
-from ssd.model.weights import load_backbone
 from ssd.report.pictures import draw, fit
 from ssd.results import pictures, write_results
 from ssd.settings import to_yaml
@@ -31,6 +30,7 @@ from ssd.structures import Batch, PackedSamples, to_device
 from ssd.training.checkpoint import Checkpoint, prune, record_score, save_checkpoint
 from ssd.training.device import autocast_dtype, choose_device
 from ssd.training.ema import MovingAverage
+from ssd.training.initial import load_initial
 from ssd.training.metrics import MetricsLog, Position
 from ssd.training.optim import build_optimizer, learning_rate, restore_optimizer
 from ssd.training.preempt import STOPPED_BY_SIGNAL, StopSignal
@@ -79,6 +79,7 @@ class Trainer:
         self.last_step = training.steps or training.epochs * self.order.steps_per_epoch
 
         self.preprocess = preprocess_of(config.model, config.augment)
+        self.starts_from = ""
         self.model = self.build_model(from_scratch=checkpoint is None)
         self.state = self.build_state()
         self.settings = StepSettings(
@@ -88,10 +89,10 @@ class Trainer:
             self.restore(checkpoint)
 
     def build_model(self, from_scratch: bool) -> SSD:
-        """The model on its device, with the backbone's weights unless they are restored."""
+        """The model on its device, with its initial weights unless they are restored."""
         model = build_model(self.config.model, len(self.classes) + 1)
         if from_scratch:
-            load_backbone(model, self.config.model)
+            self.starts_from = load_initial(model, self.config.model, self.classes)
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 

@@ -8,7 +8,7 @@ from torchvision.models.detection.image_list import ImageList
 from ssd.config import EvaluationConfig, ModelConfig
 from ssd.model.postprocess import postprocess
 from ssd.model.ssd import build_model
-from ssd.model.weights import from_torchvision_ssd300
+from ssd.model.weights import load_weights
 from ssd.structures import Predictions
 
 COCO_SIZES = [21.0, 45, 99, 153, 207, 261, 315]
@@ -21,10 +21,20 @@ def theirs():
 
 
 @pytest.fixture(scope="module")
-def ours(theirs):
-    config = ModelConfig("vgg16", 300, box_sizes=COCO_SIZES)
+def ours(theirs, tmp_path_factory):
+    file = tmp_path_factory.mktemp("weights") / "theirs.pth"
+    torch.save(theirs.state_dict(), file)
+    config = ModelConfig(
+        "vgg16",
+        300,
+        str(file),
+        box_sizes=COCO_SIZES,
+        clamp_boxes=True,
+        pixel_mean=[123.0, 117.0, 104.0],
+        pixel_std=[1.0, 1.0, 1.0],
+    )
     model = build_model(config, num_classes=21).eval()
-    model.load_state_dict(from_torchvision_ssd300(theirs.state_dict()))
+    load_weights(model, config, [f"class {row}" for row in range(1, 21)])
     return model
 
 
@@ -52,9 +62,8 @@ def test_detections_equal_torchvision(sharpness, ours, theirs):
     expected = theirs.postprocess_detections(
         {"bbox_regression": locations, "cls_logits": logits}, anchors, images.image_sizes
     )
-    clamped = ours.default_boxes.clone()
-    clamped[:, 2:].clamp_(max=1)
-    found = postprocess(Predictions(logits, locations), clamped, EvaluationConfig())
+    predictions = Predictions(logits, locations)
+    found = postprocess(predictions, ours.default_boxes, EvaluationConfig())
     for one, other in zip(found, expected, strict=True):
         assert len(one.scores) == 200
         torch.testing.assert_close(one.scores, other["scores"], atol=1e-4, rtol=0)

@@ -142,6 +142,7 @@ MISTAKES = {
     "fp16 on a CPU": (["--training.precision", "fp16"], "bf16"),
     "a class that is not there": (["--data.classes", "[unicorn]"], "unicorn"),
     "weights that are not there": (["--model.weights", "gone.pth"], "gone.pth"),
+    "weights for another network": (["--model.weights", "torchvision"], "backbone is ssd7"),
     "one class that is not there": (["--data.classes", "[circle, unicorn]"], "has unicorn"),
     "too few images": (
         ["--training.batch_size", "100", "--training.drop_last", "true"],
@@ -202,6 +203,50 @@ def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
     assert refused.returncode == 2
     assert "would be overwritten" in refused.stderr
     assert {path: path.read_bytes() for path in images.iterdir()} == before
+
+
+def test_a_run_starts_from_what_another_has_learned_of_the_shared_classes(
+    tool, small_run, tmp_path
+):
+    two = ("--data.classes", "[circle, star]")
+    done = tool("train.py", *small_run, *two, "--training.steps", "2", "--out", "first")
+    assert done.returncode == 0, done.stderr
+    assert "weights   random" in done.stdout
+
+    finer = ("--data.classes", "[star, square]", "--model.weights", "first")
+    command = ("train.py", *small_run, *finer, "--out", "second", "--optimizer.lr", "1e-12")
+    done = tool(*command, "--training.steps", "1")
+    assert done.returncode == 0, done.stderr
+    told = "weights   first/checkpoints/step_2 (classes kept: star; fresh: square)"
+    assert told in done.stdout
+    first, second = (
+        load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[0])
+        for name in ("first", "second")
+    )
+    before, after = first.weights, second.state["model"]
+    stars = before["head.logits.0.weight"][2::3]
+    torch.testing.assert_close(after["head.logits.0.weight"][1::3], stars)
+    torch.testing.assert_close(after["head.locations.0.bias"], before["head.locations.0.bias"])
+
+    (tmp_path / "first").rename(tmp_path / "moved")
+    resumed = tool(*command, "--training.steps", "2")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "weights   " not in resumed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "a run and a file to write are needed"),
+        (["gone", "--out", "model.pth"], "gone is no folder"),
+        (["gone", "--out", "model.onnx"], "has to end in .pth"),
+    ],
+)
+def test_a_mistaken_export_ends_in_one_line(mistaken, arguments, hint):
+    error = mistaken("export.py", *arguments)
+    assert error.startswith("error: ")
+    assert hint in error
+    assert error.count("\n") == 1
 
 
 def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tmp_path):

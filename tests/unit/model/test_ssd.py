@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ def build_without_memory(backbone, size):
     [
         *[(backbone, size) for backbone in SMALL for size in (96, 300, 320, 333, 512)],
         *[(backbone, size) for backbone in ("vgg16", "vgg16_bn") for size in (300, 512)],
+        ("resnet50", 300),
     ],
 )
 def test_maps_and_predictions_have_the_promised_shapes(backbone, size):
@@ -35,9 +38,23 @@ def test_maps_and_predictions_have_the_promised_shapes(backbone, size):
     assert predictions.locations.shape == (2, len(model.default_boxes), 4)
 
 
-@pytest.mark.parametrize(("size", "count"), [(300, 8732), (512, 24564)])
-def test_vgg_has_as_many_boxes_as_in_the_paper(size, count):
-    assert len(build_without_memory("vgg16", size).default_boxes) == count
+@pytest.mark.parametrize(
+    ("backbone", "size", "count"),
+    [("vgg16", 300, 8732), ("vgg16", 512, 24564), ("resnet50", 300, 8732)],
+)
+def test_models_have_as_many_boxes_as_published(backbone, size, count):
+    assert len(build_without_memory(backbone, size).default_boxes) == count
+
+
+def test_resnet_takes_a_real_image_and_learns_in_every_layer():
+    """The last map is 1×1, so that one image gives it one value per channel."""
+    model = build_model(ModelConfig("resnet50", 300), num_classes=3)
+    predictions = model(torch.randn(1, 3, 300, 300))
+    assert predictions.logits.shape == (1, len(model.default_boxes), 3)
+    (predictions.logits.square().sum() + predictions.locations.square().sum()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
 
 
 def test_positions_follow_the_stride_and_coarse_maps_spread_evenly():
@@ -121,6 +138,7 @@ def test_seed_decides_the_initial_weights():
     ("config", "message"),
     [
         (ModelConfig("vgg16", 320), "320, but VGG takes 300 or 512"),
+        (ModelConfig("resnet50", 512), "512, but resnet50 takes 300"),
         (ModelConfig("ssd7", 95), "95, but ssd7 needs 96 or more"),
         (ModelConfig("ssd7", 300, box_sizes=[10, 20]), "has 2 numbers, but ssd7 .* needs 5"),
     ],
@@ -134,6 +152,15 @@ def test_impossible_models_are_refused(config, message):
 def test_box_sizes_override_those_of_the_backbone():
     model = build_model(ModelConfig("ssd7", 200, box_sizes=[20, 40, 80, 120, 180]), 3)
     assert model.default_boxes[0, 2:].tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_boxes_are_clamped_only_where_asked_for():
+    config = ModelConfig("ssd7", 96, box_sizes=[20, 40, 80, 90, 200])
+    free = build_model(config, 3).default_boxes
+    clamped = build_model(replace(config, clamp_boxes=True), 3).default_boxes
+    assert free[:, 2:].max() > 1
+    assert torch.equal(clamped[:, :2], free[:, :2])
+    assert torch.equal(clamped[:, 2:], free[:, 2:].clamp(max=1))
 
 
 def test_channels_to_boxes_goes_row_column_box():

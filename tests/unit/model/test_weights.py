@@ -3,13 +3,22 @@ from urllib.error import URLError
 import pytest
 import torch
 from torch import nn
-from torchvision.models import mobilenet_v3_large
+from torchvision.models import VGG16_BN_Weights, VGG16_Weights, mobilenet_v3_large
 
 from ssd.config import ModelConfig
 from ssd.errors import UserError
-from ssd.model import weights
+from ssd.model import foreign, weights
 from ssd.model.ssd import build_model
-from ssd.model.weights import load_backbone, load_fc, torchvision_ssd300_name
+from ssd.model.weights import imagenet_weights, load_weights
+from ssd.settings import read_config
+
+TORCHVISION_SETTINGS = {
+    "box_sizes": [21.0, 45, 99, 153, 207, 261, 315],
+    "clamp_boxes": True,
+    "pixel_mean": [123.0, 117.0, 104.0],
+    "pixel_std": [1.0, 1.0, 1.0],
+}
+CLASSES = ["circle", "square"]
 
 
 @pytest.fixture
@@ -28,14 +37,14 @@ def test_none_leaves_the_random_weights(monkeypatch):
     config = ModelConfig("ssd7", 96, "none")
     model = build_model(config, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    load_backbone(model, config)
+    assert load_weights(model, config, CLASSES) == "random"
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
 
 
 def test_a_torchvision_file_gives_the_features(mobilenet_file):
     model, config = mobilenet(mobilenet_file)
     head = model.head.logits[0][0].weight.clone()
-    load_backbone(model, config)
+    load_weights(model, config, CLASSES)
     state = torch.load(mobilenet_file, weights_only=True)
     own = model.backbone.features.state_dict()
     assert len(own) > 100
@@ -48,7 +57,7 @@ def test_imagenet_weights_come_from_torchvision(monkeypatch, mobilenet_file):
     enum = type("Weights", (), {"get_state_dict": lambda self, **_: state})()
     monkeypatch.setitem(weights.IMAGENET, "mobilenet_v3_large", enum)
     model, config = mobilenet("imagenet")
-    load_backbone(model, config)
+    load_weights(model, config, CLASSES)
     assert torch.equal(model.backbone.features[0][0].weight, state["features.0.0.weight"])
 
 
@@ -62,7 +71,7 @@ def test_weights_that_cannot_be_fetched_name_both_ways_out(monkeypatch, error):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     model, config = mobilenet("imagenet")
     with pytest.raises(UserError, match=r"--model.weights PATH .* --model.weights none") as caught:
-        load_backbone(model, config)
+        load_weights(model, config, CLASSES)
     assert "\n" not in str(caught.value)
 
 
@@ -71,21 +80,56 @@ def test_vgg_without_a_network_is_pointed_to_backbones_that_need_none(monkeypatc
         raise URLError("no route")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    config = ModelConfig("vgg16", weights="imagenet")
     with pytest.raises(UserError, match="vgg16_bn or ssd7"):
-        weights.fetch_imagenet("vgg16")
+        weights.fetch_or_read(config, "model.weights imagenet")
 
 
-@pytest.mark.parametrize("setting", ["imagenet", "some.pth"])
-def test_ssd7_has_no_pretrained_weights(setting):
-    config = ModelConfig("ssd7", 96, setting)
+def test_a_detector_that_cannot_be_fetched_names_both_ways_out(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise URLError("no route")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    config = ModelConfig("vgg16", weights="torchvision", **TORCHVISION_SETTINGS)
+    with pytest.raises(UserError, match=r"PATH .* of ssd300_vgg16, or --model.weights none"):
+        weights.fetch_or_read(config, "model.weights torchvision")
+
+
+def test_nothing_is_fetched_for_a_model_that_is_set_otherwise(monkeypatch):
+    monkeypatch.setattr(weights, "fetch", None)
+    with pytest.raises(UserError, match="model.backbone is ssd7, but these weights need vgg16"):
+        weights.fetch_or_read(ModelConfig("ssd7", weights="torchvision"), "model.weights x")
+
+
+def test_the_overlay_config_sets_what_the_detector_needs(repository):
+    configs = repository / "configs"
+    for base in ("custom_voc.yaml", "quickstart.yaml", "ssd300_vgg16_voc.yaml"):
+        config = read_config([configs / base, configs / "torchvision_weights.yaml"])
+        assert config.model.weights == "torchvision"
+        weights.refuse_settings(config.model, foreign.TORCHVISION_SETTINGS, "overlay")
+
+
+def test_vgg_has_weights_at_both_scales_of_pixels():
+    divided, plain = ModelConfig("vgg16"), ModelConfig("vgg16", pixel_std=[1, 1, 1])
+    assert imagenet_weights(divided) == VGG16_Weights.IMAGENET1K_V1
+    assert imagenet_weights(plain) == VGG16_Weights.IMAGENET1K_FEATURES
+    with_norm = ModelConfig("vgg16_bn", pixel_std=[1, 1, 1])
+    assert imagenet_weights(with_norm) == VGG16_BN_Weights.IMAGENET1K_V1
+
+
+def test_ssd7_starts_from_nobodys_weights(mobilenet_file):
+    config = ModelConfig("ssd7", 96, "imagenet")
     with pytest.raises(UserError, match="no pretrained weights for ssd7"):
-        load_backbone(build_model(config, 3), config)
+        load_weights(build_model(config, 3), config, CLASSES)
+    config = ModelConfig("ssd7", 96, str(mobilenet_file))
+    with pytest.raises(UserError, match=r"no detector's, and ssd7 .* the folder of a run"):
+        load_weights(build_model(config, 3), config, CLASSES)
 
 
 def test_a_missing_file_is_named(tmp_path):
     model, config = mobilenet(tmp_path / "absent.pth")
     with pytest.raises(UserError, match=r"absent.pth, but there is no such file"):
-        load_backbone(model, config)
+        load_weights(model, config, CLASSES)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, 100_000])
@@ -93,7 +137,7 @@ def test_a_truncated_file_is_damaged(keep, mobilenet_file):
     mobilenet_file.write_bytes(mobilenet_file.read_bytes()[:keep])
     model, config = mobilenet(mobilenet_file)
     with pytest.raises(UserError, match="cannot be read") as caught:
-        load_backbone(model, config)
+        load_weights(model, config, CLASSES)
     assert "\n" not in str(caught.value)
 
 
@@ -102,7 +146,7 @@ def test_a_whole_pickled_model_is_refused(tmp_path):
     torch.save(nn.Linear(2, 2), path)
     model, config = mobilenet(path)
     with pytest.raises(UserError, match="cannot be read"):
-        load_backbone(model, config)
+        load_weights(model, config, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +162,7 @@ def test_files_of_something_else_are_refused(content, message, tmp_path):
     torch.save(content, path)
     model, config = mobilenet(path)
     with pytest.raises(UserError, match=message):
-        load_backbone(model, config)
+        load_weights(model, config, CLASSES)
 
 
 def test_misfits_are_named_and_change_nothing(mobilenet_file):
@@ -130,7 +174,7 @@ def test_misfits_are_named_and_change_nothing(mobilenet_file):
     model, config = mobilenet(mobilenet_file)
     before = model.backbone.features[0][1].weight.clone()
     with pytest.raises(UserError) as caught:
-        load_backbone(model, config)
+        load_weights(model, config, CLASSES)
     for part in (
         "has unknown features.99.weight",
         r"has features.0.0.weight of [2, 2] for [16, 3, 3, 3]",
@@ -144,30 +188,4 @@ def test_old_files_without_batch_counters_load(mobilenet_file):
     state = torch.load(mobilenet_file, weights_only=True)
     state = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
     torch.save(state, mobilenet_file)
-    load_backbone(*mobilenet(mobilenet_file))
-
-
-def test_fc6_and_fc7_are_the_subsampled_fully_connected_layers():
-    """Each kept number says where it came from."""
-    fc = nn.Sequential(nn.Conv2d(512, 1024, 3), nn.ReLU(), nn.Conv2d(1024, 1024, 1))
-    first = torch.zeros(4096, 512, 7, 7)
-    first[:] = 49 * (torch.arange(512) % 100)[:, None, None] + torch.arange(49).view(7, 7)
-    first += torch.arange(4096)[:, None, None, None] * 8192
-    state = {
-        "classifier.0.weight": first.view(4096, -1),
-        "classifier.0.bias": torch.arange(4096.0),
-        "classifier.3.weight": torch.arange(4096.0)[:, None] * 4096 + torch.arange(4096.0),
-        "classifier.3.bias": torch.arange(4096.0),
-    }
-    load_fc(fc, state, "test")
-    assert fc[0].weight[3, 7, 1, 2] == 12 * 8192 + 7 * 49 + 3 * 7 + 6
-    assert fc[0].weight[1023, 511, 2, 0] == 4092 * 8192 + 11 * 49 + 6 * 7
-    assert fc[2].weight[5, 9, 0, 0] == 20 * 4096 + 36
-    assert fc[0].bias[2] == fc[2].bias[2] == 8
-
-
-def test_torchvision_names():
-    assert torchvision_ssd300_name("backbone.features.21.bias") == "backbone.features.21.bias"
-    assert torchvision_ssd300_name("backbone.extra.0.5.weight") == "backbone.features.28.weight"
-    assert torchvision_ssd300_name("backbone.extra.0.7.3.weight") == "backbone.fc.3.weight"
-    assert torchvision_ssd300_name("backbone.extra.4.2.bias") == "backbone.extras.3.2.bias"
+    load_weights(*mobilenet(mobilenet_file), CLASSES)

@@ -1,0 +1,89 @@
+"""What others call the tensors of an SSD, how their models have to be set, and their classes.
+
+A layout is a function from the name of one of our tensors to the name in the file. Nothing but
+names differs: all of them keep Caffe's layers, and its order of default boxes and classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+from torchvision.models.detection import SSD300_VGG16_Weights
+
+StateDict = Mapping[str, Tensor]
+
+# Of the ids from 1 on; `N/A` where an id was never used.
+COCO_CATEGORIES: tuple[str, ...] = tuple(SSD300_VGG16_Weights.COCO_V1.meta["categories"][1:])
+COCO_CLASSES = tuple(name for name in COCO_CATEGORIES if name != "N/A")
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+
+# Class names by the number of outputs for a default box, which counts the background.
+TORCHVISION_CLASSES = {91: COCO_CATEGORIES}
+SSD_PYTORCH_CLASSES = {21: VOC_CLASSES, 81: COCO_CLASSES}
+
+# Caffe's way: a mean is subtracted, nothing is divided.
+CAFFE_PIXELS = {"pixel_mean": [123.0, 117.0, 104.0], "pixel_std": [1.0, 1.0, 1.0]}
+REDUCED_VGG_SETTINGS: dict[str, object] = {"backbone": "vgg16", **CAFFE_PIXELS}
+# ssd.pytorch also pulls the centres of 114 boxes, 4 px beyond the right and lower border, onto it;
+# here they stay.
+SSD_PYTORCH_SETTINGS: dict[str, object] = {**REDUCED_VGG_SETTINGS, "clamp_boxes": True}
+TORCHVISION_SETTINGS: dict[str, object] = {
+    **SSD_PYTORCH_SETTINGS,
+    "input_size": 300,
+    "box_sizes": [21.0, 45.0, 99.0, 153.0, 207.0, 261.0, 315.0],
+}
+
+# Where in VGG's `features` the pool before conv5_1 stands.
+CONV5_POOL = 23
+
+
+def own_name(name: str) -> str:
+    """The layout of this framework's checkpoints."""
+    return name
+
+
+def torchvision_name(name: str) -> str:
+    """What torchvision's `ssd300_vgg16` calls one of our tensors."""
+    name = name.replace("head.logits.", "head.classification_head.module_list.")
+    name = name.replace("head.locations.", "head.regression_head.module_list.")
+    name = name.replace("backbone.conv4_3_norm.weight", "backbone.scale_weight")
+    name = name.replace("backbone.fc.", "backbone.extra.0.7.")
+    if extra := re.match(r"backbone\.extras\.(\d+)\.", name):
+        return f"backbone.extra.{int(extra[1]) + 1}.{name[extra.end() :]}"
+    layer = re.match(r"backbone\.features\.(\d+)\.", name)
+    if layer and int(layer[1]) >= CONV5_POOL:
+        return f"backbone.extra.0.{int(layer[1]) - CONV5_POOL}.{name[layer.end() :]}"
+    return name
+
+
+def to_torchvision_ssd300(state: StateDict) -> dict[str, Tensor]:
+    """The state_dict of our `vgg16` at 300 pixels under the names of torchvision's model.
+
+    The outputs are the same where the default boxes and the normalised pixels are.
+    """
+    return {torchvision_name(name): tensor for name, tensor in state.items()}
+
+
+def ssd_pytorch_name(name: str) -> str:
+    """What ssd.pytorch (github.com/amdegroot) calls one of our tensors."""
+    name = name.replace("head.logits.", "conf.").replace("head.locations.", "loc.")
+    name = name.replace("backbone.conv4_3_norm.weight", "L2Norm.weight")
+    name = name.replace("backbone.features.", "vgg.")
+    if fc := re.match(r"backbone\.fc\.(\d+)\.", name):
+        # Our `fc` begins with the pool, which is layer 30 there.
+        return f"vgg.{30 + int(fc[1])}.{name[fc.end() :]}"
+    if extra := re.match(r"backbone\.extras\.(\d+)\.(\d+)\.", name):
+        # Two convolutions a block; ours has a ReLU after each.
+        return f"extras.{2 * int(extra[1]) + int(extra[2]) // 2}.{name[extra.end() :]}"
+    return name
+
+
+def reduced_vgg_name(name: str) -> str:
+    """What Caffe's reduced VGG, `vgg16_reducedfc.pth`, calls one of our tensors."""
+    return ssd_pytorch_name(name).removeprefix("vgg.")

@@ -1,0 +1,156 @@
+"""A file's tensors into a model: what has which name there, and what has to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssd.errors import UserError
+from ssd.model.class_rows import describe, has_classes, shared_rows, take_rows
+from ssd.model.foreign import StateDict, own_name, reduced_vgg_name
+from ssd.model.resnet import ResNet50
+from ssd.model.ssd import SSD, Backbone
+from ssd.model.ssd7 import SSD7
+from ssd.model.vgg import VGG16
+
+Layout = Callable[[str], str]
+
+FULLY_CONNECTED = {
+    "classifier.0.weight": torch.Size([4096, 512 * 7 * 7]),
+    "classifier.0.bias": torch.Size([4096]),
+    "classifier.3.weight": torch.Size([4096, 4096]),
+    "classifier.3.bias": torch.Size([4096]),
+}
+BEYOND_LAYER3 = ("layer4.", "fc.")
+
+
+def copy_tensors(own: Mapping[str, Tensor], layout: Layout, given: StateDict, origin: str) -> None:
+    """Fills our tensors with those of a file, which has to hold exactly these.
+
+    Args:
+        own: from a `state_dict()`, so that the model changes with them.
+        layout: from our name of a tensor to the file's.
+        given: the file's tensors.
+        origin: names the weights in errors.
+    """
+    refuse_misfits(given, {layout(name): tensor.shape for name, tensor in own.items()}, origin)
+    for name, tensor in own.items():
+        if layout(name) in given:
+            tensor.copy_(given[layout(name)])
+
+
+def refuse_misfits(given: StateDict, wanted: Mapping[str, torch.Size], origin: str) -> None:
+    """Raises a UserError unless the tensors have exactly the wanted names and shapes."""
+    misfits = [f"has unknown {name}" for name in given if name not in wanted]
+    for name, shape in wanted.items():
+        if name not in given:
+            # PyTorch fills in this counter, which files from before its version 0.4.1 lack.
+            if not name.endswith("num_batches_tracked"):
+                misfits.append(f"lacks {name}")
+        elif given[name].shape != shape:
+            misfits.append(f"has {name} of {list(given[name].shape)} for {list(shape)}")
+    if misfits:
+        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise UserError(
+            f"{origin}: the file {', '.join(misfits[:3])}{more}: "
+            "give weights that belong to model.backbone at model.input_size"
+        )
+
+
+def load_classifier(backbone: Backbone, state: StateDict, origin: str) -> str:
+    """Gives the backbone the layers that it shares with torchvision's classifier.
+
+    VGG's fully connected layers, if they are there and finite, become fc6 and fc7:
+    `IMAGENET1K_FEATURES` has NaN in their place.
+    """
+    if isinstance(backbone, SSD7):
+        raise UserError(
+            f"{origin} is no detector's, and ssd7 starts from nothing else: set model.weights to "
+            "none, or to the folder of a run with ssd7"
+        )
+    if isinstance(backbone, ResNet50):
+        given = {name: state[name] for name in state if not name.startswith(BEYOND_LAYER3)}
+        copy_tensors(backbone.features.state_dict(), own_name, given, origin)
+        return "the backbone"
+    given = {name: state[name] for name in state if name.startswith("features.")}
+    copy_tensors(backbone.features.state_dict(), lambda name: f"features.{name}", given, origin)
+    if not isinstance(backbone, VGG16):
+        return "the backbone"
+    if not any(name.startswith("classifier.") for name in state):
+        return "the backbone without fc6 and fc7"
+    refuse_misfits({n: state[n] for n in state if n in FULLY_CONNECTED}, FULLY_CONNECTED, origin)
+    if not all(state[name].isfinite().all() for name in FULLY_CONNECTED):
+        return "the backbone without fc6 and fc7, which are not finite"
+    load_fc(backbone.fc, state)
+    return "the backbone with fc6 and fc7"
+
+
+def load_fc(fc: nn.Sequential, state: StateDict) -> None:
+    """Makes fc6 and fc7 of VGG's fully connected layers, by keeping every fourth channel.
+
+    Of fc6's 7×7 taps every third is kept, which dilation 6 spreads out again. Source: Liu et al.,
+    SSD, section 3, after Chen et al., DeepLab; the published `VGG_ILSVRC_16_layers_fc_reduced`.
+    """
+    fc6, fc7 = (layer for layer in fc if isinstance(layer, nn.Conv2d))
+    first, second = state["classifier.0.weight"], state["classifier.3.weight"]
+    first = first.view(4096, 512, 7, 7)[::4, :, ::3, ::3]
+    fc6.load_state_dict({"weight": first, "bias": state["classifier.0.bias"][::4]})
+    second = second[::4, ::4, None, None]
+    fc7.load_state_dict({"weight": second, "bias": state["classifier.3.bias"][::4]})
+
+
+def load_reduced_vgg(model: SSD, state: StateDict, origin: str) -> str:
+    """Gives the backbone Caffe's reduced VGG, which has fc6 and fc7 as SSD uses them."""
+    own = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(("backbone.features.", "backbone.fc."))
+    }
+    copy_tensors(own, reduced_vgg_name, state, origin)
+    return "the backbone with fc6 and fc7"
+
+
+def load_detector(
+    model: SSD,
+    state: StateDict,
+    layout: Layout,
+    known_classes: Mapping[int, Sequence[str]],
+    classes: Sequence[str],
+    origin: str,
+) -> str:
+    """Gives the model all tensors of a detector, and of its class predictors the shared rows.
+
+    Args:
+        model: fresh from `build_model`.
+        state: the file's tensors.
+        layout: from our name of a tensor to the file's.
+        known_classes: the file's class names, by the number of its outputs with the background.
+        classes: our class names.
+        origin: names the weights in errors.
+
+    Returns:
+        Which classes are kept and which are fresh.
+    """
+    own, num_classes = model.state_dict(), len(classes) + 1
+    bias = next(name for name in own if has_classes(name) and name.endswith("bias"))
+    boxes_per_position = len(own[bias]) // num_classes
+    outputs = (
+        state[layout(bias)].numel() // boxes_per_position if layout(bias) in state else num_classes
+    )
+    wanted = {
+        layout(name): torch.Size([len(tensor) // num_classes * outputs, *tensor.shape[1:]])
+        if has_classes(name)
+        else tensor.shape
+        for name, tensor in own.items()
+    }
+    refuse_misfits(state, wanted, origin)
+    file_classes = known_classes.get(outputs)
+    rows = shared_rows(classes, file_classes, outputs)
+    for name in own:
+        if layout(name) in state:
+            given = state[layout(name)]
+            taken = take_rows(given, own[name], rows, num_classes) if has_classes(name) else given
+            own[name].copy_(taken)
+    return describe(classes, rows, by_name=file_classes is not None)

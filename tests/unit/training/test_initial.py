@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from ssd.config import Config, ModelConfig
+from ssd.errors import UserError
+from ssd.model.ssd import build_model
+from ssd.settings import to_yaml
+from ssd.training.checkpoint import save_checkpoint
+from ssd.training.initial import load_initial
+
+SMALL = ModelConfig("ssd7", 96)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with two checkpoints, and the model that the newer one averaged."""
+    averaged = build_model(SMALL, 3)
+    for step, average in ((1, None), (2, averaged.state_dict())):
+        state = {"model": build_model(SMALL, 3).state_dict(), "average": average}
+        folder = tmp_path / "run" / "checkpoints"
+        save_checkpoint(folder, step, state, to_yaml(Config(model=SMALL)), ["cat", "dog"])
+    return tmp_path / "run", averaged
+
+
+def test_a_run_gives_the_averaged_weights_of_its_newest_checkpoint(run):
+    folder, averaged = run
+    config = ModelConfig("ssd7", 96, str(folder))
+    model = build_model(config, 3)
+    told = load_initial(model, config, ["cat", "dog"])
+    assert told == f"{folder}/checkpoints/step_2 (classes kept: cat, dog)"
+    expected = averaged.state_dict()
+    assert all(torch.equal(t, expected[name]) for name, t in model.state_dict().items())
+
+
+def test_a_checkpoint_gives_its_own_weights_to_another_class_list(run):
+    folder, averaged = run
+    config = ModelConfig("ssd7", 96, str(folder / "checkpoints" / "step_1"))
+    model = build_model(config, 4)
+    told = load_initial(model, config, ["dog", "bird", "cow"])
+    assert told.endswith("step_1 (classes kept: dog; fresh: bird, cow)")
+    assert not torch.equal(model.backbone.stem[0].weight, averaged.backbone.stem[0].weight)
+
+
+def test_a_run_of_another_model_is_refused(run):
+    config = ModelConfig("mobilenet_v3_large", 96, str(run[0]))
+    with pytest.raises(UserError, match=r"step_2: the file has unknown backbone\.stem"):
+        load_initial(build_model(config, 3), config, ["cat", "dog"])
+
+
+def test_a_folder_of_something_else_is_no_run(tmp_path):
+    config = ModelConfig("ssd7", 96, str(tmp_path))
+    with pytest.raises(UserError, match=r"model\.weights is .*, which is no run") as caught:
+        load_initial(build_model(config, 3), config, ["cat", "dog"])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_names_of_published_weights_win_over_folders(tmp_path):
+    (tmp_path / "none").mkdir()
+    assert load_initial(build_model(SMALL, 3), SMALL, ["cat", "dog"]) == "random"
