@@ -37,7 +37,7 @@ NAMED = ("none", "imagenet", "torchvision")
 IMAGENET = {
     "vgg16": VGG16_Weights.IMAGENET1K_V1,
     "vgg16_bn": VGG16_BN_Weights.IMAGENET1K_V1,
-    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+    "resnet50": ResNet50_Weights.IMAGENET1K_V2,
     "mobilenet_v3_large": MobileNet_V3_Large_Weights.IMAGENET1K_V1,
 }
 
