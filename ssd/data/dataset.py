@@ -75,7 +75,7 @@ class DetectionDataset(Dataset[Sample]):
         for step in range(len(self.records)):
             record = self.records[(request.image_index + step) % len(self.records)]
             try:
-                pixels = _read_pixels(record)
+                pixels = pixels_of(record, read_bytes(record.path))
             except UserError as error:
                 if self.strict:
                     raise
@@ -132,16 +132,40 @@ def read_image(path: Path) -> Pixels:
     Raises:
         UserError: the image is unreadable, by the rules above.
     """
+    return decode_image(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
     try:
-        return _decode(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: the image cannot be opened ({error.strerror})") from error
+
+
+def decode_image(path: Path, data: bytes) -> Pixels:
+    """The pixels [H, W, 3] in the bytes of an image file; `path` names it in errors.
+
+    Raises:
+        UserError: the image is unreadable, by the rules above.
+    """
+    try:
+        return _decode(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _read_pixels(record: Record) -> Pixels:
-    pixels = read_image(record.path)
+def pixels_of(record: Record, data: bytes) -> Pixels:
+    """The pixels [H, W, 3] in the bytes of a record's image.
+
+    Raises:
+        UserError: the image is unreadable, or of another size than its annotation says.
+    """
+    pixels = decode_image(record.path, data)
     height, width = pixels.shape[:2]
     if (width, height) != (record.width, record.height):
         claim = f"its annotation says {record.width}x{record.height}"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ssd.config import Metric
 from ssd.files import write_whole
+from ssd.text_table import text_table
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,15 +71,9 @@ def result_table(result: EvaluationResult) -> str:
     ]
     counted = sum(result.num_ground_truth.values())
     total = ("mean", f"{counted:,}", f"{result.num_detections:,}", _ap(result.mAP))
-    widths = [max(map(len, column)) for column in zip(header, *rows, total, strict=True)]
-    rule = "  ".join("─" * width for width in widths)
-    lines = [
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
-        for cells in (header, *rows, total)
-    ]
     figures = [f"{name} {_ap(value)}" for name, value in (result.coco or {}).items()]
     below = ["", "  ".join(figures[:6]), "  ".join(figures[6:])] if figures else []
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *below])
+    return "\n".join([text_table(header, rows, total), *below])
 
 
 def _nulls_for_nans(values: dict[str, float]) -> dict[str, float | None]:

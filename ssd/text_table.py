@@ -1,0 +1,21 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Cells = Sequence[str]
+
+
+def text_table(header: Cells, rows: Sequence[Cells], total: Cells | None = None) -> str:
+    """Columns under a header, the first to the left, the others to the right; a total below."""
+    below = [] if total is None else [total]
+    widths = [max(map(len, column)) for column in zip(header, *rows, *below, strict=True)]
+    rule = "  ".join("─" * width for width in widths)
+    first, *lines = [
+        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
+        for cells in (header, *rows, *below)
+    ]
+    if total is not None:
+        lines.insert(-1, rule)
+    return "\n".join([first, rule, *lines])
