@@ -106,7 +106,7 @@ def describe(report: Report, out: Path) -> str:
     broken = [finding for finding in report.findings if finding.is_broken]
     odd = [finding for finding in report.findings if not finding.is_broken]
     verdict = (
-        f"{len(broken)} things would hurt training: mend them first"
+        f"{len(broken)} {'thing' if len(broken) == 1 else 'things'} would hurt training: mend first"
         if broken
         else "nothing here would hurt training"
     )

@@ -26,7 +26,7 @@ from ssd.structures import BoolArray, DataSet, FloatArray, Record
 SAME_OBJECT = 0.95  # overlap of two boxes that are most likely one object, drawn twice
 WHOLE_IMAGE = 0.99  # share of an image's width and height
 SQUASHED = 4.0  # longer side over shorter
-RARE, COMMON = 5, 50  # objects of a class; the median class has the second number
+RARE = 5  # objects of a class
 NAMED = 5  # images that a summary names
 UPRIGHT, ORIENTATION = 1, 0x0112  # EXIF's tag and its value for pixels as they are seen
 
@@ -81,10 +81,10 @@ def check_classes(train: DataSet, asked_for: Sequence[str] | None, findings: Fin
         tell = findings.odd if asked_for is None else findings.broken
         message = f"{', '.join(missing)}: no training image has such an object"
         tell("class without objects", message)
-    common = np.median(counts) >= COMMON
-    for name, count in zip(train.classes, counts.tolist(), strict=True):
-        if common and 0 < count < RARE:
-            findings.odd("rare class", f"{name!r} has {count} objects, the median class {COMMON}+")
+    pairs = zip(train.classes, counts.tolist(), strict=True)
+    rare = [f"{name} ({count})" for name, count in pairs if 0 < count < RARE]
+    if rare:
+        findings.odd("rare classes", f"under {RARE} objects to train on: {', '.join(rare)}")
     alike = defaultdict(list)
     for name in train.classes:
         alike["".join(letter for letter in name.casefold() if letter.isalnum())].append(name)

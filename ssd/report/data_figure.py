@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_CLASSES = 30
+SIZE_TICKS = 1, 2, 4, 8, 16, 32, 64, 128, 256, 512
+RATIO_TICKS = 0.125, 0.25, 0.5, 1, 2, 4, 8
 Values = npt.NDArray[np.float32]
 
 
@@ -61,17 +63,35 @@ def draw_shapes(
     axes: Axes, objects: tuple[Values, Values], default_boxes: tuple[Values, Values]
 ) -> None:
     """Where the objects are, by size and shape, and where the default boxes."""
+    from matplotlib.ticker import FuncFormatter
+
     axes.set(xscale="log", yscale="log", xlabel="size in pixels", ylabel="width over height")
     if len(objects[0]):
         cells = axes.hexbin(
             *objects, xscale="log", yscale="log", gridsize=36, mincnt=1, bins="log", cmap="Blues"
         )
-        axes.figure.colorbar(cells, ax=axes, label="objects", pad=0.02)
-    axes.scatter(*default_boxes, marker="x", s=42, color=plots.VERMILION, label="default boxes")
-    axes.legend(loc="upper left", frameon=True, framealpha=0.9)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_title("shapes at the model's input")
+        whole_numbers = FuncFormatter(plain)
+        bar = axes.figure.colorbar(cells, ax=axes, label="objects", format=whole_numbers, pad=0.02)
+        bar.ax.minorticks_off()
+    axes.scatter(*default_boxes, marker="x", s=42, color=plots.VERMILION, label="default box")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
+    axes.minorticks_off()
+    axes.set_xticks(SIZE_TICKS, list(map(plain, SIZE_TICKS)))
+    axes.set_yticks(RATIO_TICKS, list(map(plain, RATIO_TICKS)))
+    values = [np.concatenate(pair) for pair in zip(objects, default_boxes, strict=True)]
+    sizes, ratios = ((low / 1.15, high * 1.15) for low, high in map(limits, values))
+    axes.set(xlim=sizes, ylim=ratios)
+    axes.set_title("shapes at the model's input", loc="right")
+
+
+def limits(values: Values) -> tuple[float, float]:
+    """The smallest and the largest."""
+    return float(values.min()), float(values.max())
+
+
+def plain(value: float, _place: int | None = None) -> str:
+    """A number for an axis, without powers of ten."""
+    return f"{value:g}"
 
 
 def draw_unmatched(axes: Axes, sizes: Mapping[str, tuple[int, int]]) -> None:
@@ -79,8 +99,8 @@ def draw_unmatched(axes: Axes, sizes: Mapping[str, tuple[int, int]]) -> None:
     shares = [100 * missed / max(1, count) for count, missed in sizes.values()]
     places = np.arange(len(sizes))
     drawn = axes.bar(places, shares, color=plots.VERMILION, width=0.6)
-    labels = [f"{missed:,} of {count:,}" for count, missed in sizes.values()]
+    labels = [f"{missed:,}\nof {count:,}" for count, missed in sizes.values()]
     axes.bar_label(drawn, labels, color=plots.INK, fontsize=9, padding=2)
-    axes.set_xticks(places, list(sizes))
-    axes.set(ylim=(0, 105), ylabel="%")
+    axes.set_xticks(places, [name.replace(" px", "\npx") for name in sizes])
+    axes.set(ylim=(0, max(10.0, 1.2 * max(shares))), ylabel="%")
     axes.set_title("unmatched objects by size")
