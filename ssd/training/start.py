@@ -26,7 +26,15 @@ from ssd.training.checkpoint import (
 )
 from ssd.training.trainer import DONE, Trainer
 
-PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "tensorboard")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "tensorboard",
+)
+SHOWN_CLASSES = 25
 
 
 def train(config: Config, run_dir: Path, resume: str) -> int:
@@ -103,7 +111,7 @@ def summary(trainer: Trainer) -> str:
         [
             f"data      {len(data.records)} images to train on ({', '.join(changed)}), "
             f"{len(trainer.eval_data.records)} to evaluate on",
-            f"classes   {', '.join(f'{n} ({c})' for n, c in trainer.objects_per_class.items())}",
+            f"classes   {class_counts(trainer.objects_per_class)}",
             f"model     {config.model.backbone} at {config.model.input_size} pixels: "
             f"{parameters / 1e6:.1f} million parameters, {len(trainer.model.default_boxes)} "
             "default boxes",
@@ -113,6 +121,14 @@ def summary(trainer: Trainer) -> str:
             f"results   {trainer.run_dir}",
         ]
     )
+
+
+def class_counts(objects: dict[str, int]) -> str:
+    """The classes with their objects; of many the most frequent."""
+    most = sorted(objects.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+    shown = objects if len(objects) <= SHOWN_CLASSES else dict(most)
+    more = f" and {len(objects) - len(shown)} more" if len(shown) < len(objects) else ""
+    return ", ".join(f"{name} ({count})" for name, count in shown.items()) + more
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
