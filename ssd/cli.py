@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from argparse import RawDescriptionHelpFormatter
@@ -22,6 +23,7 @@ from ssd.settings import SECTIONS, Settings, read_config, suggestion
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+NOBODY_READS = 141
 NOT_OUR_FAULT = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
@@ -83,6 +85,11 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
     except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         status = USER_MISTAKE
+    except BrokenPipeError:  # whoever read the output, `head` perhaps, has seen enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        status = NOBODY_READS
     except OSError as error:
         if error.errno not in NOT_OUR_FAULT:
             raise

@@ -6,7 +6,8 @@ What comes out does not depend on the number of workers.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from itertools import islice
 
 import cv2
@@ -27,10 +28,12 @@ def training_steps(
     rank: int,
     workers: int,
     pin_memory: bool,
-) -> Iterator[list[PackedSamples]]:
+) -> Generator[list[PackedSamples], None, None]:
     """This rank's micro-batches of every step from `first_step` to before `last_step`.
 
     To resume is to start at another `first_step`. All epochs are one pass: the workers start once.
+    They end when the generator is closed, which the caller has to do: a Python that exits with
+    open workers waits for them forever, since they leave stopping to their parent.
 
     Raises:
         UserError: no image can be read.
@@ -41,15 +44,17 @@ def training_steps(
         for step in steps
         for indices in order.micro_batches(step, rank)
     )
-    batches = _packed(dataset, requests, workers, pin_memory)
-    for step in steps:
-        yield list(islice(batches, order.num_micro_batches(step)))
+    with closing(_packed(dataset, requests, workers, pin_memory)) as batches:
+        for step in steps:
+            yield list(islice(batches, order.num_micro_batches(step)))
 
 
 def evaluation_batches(
     dataset: DetectionDataset, batch_size: int, workers: int, pin_memory: bool
-) -> Iterator[PackedSamples]:
+) -> Generator[PackedSamples, None, None]:
     """Every image exactly once, in the order of the data set; the last batch may be short.
+
+    The caller has to close the generator, as that of `training_steps`.
 
     Raises:
         UserError: an image cannot be read and the dataset is strict.
@@ -77,7 +82,7 @@ class _Batches(Dataset[PackedSamples | UserError]):
 
 def _packed(
     dataset: DetectionDataset, requests: Iterable[list[Request]], workers: int, pin_memory: bool
-) -> Iterator[PackedSamples]:
+) -> Generator[PackedSamples, None, None]:
     loader = DataLoader(
         _Batches(dataset),
         batch_size=None,  # each item that the sampler gives is a whole batch already

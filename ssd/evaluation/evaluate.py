@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,10 +64,9 @@ def detect(detector: Detector, records: Sequence[Record], workers: int) -> Detec
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
     on_gpu = detector.model.default_boxes.is_cuda
     batches = evaluation_batches(dataset, detector.config.batch_size, workers, on_gpu)
+    bar = tqdm(total=len(records), desc="evaluating", unit="image", leave=False, dynamic_ncols=True)
     found: list[Detections] = []
-    with tqdm(
-        total=len(records), desc="evaluating", unit="image", leave=False, dynamic_ncols=True
-    ) as bar:
+    with closing(batches), bar:
         for samples in batches:
             found += detector(samples)
             bar.update(len(samples.image_ids))

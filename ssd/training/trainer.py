@@ -6,7 +6,7 @@ The loop is `Trainer.run`; one step of it is `ssd.training.step.train_step`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class Trainer:
             self.run_dir, self.state.step, self.last_step, config.training, config.loss
         )
         steps = self.fetch_steps()
-        with StopSignal() as stop, closing(log):
+        with StopSignal() as stop, closing(log), closing(steps):
             if self.state.step >= self.last_step:  # it was killed in its last evaluation
                 self.evaluate(log)
             for step in range(self.state.step, self.last_step):
@@ -139,7 +139,7 @@ class Trainer:
                     record_score(saved, self.evaluate(log).mAP)
             return STOPPED_BY_SIGNAL if stop.requested else DONE
 
-    def fetch_steps(self) -> Iterator[list[PackedSamples]]:
+    def fetch_steps(self) -> Generator[list[PackedSamples], None, None]:
         """The packed images of every step that is left, read ahead by workers."""
         dataset = DetectionDataset(self.train_data.records, self.config.data.train_difficult)
         workers, on_gpu = self.config.data.workers, self.device.type == "cuda"

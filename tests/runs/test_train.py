@@ -257,3 +257,35 @@ def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tm
     assert done.returncode == 2
     assert "keeps its own results" in done.stderr
     assert (tmp_path / "run" / "config.yaml").read_text() == config
+
+
+@pytest.mark.parametrize("where", ["step", "evaluation"])
+def test_a_run_that_crashes_ends_although_its_workers_are_busy(repository, small_run, where):
+    """They leave stopping to their parent, which therefore has to end them."""
+    parts = {
+        "step": "ssd.training.trainer.Trainer.watch_numbers",
+        "evaluation": "ssd.evaluation.evaluate.Detector.__call__",
+    }
+    crash = f"""
+import runpy, sys
+from unittest import mock
+sys.argv[1:] = {[*small_run, "--data.workers", "2", "--training.steps", "2", "--out", "run"]!r}
+with mock.patch({parts[where]!r}, side_effect=RuntimeError("a defect")):
+    runpy.run_path({str(repository / "tools" / "train.py")!r}, run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", crash], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: a defect" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_the_run(repository, small_run):
+    command = [sys.executable, str(repository / "tools" / "train.py"), *small_run]
+    flags = ["--data.workers", "2", "--training.steps", "500", "--out", "run"]
+    with subprocess.Popen(
+        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout.readline().startswith("data ")
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
