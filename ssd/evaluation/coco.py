@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ssd.config import CocoEvaluator
 from ssd.errors import UserError
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.results import EvaluationResult, Floats
-from ssd.structures import CocoTruth, DataSet
+from ssd.structures import CocoTruth, DataSet, IntArray
 
 FIGURES = (
     *("AP", "AP50", "AP75", "APs", "APm", "APl"),
@@ -46,46 +47,25 @@ def evaluate_coco(
     # The order of the images decides between equal scores, so COCO's numbers are kept.
     numbered = data.category_ids is not None
     ids = np.array(data.image_ids if numbered else np.arange(len(data.records)), np.int64)
-    classes = range(1, len(data.classes) + 1)
+    names = data.classes
     ground_truth = {
         "images": [{"id": image_id} for image_id in ids.tolist()],
-        "categories": [
-            {"id": n, "name": name} for n, name in zip(classes, data.classes, strict=True)
-        ],
+        "categories": [{"id": label, "name": name} for label, name in enumerate(names, start=1)],
         "annotations": _annotations(truth, ids),
     }
-    corners = detections.boxes
-    found_D7 = np.column_stack(
-        [
-            ids[detections.image_index],
-            corners[:, :2],
-            corners[:, 2:] - corners[:, :2],
-            detections.scores,
-            detections.labels,
-        ]
+    stats, *arrays = _evaluate(ground_truth, _rows(detections, ids), evaluator)
+    figures = dict(zip(FIGURES, map(_nan_if_absent, stats.tolist()), strict=True))
+    per_class, curves = _by_class(names, *arrays)
+    counted, found = (
+        np.bincount(labels, minlength=len(names) + 1)[1:].tolist()
+        for labels in (truth.labels[~truth.crowd], detections.labels)
     )
-    stats, precision, scores, recall = _evaluate(ground_truth, found_D7, evaluator)
-    reached = recall[0, :, 0, 2]
-    recalls = np.linspace(0, 1, precision.shape[1])
-    per_class, curves = {}, {}
-    for index, name in enumerate(data.classes):
-        average = float(precision[:, :, index, 0, 2].mean())
-        per_class[name] = average if average >= 0 else math.nan
-        points = recalls <= reached[index]
-        curve = precision[0, points, index, 0, 2], scores[0, points, index, 0, 2]
-        curves[name] = (recalls[points], *curve)
-    counted = np.bincount(truth.labels[~truth.crowd], minlength=len(classes) + 1)[1:].tolist()
-    found = np.bincount(detections.labels, minlength=len(classes) + 1)[1:].tolist()
-    figures = {
-        name: value if value >= 0 else math.nan
-        for name, value in zip(FIGURES, stats.tolist(), strict=True)
-    }
     return EvaluationResult(
         mAP=figures["AP"],
         per_class=per_class,
         curves=curves,
-        num_ground_truth=dict(zip(data.classes, counted, strict=True)),
-        detections_per_class=dict(zip(data.classes, found, strict=True)),
+        num_ground_truth=dict(zip(names, counted, strict=True)),
+        detections_per_class=dict(zip(names, found, strict=True)),
         num_images=len(data.records),
         num_detections=len(detections),
         coco=figures,
@@ -106,7 +86,34 @@ def truth_of_records(data: DataSet) -> CocoTruth:
     )
 
 
-def _annotations(truth: CocoTruth, ids: Any) -> list[dict[str, Any]]:
+def _by_class(
+    names: Sequence[str], precision: Floats, scores: Floats, recall: Floats
+) -> tuple[dict[str, float], dict[str, tuple[Floats, Floats, Floats]]]:
+    """AP of every class, and its curve at overlap 0.5 as far as its recall reaches."""
+    recalls = np.linspace(0, 1, precision.shape[1])
+    per_class, curves = {}, {}
+    for index, name in enumerate(names):
+        per_class[name] = _nan_if_absent(float(precision[:, :, index, 0, 2].mean()))
+        reached = recalls <= recall[0, index, 0, 2]
+        curve = precision[0, reached, index, 0, 2], scores[0, reached, index, 0, 2]
+        curves[name] = (recalls[reached], *curve)
+    return per_class, curves
+
+
+def _nan_if_absent(figure: float) -> float:
+    """The figure; NaN for the -1 that says there is no object."""
+    return figure if figure >= 0 else math.nan
+
+
+def _rows(detections: DetectionTable, ids: IntArray) -> Floats:
+    """The detections [D, 7] as both evaluators take them: image, x, y, w, h, score, category."""
+    corners = detections.boxes
+    sides = corners[:, 2:] - corners[:, :2]
+    numbers = ids[detections.image_index], detections.scores, detections.labels
+    return np.column_stack([numbers[0], corners[:, :2], sides, *numbers[1:]])
+
+
+def _annotations(truth: CocoTruth, ids: IntArray) -> list[dict[str, Any]]:
     columns = (
         ids[truth.image_index].tolist(),
         truth.labels.tolist(),
