@@ -32,6 +32,7 @@ from ssd.model.foreign import (
 from ssd.model.ssd import SSD
 from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
 
+OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
 NAMED = ("none", "imagenet", "torchvision")
 
 IMAGENET = {
@@ -151,15 +152,16 @@ def read_state_dict(path: Path) -> StateDict:
     )
 
 
-def refuse_settings(config: ModelConfig, wanted: Mapping[str, object], origin: str) -> None:
+def refuse_settings(
+    config: ModelConfig, wanted: Mapping[str, object], origin: str, advice: str = OVERLAY
+) -> None:
     """Raises a UserError unless the model is set as weights of a whole layout need it."""
     for name, value in wanted.items():
         found = getattr(config, name)
         if found != value:
             raise UserError(
-                f"{origin}: model.{name} is {found}, but these weights need {value}: set it so, "
-                "or add configs/torchvision_weights.yaml, which sets all that torchvision's "
-                "SSD300 needs"
+                f"{origin}: model.{name} is {found}, but these weights need {value}: set it so "
+                f"({advice})"
             )
 
 

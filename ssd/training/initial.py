@@ -10,8 +10,12 @@ from ssd.errors import UserError
 from ssd.model.foreign import own_name
 from ssd.model.ssd import SSD
 from ssd.model.transfer import load_detector
-from ssd.model.weights import NAMED, load_weights
-from ssd.training.trained import open_checkpoint
+from ssd.model.weights import NAMED, load_weights, refuse_settings
+from ssd.training.checkpoint import CONFIG_FILE
+from ssd.training.trained import config_of, open_checkpoint
+
+# Another input size is fine: the sizes of default boxes that are not given grow with it.
+BELONGS_TO_WEIGHTS = ("backbone", "box_sizes", "clamp_boxes", "pixel_mean", "pixel_std")
 
 
 def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str:
@@ -40,5 +44,8 @@ def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
         ) from error
     known = {len(checkpoint.manifest.classes) + 1: checkpoint.manifest.classes}
     origin = f"model.weights {checkpoint.path}"
+    saved = config_of(checkpoint, {}).model
+    wanted = {name: getattr(saved, name) for name in BELONGS_TO_WEIGHTS}
+    refuse_settings(config, wanted, origin, f"its config is {checkpoint.path / CONFIG_FILE}")
     told = load_detector(model, checkpoint.weights, own_name, known, classes, origin)
     return f"{checkpoint.path} ({told})"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,10 +43,23 @@ def test_a_checkpoint_gives_its_own_weights_to_another_class_list(run):
     assert not torch.equal(model.backbone.stem[0].weight, averaged.backbone.stem[0].weight)
 
 
-def test_a_run_of_another_model_is_refused(run):
-    config = ModelConfig("mobilenet_v3_large", 96, str(run[0]))
-    with pytest.raises(UserError, match=r"step_2: the file has unknown backbone\.stem"):
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"backbone": "mobilenet_v3_large"}, "backbone is mobilenet_v3_large, .* need ssd7"),
+        ({"clamp_boxes": True}, "clamp_boxes is True, but these weights need False"),
+        ({"pixel_std": [1, 1, 1]}, r"pixel_std is \[1, 1, 1\], .* step_2/config.yaml"),
+    ],
+)
+def test_a_run_of_another_model_is_refused(run, changed, says):
+    config = replace(ModelConfig("ssd7", 96, str(run[0])), **changed)
+    with pytest.raises(UserError, match=says):
         load_initial(build_model(config, 3), config, ["cat", "dog"])
+
+
+def test_a_run_may_go_on_at_another_input_size(run):
+    config = ModelConfig("ssd7", 128, str(run[0]))
+    assert "step_2" in load_initial(build_model(config, 3), config, ["cat", "dog"])
 
 
 def test_a_folder_of_something_else_is_no_run(tmp_path):
