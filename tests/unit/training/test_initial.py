@@ -48,7 +48,7 @@ def test_a_checkpoint_gives_its_own_weights_to_another_class_list(run):
     [
         ({"backbone": "mobilenet_v3_large"}, "backbone is mobilenet_v3_large, .* need ssd7"),
         ({"clamp_boxes": True}, "clamp_boxes is True, but these weights need False"),
-        ({"pixel_std": [1, 1, 1]}, r"pixel_std is \[1, 1, 1\], .* step_2/config.yaml"),
+        ({"pixel_std": [1, 1, 1]}, r"pixel_std is \[1, 1, 1\], .*step_2/config.yaml"),
     ],
 )
 def test_a_run_of_another_model_is_refused(run, changed, says):
