@@ -132,20 +132,48 @@ def read_image(path: Path) -> Pixels:
     Raises:
         UserError: the image is unreadable, by the rules above.
     """
+    return decode_image(path, read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
     try:
-        return _decode(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: the image cannot be opened ({error.strerror})") from error
+
+
+def decode_image(path: Path, data: bytes) -> Pixels:
+    """The pixels [H, W, 3] of an image file's bytes; `path` names it in errors.
+
+    Raises:
+        UserError: the image is unreadable, by the rules above.
+    """
+    try:
+        return _decode(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def check_size(record: Record, width: int, height: int) -> None:
+    """Refuses an image whose size is not its annotation's.
+
+    Raises:
+        UserError: the sizes differ.
+    """
+    if (width, height) != (record.width, record.height):
+        claim = f"its annotation says {record.width}x{record.height}"
+        raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
 
 
 def _read_pixels(record: Record) -> Pixels:
     pixels = read_image(record.path)
     height, width = pixels.shape[:2]
-    if (width, height) != (record.width, record.height):
-        claim = f"its annotation says {record.width}x{record.height}"
-        raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
+    check_size(record, width, height)
     return pixels
 
 

@@ -1,0 +1,168 @@
+"""Where training stands before it starts: a data set's findings and statistics, told and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ssd.config import Config
+from ssd.data.check import Checked, check_data
+from ssd.data.findings import Finding
+from ssd.data.statistics import (
+    SIZE_BOUNDS,
+    ClassRow,
+    Objects,
+    Statistics,
+    describe,
+    objects_of,
+    unmatched,
+)
+from ssd.files import write_whole
+from ssd.geometry.default_boxes import FeatureMap, box_shapes, default_boxes
+from ssd.model.ssd import build_backbone, feature_maps
+from ssd.report.data_plots import data_figure
+
+HURTS_TRAINING = 1
+FINE = 0
+SHOWN_FINDINGS = 5
+SHOWN_CLASSES = 30
+DETAILS, PICTURE = "data_check.json", "data_check.png"
+
+
+def report_data(config: Config, out: Path) -> int:
+    """Checks the data of a run, prints the report and writes the details and a picture to `out`.
+
+    Returns:
+        The exit status: `HURTS_TRAINING` where something is broken, else `FINE`.
+
+    Raises:
+        UserError: `data.root` is not a folder, or the model is impossible.
+    """
+    input_size = config.model.input_size
+    maps = feature_maps(build_backbone(config.model), config.model)
+    out.mkdir(parents=True, exist_ok=True)
+    checked = check_data(config.data, input_size)
+    train = objects_of(checked.train.records, config.data.train_difficult)
+    evaluation = objects_of(checked.evaluation.records, train_difficult=True)
+    unmatched_N = unmatched(train.boxes, default_boxes(maps, input_size), config.loss.match_iou)
+    statistics = describe(train, evaluation, checked.train.classes, unmatched_N, input_size)
+    write_details(out / DETAILS, config, checked, statistics)
+    write_picture(out / PICTURE, statistics, train, maps, input_size)
+    lines = [
+        *headline(config, checked, statistics),
+        *class_table(statistics.classes),
+        *size_table(statistics, input_size, config.loss.match_iou),
+        *finding_groups(checked.findings),
+        f"details and a picture: {out / DETAILS}, {out / PICTURE}",
+        verdict(checked.findings),
+    ]
+    print("\n".join(lines).encode("utf-8", "replace").decode())  # file names may be no Unicode
+    return HURTS_TRAINING if any(finding.is_broken for finding in checked.findings) else FINE
+
+
+def write_details(path: Path, config: Config, checked: Checked, statistics: Statistics) -> None:
+    """Everything that was found, as JSON."""
+    details = {
+        "data": asdict(config.data),
+        "input_size": config.model.input_size,
+        "match_iou": config.loss.match_iou,
+        "images": len(checked.train.records),
+        "eval_images": len(checked.evaluation.records),
+        "statistics": asdict(statistics),
+        "findings": [asdict(finding) for finding in checked.findings],
+    }
+    write_whole(path, json.dumps(details, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_picture(
+    path: Path,
+    statistics: Statistics,
+    train: Objects,
+    maps: Sequence[FeatureMap],
+    input_size: int,
+) -> None:
+    """The statistics as one picture."""
+    figure = data_figure(
+        {row.name: row.objects for row in statistics.classes},
+        train.sizes(input_size).astype(np.float64),
+        train.aspect_ratios().astype(np.float64),
+        [shape for feature_map in maps for shape in box_shapes(feature_map)],
+        {row.name: (row.unmatched, row.objects) for row in statistics.sizes},
+    )
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
+def headline(config: Config, checked: Checked, statistics: Statistics) -> Iterator[str]:
+    """What was looked at."""
+    data = config.data
+    objects = sum(row.objects for row in statistics.classes)
+    eval_objects = sum(row.eval_objects for row in statistics.classes)
+    yield f"{data.root} ({data.format}), {len(statistics.classes)} classes"
+    for name, splits, records, count in (
+        ("train", data.train_split, checked.train.records, objects),
+        ("eval", data.eval_split, checked.evaluation.records, eval_objects),
+    ):
+        shown = splits if isinstance(splits, str) else ", ".join(splits)
+        yield f"{name:<6}{len(records):>9,} images {count:>9,} objects   {shown}"
+
+
+def class_table(rows: Sequence[ClassRow]) -> Iterator[str]:
+    """The most frequent classes, with the training objects that no default box fits."""
+    yield ""
+    yield f"{'class':<20}{'objects':>9}{'images':>9}{'unmatched':>11}{'eval objects':>15}{'images':>9}"
+    for row in sorted(rows, key=lambda row: -row.objects)[:SHOWN_CLASSES]:
+        name = row.name if len(row.name) < 20 else f"{row.name[:18]}…"
+        alone = sum(size.unmatched for size in row.by_size)
+        yield (
+            f"{name:<20}{row.objects:>9,}{row.images:>9,}{alone:>11,}"
+            f"{row.eval_objects:>15,}{row.eval_images:>9,}"
+        )
+    if len(rows) > SHOWN_CLASSES:
+        yield f"… and {len(rows) - SHOWN_CLASSES} more in {DETAILS}"
+
+
+def size_table(statistics: Statistics, input_size: int, match_iou: float) -> Iterator[str]:
+    """Training objects by size, those that no default box fits, and the quantiles."""
+    yield ""
+    yield f"{f'size at {input_size} pixels':<20}{'objects':>9}{'unmatched':>20}"
+    for row in statistics.sizes:
+        name = f"{row.name} (from {SIZE_BOUNDS[row.name]:g})"
+        share = row.unmatched / max(1, row.objects)
+        alone = f"{row.unmatched:,} of {row.objects:,}"
+        yield f"{name:<20}{row.objects:>9,}{alone:>20}{share:>9.1%}"
+    for name, quantiles in (
+        ("size", statistics.size_quantiles),
+        ("width / height", statistics.aspect_ratio_quantiles),
+    ):
+        yield f"{name:<20}" + "".join(f"{f'{p} %: {v:.3g}':>14}" for p, v in quantiles.items())
+    yield (
+        f"unmatched: no default box overlaps the object by IoU {match_iou:g}; training gives it the "
+        "best one nevertheless"
+    )
+
+
+def finding_groups(findings: Sequence[Finding]) -> Iterator[str]:
+    """The findings by their kind, what is broken first; the first few of each."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for finding in sorted(findings, key=lambda finding: not finding.is_broken):
+        groups.setdefault((finding.is_broken, finding.kind), []).append(finding.message)
+    for (is_broken, kind), messages in groups.items():
+        yield ""
+        yield f"{'BROKEN' if is_broken else 'odd'}  {kind}: {len(messages)}"
+        yield from (f"  {' '.join(message.split())}" for message in messages[:SHOWN_FINDINGS])
+        if len(messages) > SHOWN_FINDINGS:
+            yield f"  … and {len(messages) - SHOWN_FINDINGS} more in {DETAILS}"
+    yield ""
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Whether training can start, in one line."""
+    broken = sum(finding.is_broken for finding in findings)
+    odd = len(findings) - broken
+    if broken:
+        return f"{broken} findings would hurt training: mend them; {odd} more are worth a look"
+    return "nothing would hurt training" + (f"; {odd} findings are worth a look" if odd else "")
