@@ -25,6 +25,7 @@ from ssd.files import write_whole
 from ssd.geometry.default_boxes import FeatureMap, box_shapes, default_boxes
 from ssd.model.ssd import build_backbone, feature_maps
 from ssd.report.data_plots import data_figure
+from ssd.report.plots import shorten
 
 HURTS_TRAINING = 1
 FINE = 0
@@ -113,12 +114,12 @@ def headline(config: Config, checked: Checked, statistics: Statistics) -> Iterat
 def class_table(rows: Sequence[ClassRow]) -> Iterator[str]:
     """The most frequent classes, with the training objects that no default box fits."""
     yield ""
-    yield f"{'class':<20}{'objects':>9}{'images':>9}{'unmatched':>11}{'eval objects':>15}{'images':>9}"
+    heads = f"{'objects':>9}{'images':>9}{'unmatched':>11}{'eval objects':>15}{'images':>9}"
+    yield f"{'class':<20}{heads}"
     for row in sorted(rows, key=lambda row: -row.objects)[:SHOWN_CLASSES]:
-        name = row.name if len(row.name) < 20 else f"{row.name[:18]}…"
         alone = sum(size.unmatched for size in row.by_size)
         yield (
-            f"{name:<20}{row.objects:>9,}{row.images:>9,}{alone:>11,}"
+            f"{shorten(row.name):<20}{row.objects:>9,}{row.images:>9,}{alone:>11,}"
             f"{row.eval_objects:>15,}{row.eval_images:>9,}"
         )
     if len(rows) > SHOWN_CLASSES:
@@ -134,15 +135,14 @@ def size_table(statistics: Statistics, input_size: int, match_iou: float) -> Ite
         share = row.unmatched / max(1, row.objects)
         alone = f"{row.unmatched:,} of {row.objects:,}"
         yield f"{name:<20}{row.objects:>9,}{alone:>20}{share:>9.1%}"
-    for name, quantiles in (
-        ("size", statistics.size_quantiles),
-        ("width / height", statistics.aspect_ratio_quantiles),
-    ):
-        yield f"{name:<20}" + "".join(f"{f'{p} %: {v:.3g}':>14}" for p, v in quantiles.items())
-    yield (
-        f"unmatched: no default box overlaps the object by IoU {match_iou:g}; training gives it the "
-        "best one nevertheless"
-    )
+    best = "training gives it the best one nevertheless"
+    yield f"unmatched: no default box overlaps the object by IoU {match_iou:g}; {best}"
+    yield ""
+    quantiles = statistics.size_quantiles
+    yield f"{'quantiles':<20}" + "".join(f"{f'{percent} %':>9}" for percent in quantiles)
+    yield f"{'size':<20}" + "".join(f"{value:>9.4g}" for value in quantiles.values())
+    ratios = statistics.aspect_ratio_quantiles.values()
+    yield f"{'width / height':<20}" + "".join(f"{value:>9.2f}" for value in ratios)
 
 
 def finding_groups(findings: Sequence[Finding]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from ssd.structures import BoolArray, FloatArray, IntArray, Record
 
 SIZE_BOUNDS = {"small": 0.0, "medium": 32.0, "large": 96.0}  # pixels; the bounds are COCO's
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
-OVERLAPS_AT_A_TIME = 1 << 20  # 4 MiB, which stay in a CPU's cache
+OVERLAPS_AT_A_TIME = 1 << 18  # 1 MiB, which stays in a CPU's cache
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _draw_classes(
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
     most = f" (the {len(shown)} most frequent of {num_classes})"
-    axes.set_title("training objects" + (most if len(shown) < num_classes else ""))
+    axes.set_title("training objects" + (most if len(shown) < num_classes else ""), loc="left")
 
 
 def _draw_shapes(
@@ -77,13 +77,20 @@ def _draw_shapes(
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     width, height = np.array(default_shapes).T
-    log = {"xscale": "log", "yscale": "log"}
     if len(sizes_N):
         colors = LinearSegmentedColormap.from_list("objects", ["#d3e4f0", plots.BLUE, "#00263d"])
-        look = {"gridsize": CELLS, "bins": "log", "mincnt": 1, "cmap": colors, "linewidths": 0.1}
-        cells = axes.hexbin(sizes_N, aspect_ratios_N, **log, **look)
-        axes.figure.colorbar(cells, ax=axes, label="objects", format="%g", pad=0.02)
-    axes.set(**log)
+        axes.hexbin(
+            sizes_N,
+            aspect_ratios_N,
+            gridsize=CELLS,
+            bins="log",
+            xscale="log",
+            yscale="log",
+            mincnt=1,
+            cmap=colors,
+            linewidths=0.1,
+        )
+    axes.set(xscale="log", yscale="log")
     axes.scatter(
         np.sqrt(width * height),
         width / height,
@@ -99,21 +106,23 @@ def _draw_shapes(
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="size (√area) in pixels of the input", ylabel="width / height")
-    axes.legend(loc="upper left")
+    axes.set_title("boxes, darker where there are more", loc="left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), handletextpad=0)
     axes.grid(visible=True, axis="both")
 
 
 def _draw_unmatched(axes: Axes, unmatched: Mapping[str, tuple[int, int]]) -> None:
     shares = [100 * few / max(1, many) for few, many in unmatched.values()]
-    bars = axes.barh(list(unmatched), shares, height=0.6, color=plots.VERMILION)
+    axes.barh(list(unmatched), shares, height=0.6, color=plots.VERMILION)
     told = [
-        f"{share:.1f} %  ({few:,} of {many:,})"
-        for share, (few, many) in zip(shares, unmatched.values(), strict=True)
+        f"{share:.1f} % of {many:,}"
+        for share, (_, many) in zip(shares, unmatched.values(), strict=True)
     ]
-    axes.bar_label(bars, told, padding=4, color=plots.INK, fontsize=9)
-    axes.set(xlim=(0, max(1.0, *shares) * 1.5), xticks=[])
+    whole = axes.barh(list(unmatched), 100, height=0.6, color=plots.FAINT, alpha=0.25, zorder=0)
+    axes.bar_label(whole, told, padding=6, color=plots.INK, fontsize=9)
+    axes.set(xlim=(0, 130), xticks=[])
     axes.invert_yaxis()
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
-    axes.set_title("objects that no default box fits")
+    axes.set_title("objects that no default box fits, by size", loc="left")

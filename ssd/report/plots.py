@@ -201,6 +201,7 @@ def log_scale(axes: Axes, ticks: Sequence[float] = (1, 2, 5)) -> None:
 
 
 def shorten(name: str, longest: int = 18) -> str:
+    """The name, cut where it is long."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
