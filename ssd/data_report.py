@@ -50,7 +50,7 @@ def report_data(config: Config, out: Path) -> int:
     train = objects_of(checked.train.records, config.data.train_difficult)
     evaluation = objects_of(checked.evaluation.records, train_difficult=True)
     unmatched_N = unmatched(train.boxes, default_boxes(maps, input_size), config.loss.match_iou)
-    statistics = describe(train, evaluation, checked.train.classes, unmatched_N, input_size)
+    statistics = describe(train, evaluation, checked.classes, unmatched_N, input_size)
     write_details(out / DETAILS, config, checked, statistics)
     write_picture(out / PICTURE, statistics, train, maps, input_size)
     lines = [

@@ -42,6 +42,11 @@ class Checked:
     evaluation: DataSet
     findings: list[Finding]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those to learn; the evaluation's own where the training data cannot be read."""
+        return self.train.classes or self.evaluation.classes
+
 
 def check_data(config: DataConfig, input_size: int) -> Checked:
     """Reads all annotations and images of both splits and applies every rule.

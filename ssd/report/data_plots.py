@@ -120,7 +120,7 @@ def _draw_unmatched(axes: Axes, unmatched: Mapping[str, tuple[int, int]]) -> Non
     ]
     whole = axes.barh(list(unmatched), 100, height=0.6, color=plots.FAINT, alpha=0.25, zorder=0)
     axes.bar_label(whole, told, padding=6, color=plots.INK, fontsize=9)
-    axes.set(xlim=(0, 130), xticks=[])
+    axes.set(xlim=(0, 140), xticks=[])
     axes.invert_yaxis()
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
