@@ -12,7 +12,7 @@ padding; classes count from 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +85,8 @@ class DataSet:
         counts: how many objects were read, left out and changed, by the reader's rules.
         category_ids: COCO's number of each class; None where the data is not COCO's.
         truth: the objects as COCO's evaluation counts them; None where the data is not COCO's.
+        left_out: the classes of the annotations that are not among `classes`; for each object of
+            theirs the annotation file it stands in.
     """
 
     records: list[Record]
@@ -92,6 +94,7 @@ class DataSet:
     counts: dict[str, int]
     category_ids: tuple[int, ...] | None = None
     truth: CocoTruth | None = None
+    left_out: dict[str, list[Path]] = field(default_factory=dict)
 
     @property
     def image_ids(self) -> list[str] | list[int]:

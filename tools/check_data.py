@@ -1,23 +1,19 @@
-"""Looks a data set over before a training: its objects, and what is wrong with it.
+"""Tells where training stands before it starts: what is wrong with the data, and what is in it.
 
     python tools/check_data.py configs/custom_voc.yaml --data.root FOLDER
 
-Reads every annotation and decodes every image of both splits. Shows how many objects there are of
-which class and size, which of them no default box of the model overlaps enough, and every broken
-or suspicious file. Writes data_check.json, with all of it, and data_check.png.
-
-Exit status: 0 where nothing would hurt training, 1 where something would, 2 for a mistake such as a
-folder that is not there.
+Takes the settings of tools/train.py. Exit status 0: nothing would hurt training; 1: something
+would. Writes data_check.json, with everything, and data_check.png.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.cli import config_of, parse, run, settings_parser
-from ssd.data_report import check_data
-from ssd.errors import UserError
+from ssd.data_report import report_data
 
-USAGE = "tools/check_data.py CONFIG.yaml … [--section.key VALUE …] [--out FOLDER]"
+USAGE = "tools/check_data.py [CONFIG.yaml …] [--section.key VALUE …] [--out FOLDER]"
+QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,11 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
     parser.add_argument("--out", type=str, help="where the results go (default: data_check)")
     flags = parse(parser, arguments)
-    if not flags.get("files") and flags.get("data") is None:
-        raise UserError(f"give a config, or --data.format and --data.root: {USAGE}")
-    return check_data(
-        config_of(flags, flags.get("files") or []), Path(flags.get("out") or "data_check")
-    )
+    config = config_of(flags, flags.get("files") or [QUICKSTART])
+    return report_data(config, Path(flags.get("out") or "data_check"))
 
 
 if __name__ == "__main__":

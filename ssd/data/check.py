@@ -1,218 +1,263 @@
 """What is wrong with a data set, file by file.
 
-The readers tell what they cannot read and what they change. Here is what only shows in the image
-files, in the boxes, or in the comparison of the two splits.
+Broken is what stops training, or what it learns something wrong from; odd is what it copes with.
+Boxes in the findings about images are xyxy in 0-based pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+import torch
 
-from ssd.data.dataset import pixels_of, read_bytes
-from ssd.data.findings import Findings
+from ssd.config import DataConfig
+from ssd.data.dataset import check_size
+from ssd.data.findings import Collect, Finding
+from ssd.data.image_file import UPRIGHT, ImageFile, read_image_files
+from ssd.data.source import load_data
+from ssd.data.voc import unlisted_files
 from ssd.errors import UserError
-from ssd.structures import BoolArray, DataSet, FloatArray, Record
+from ssd.geometry.boxes import pairwise_iou
+from ssd.structures import DataSet, FloatArray, Record
 
-SAME_OBJECT = 0.95  # overlap of two boxes that are most likely one object, drawn twice
-WHOLE_IMAGE = 0.99  # share of an image's width and height
-SQUASHED = 4.0  # longer side over shorter
-RARE = 5  # objects of a class
-NAMED = 5  # images that a summary names
-UPRIGHT, ORIENTATION = 1, 0x0112  # EXIF's tag and its value for pixels as they are seen
+BROKEN, ODD = True, False
+SAME_OBJECT_IOU = 0.95
+WHOLE_IMAGE = 0.99
+MOST_SQUASHED = 4
+FEW_OBJECTS, MANY_OBJECTS = 5, 50
+SHOWN_FILES = 5
+
+Files = Mapping[Path, ImageFile | UserError]
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """What the bytes of an image file say: their SHA-256, EXIF's orientation, and the problem."""
+class Checked:
+    """What could be read of a data set, and what is wrong with it, each thing once."""
 
-    sha256: str
-    orientation: int
-    problem: str | None
+    train: DataSet
+    evaluation: DataSet
+    findings: list[Finding]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those to learn; the evaluation's own where the training data cannot be read."""
+        return self.train.classes or self.evaluation.classes
 
 
-def check_data_set(
-    train: DataSet,
-    evaluation: DataSet,
-    classes: Sequence[str] | None,
-    input_size: int,
-    threads: int,
-    findings: Findings,
-) -> None:
-    """Tells everything that is wrong or odd in two splits; reads every image file once.
+def check_data(config: DataConfig, input_size: int) -> Checked:
+    """Reads all annotations and images of both splits and applies every rule.
 
-    Args:
-        train: the images to train on.
-        evaluation: the images to evaluate on.
-        classes: those that are asked for, or None where they come from the data.
-        input_size: side in pixels of the model's input.
-        threads: readers at the same time.
-        findings: who is told.
+    Raises:
+        UserError: `data.root` is not a folder.
     """
-    check_classes(train, classes, findings)
-    check_splits(train, evaluation, findings)
-    for record in {r.path: r for r in (*train.records, *evaluation.records)}.values():
-        check_boxes(record, input_size, findings)
-    for data, called in ((train, "train"), (evaluation, "evaluation")):
-        check_empty_images(data.records, called, findings)
-        if other := data.counts["other_class"]:
-            left_out = f"{other} objects are of classes that are not detected: they are left out"
-            findings.odd("objects of other classes", f"{called} split: {left_out}")
-    check_files(train.records, evaluation.records, threads, findings)
+    told = Collect()
+    train = _read(config, config.train_split, config.classes, told)
+    evaluation = _read(config, config.eval_split, train.classes or None, told)
+    records = [*train.records, *evaluation.records]
+    paths = list(dict.fromkeys(record.path for record in records))
+    files = read_image_files(paths, max(1, config.workers))
+    found = [
+        *told.findings,
+        *nothing_to_train_on(train, config),
+        *rare_classes(train),
+        *alike_classes([train, evaluation]),
+        *left_out_classes(train, "training"),
+        *left_out_classes(evaluation, "evaluation"),
+        *images_without_objects(train, "train"),
+        *images_without_objects(evaluation, "eval"),
+        *in_both_splits(train.records, evaluation.records),
+        *identical_files(train.records, evaluation.records, files),
+    ]
+    for data in (train, evaluation):
+        for record in data.records:
+            found += image_findings(record, files[record.path])
+            found += box_findings(record, data.classes, input_size)
+            found += repeated_boxes(record, data.classes)
+    if config.format != "coco":
+        found += unlisted(config)
+    return Checked(train, evaluation, list(dict.fromkeys(found)))
 
 
-def check_classes(train: DataSet, asked_for: Sequence[str] | None, findings: Findings) -> None:
-    """Classes that are never trained, that are rare beside the others, or named alike."""
-    labels = [np.zeros(0, np.int64), *(record.labels[~record.crowd] for record in train.records)]
-    counts = np.bincount(np.concatenate(labels), minlength=len(train.classes) + 1)[1:]
-    missing = [name for name, count in zip(train.classes, counts, strict=True) if count == 0]
-    if not counts.any():
-        findings.broken("nothing to train on", "no training image has an object")
-    elif missing:
-        tell = findings.odd if asked_for is None else findings.broken
-        message = f"{', '.join(missing)}: no training image has such an object"
-        tell("class without objects", message)
-    pairs = zip(train.classes, counts.tolist(), strict=True)
-    rare = [f"{name} ({count})" for name, count in pairs if 0 < count < RARE]
-    if rare:
-        findings.odd("rare classes", f"under {RARE} objects to train on: {', '.join(rare)}")
-    alike = defaultdict(list)
-    for name in train.classes:
-        alike["".join(letter for letter in name.casefold() if letter.isalnum())].append(name)
-    for names_alike in alike.values():
-        if len(names_alike) > 1:
-            findings.odd("classes named alike", f"{', '.join(map(repr, names_alike))}: one class?")
-
-
-def check_splits(train: DataSet, evaluation: DataSet, findings: Findings) -> None:
-    """Images that are trained on and evaluated on."""
-    trained = {record.path for record in train.records}
-    both = [record.path for record in evaluation.records if record.path in trained]
-    if both:
-        findings.odd(
-            "trained and evaluated on",
-            f"{len(both)} images are in both splits, and the evaluation flatters: {named(both)}",
-        )
-
-
-def check_empty_images(records: Sequence[Record], called: str, findings: Findings) -> None:
-    """Images that have no object, in one line."""
-    empty = [record.path for record in records if len(record.labels) == 0]
-    if empty:
-        message = f"{called} split: {len(empty)} of {len(records)}: {named(empty)}"
-        findings.odd("images without objects", message)
-
-
-def check_boxes(record: Record, input_size: int, findings: Findings) -> None:
-    """Objects that were annotated twice, are too small to see or fill the image; odd images."""
-    sizes = np.array([record.width, record.height] * 2, np.float32)
-    for first, second in pairs_alike(record):
-        same = record.labels[first] == record.labels[second]
-        corners = ", ".join(f"{value:g}" for value in record.boxes[first].tolist())
-        what = "the same object twice" if same else "one box with two classes"
-        findings.odd("annotated twice", f"{record.path}: {what} at ({corners})")
-    relative = record.boxes / sizes
-    sides = relative[:, 2:] - relative[:, :2]
-    for kind, rows, what in (
-        ("tiny box", (sides * input_size < 1).any(1), f"under a pixel at input size {input_size}"),
-        ("box of the whole image", (sides >= WHOLE_IMAGE).all(1), "as large as the image"),
-    ):
-        for box in record.boxes[rows].tolist():
-            corners = ", ".join(f"{value:g}" for value in box)
-            findings.odd(kind, f"{record.path}: the box ({corners}) is {what}")
-    longer, shorter = max(record.width, record.height), min(record.width, record.height)
-    if longer > SQUASHED * shorter:
-        squashed = f"{record.width}x{record.height} is squashed to a square"
-        findings.odd("narrow image", f"{record.path}: {squashed}")
-
-
-def pairs_alike(record: Record) -> list[tuple[int, int]]:
-    """Pairs of boxes that overlap nearly wholly and have one class, or are equal."""
-    boxes = record.boxes
-    overlap = overlaps(boxes)
-    same_class = record.labels[:, None] == record.labels
-    alike: BoolArray = (overlap >= SAME_OBJECT) & same_class | (overlap == 1)
-    first, second = np.nonzero(np.triu(alike, 1))
-    return list(zip(first.tolist(), second.tolist(), strict=True))
-
-
-def overlaps(boxes: FloatArray) -> FloatArray:
-    """Intersection over union [G, G] of boxes [G, 4] with each other."""
-    low = np.maximum(boxes[:, None, :2], boxes[:, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    inter = np.clip(high - low, 0, None).prod(2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    union: FloatArray = area[:, None] + area - inter
-    return np.asarray(inter / union, np.float32)
-
-
-def check_files(
-    train: Sequence[Record], evaluation: Sequence[Record], threads: int, findings: Findings
-) -> None:
-    """Unreadable images, images that a viewer turns, and one picture under two names."""
-    evaluated = {record.path for record in evaluation}
-    records = list({record.path: record for record in (*train, *evaluation)}.values())
-    same: dict[str, list[Path]] = defaultdict(list)
-    for record, file in zip(records, look_at_all(records, threads), strict=True):
-        if file.problem is not None:
-            findings.broken("unreadable image", file.problem)
-            continue
-        same[file.sha256].append(record.path)
-        if file.orientation != UPRIGHT:
-            findings.odd(
-                "turned by EXIF",
-                f"{record.path}: EXIF orientation {file.orientation} is not applied: boxes that "
-                "were drawn on the turned image lie elsewhere",
-            )
-    for paths in same.values():
-        for first, second in pairwise(paths):
-            where = " in both splits" if (first in evaluated) != (second in evaluated) else ""
-            findings.odd("one picture, two names", f"{first} and {second} are the same file{where}")
-
-
-def look_at_all(records: Sequence[Record], threads: int) -> Iterable[ImageFile]:
-    """Reads the image of every record, in order."""
-    pool = ThreadPoolExecutor(threads)
+def _read(
+    config: DataConfig, splits: str | list[str], classes: Sequence[str] | None, told: Collect
+) -> DataSet:
+    """The data set, empty where it cannot be read at all."""
     try:
-        files = pool.map(look_at, records)
-        yield from tqdm(files, "checking", len(records), unit="image", dynamic_ncols=True)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def look_at(record: Record) -> ImageFile:
-    """Reads an image file and decodes it, as training does."""
-    try:
-        data = read_bytes(record.path)
-        pixels_of(record, data)
+        return load_data(config, splits, classes, told)
     except UserError as error:
-        return ImageFile("", UPRIGHT, str(error))
-    return ImageFile(hashlib.sha256(data).hexdigest(), orientation(data), None)
+        if not Path(config.root).is_dir():
+            raise
+        told.broken("unreadable split", str(error))
+        return DataSet([], tuple(classes or ()), {})
 
 
-def orientation(data: bytes) -> int:
-    """EXIF's orientation of a JPEG, 1 … 8; 1 where there is none that makes sense."""
-    from PIL import Image
+def nothing_to_train_on(train: DataSet, config: DataConfig) -> Iterator[Finding]:
+    """No training object at all, or of a class, which is broken where the class was asked for."""
+    labels = [r.labels[r.trained_on(config.train_difficult)] for r in train.records]
+    counts = np.bincount(np.concatenate([[0], *labels]), minlength=len(train.classes) + 1)[1:]
+    where = f"{config.root}, {config.train_split}"
+    if train.records and not counts.any():
+        yield Finding("nothing to train on", BROKEN, f"{where}: no image has an object")
+        return
+    for name, count in zip(train.classes, counts.tolist(), strict=True):
+        if train.records and count == 0:
+            message = f"{where}: no training image has an object of class {name!r}"
+            yield Finding("class without objects", config.classes is not None, message)
 
-    if b"Exif\0\0" not in data[:65536]:
-        return UPRIGHT
+
+def rare_classes(train: DataSet) -> Iterator[Finding]:
+    """Classes of very few objects among classes of many."""
+    files = _files_by_class(train)
+    median = np.median([len(paths) for paths in files.values()] or [0])
+    for name, paths in files.items():
+        if 0 < len(paths) < FEW_OBJECTS and median >= MANY_OBJECTS:
+            few = f"class {_counted(name, paths)} is rare: the median class has {median:g}"
+            yield Finding("rare class", ODD, few)
+
+
+def alike_classes(data_sets: Sequence[DataSet]) -> Iterator[Finding]:
+    """Names that differ by case, spaces or punctuation alone, classes left out among them."""
+    files: dict[str, list[Path]] = {}
+    for data in data_sets:
+        for name, paths in [*_files_by_class(data).items(), *data.left_out.items()]:
+            files.setdefault(name, []).extend(paths)
+    alike: dict[str, list[str]] = {}
+    for name in sorted(files, key=lambda name: -len(files[name])):
+        alike.setdefault(re.sub(r"[\W_]", "", name.casefold()) or name, []).append(name)
+    for common, *others in alike.values():
+        for other in others:
+            pair = f"{_counted(other, files[other])} and {_counted(common, files[common])}"
+            message = f"classes {pair} are spelled alike: give one class one name"
+            yield Finding("class names alike", ODD, message)
+
+
+def left_out_classes(data: DataSet, use: str) -> Iterator[Finding]:
+    """Classes of the annotations that are not among those to learn."""
+    for name, paths in data.left_out.items():
+        message = f"class {_counted(name, paths)} is left out of {use}: it is not to be learned"
+        yield Finding("class left out", ODD, message)
+
+
+def _files_by_class(data: DataSet) -> dict[str, list[Path]]:
+    """The image of every object, by class."""
+    files: dict[str, list[Path]] = {name: [] for name in data.classes}
+    for record in data.records:
+        for label in record.labels[~record.crowd].tolist():
+            files[data.classes[label - 1]].append(record.path)
+    return files
+
+
+def _counted(name: str, paths: Sequence[Path]) -> str:
+    first = f", the first in {paths[0]}" if paths else ""
+    return f"{name!r} ({len(paths)} objects{first})"
+
+
+def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
+    """One line for all images that have nothing to be found."""
+    empty = [str(record.path) for record in data.records if not len(record.labels)]
+    if empty:
+        some = f"{split}: {len(empty)} of {len(data.records)} images have no object"
+        yield Finding("images without objects", ODD, f"{some}: {_first(empty)}")
+
+
+def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Iterator[Finding]:
+    """Images that the detector is trained on and measured on."""
+    trained_on = {record.path for record in train}
+    for record in evaluation:
+        if record.path in trained_on:
+            message = f"{record.path}: is evaluated on, but trained on too"
+            yield Finding("image in train and eval", ODD, message)
+
+
+def identical_files(
+    train: Sequence[Record], evaluation: Sequence[Record], files: Files
+) -> Iterator[Finding]:
+    """Files with the same bytes as one before them, those to train on first."""
+    first: dict[str, Path] = {}
+    trained_on = {record.path for record in train}
+    for path in dict.fromkeys(record.path for record in [*train, *evaluation]):
+        file = files[path]
+        if isinstance(file, ImageFile) and (other := first.setdefault(file.sha256, path)) != path:
+            leak = path not in trained_on and other in trained_on
+            kind = "identical images in train and eval" if leak else "identical images"
+            yield Finding(kind, ODD, f"{path}: is the same file as {other}, byte for byte")
+
+
+def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Finding]:
+    """What is wrong with an image file, and whether its annotation speaks of it."""
+    if isinstance(file, UserError):
+        yield Finding("unreadable image", BROKEN, str(file))
+        return
     try:
-        found = Image.open(io.BytesIO(data), formats=["JPEG"]).getexif().get(ORIENTATION, UPRIGHT)
-    except (OSError, ValueError, SyntaxError):
-        return UPRIGHT
-    return found if found in range(1, 9) else UPRIGHT
+        check_size(record, file.width, file.height)
+    except UserError as error:
+        yield Finding("contradicting size", BROKEN, str(error))
+    if file.orientation != UPRIGHT:
+        stored = "pixels are used as stored, and boxes drawn on the turned image belong elsewhere"
+        message = (
+            f"{record.path}: Exif orientation {file.orientation} turns it in viewers: {stored}"
+        )
+        yield Finding("rotated by Exif", ODD, message)
+    if max(file.width, file.height) > MOST_SQUASHED * min(file.width, file.height):
+        squashed = f"{record.path}: {file.width}x{file.height} is squashed into a square"
+        yield Finding("extreme image shape", ODD, squashed)
 
 
-def named(paths: Sequence[Path]) -> str:
-    """The first few paths, and how many more there are."""
-    first = ", ".join(map(str, paths[:NAMED]))
-    return first if len(paths) <= NAMED else f"{first} and {len(paths) - NAMED} more"
+def box_findings(record: Record, classes: Sequence[str], input_size: int) -> Iterator[Finding]:
+    """Boxes that the model's input cannot show, and those of the whole image."""
+    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) / (record.width, record.height)
+    tiny = (sides * input_size < 1).any(1)
+    whole = (sides >= WHOLE_IMAGE).all(1)
+    for rows, kind, what in (
+        (tiny, "box below one pixel", f"is less than a pixel wide or high at {input_size} pixels"),
+        (whole, "box of the whole image", "covers the whole image"),
+    ):
+        for row in np.flatnonzero(rows & ~record.crowd).tolist():
+            box = f"{classes[record.labels[row] - 1]!r} at {_corners(record.boxes[row])}"
+            yield Finding(kind, ODD, f"{record.path}: {box} {what}")
+
+
+def repeated_boxes(record: Record, classes: Sequence[str]) -> Iterator[Finding]:
+    """Objects that repeat one before them: the same object twice, or two classes in one box."""
+    own = ~record.crowd
+    boxes, labels = record.boxes[own], record.labels[own]
+    corners = torch.from_numpy(boxes)
+    iou = pairwise_iou(corners, corners).numpy()
+    same_class = labels[:, None] == labels
+    same_box = (boxes[:, None] == boxes).all(2)
+    for repeats, kind in (
+        (same_class & (iou >= SAME_OBJECT_IOU), "object annotated twice"),
+        (~same_class & same_box, "two classes in one box"),
+    ):
+        earlier = np.triu(repeats, 1)
+        for row in np.flatnonzero(earlier.any(0)).tolist():
+            first, second = (
+                f"{classes[labels[one] - 1]!r} at {_corners(boxes[one])}"
+                for one in (int(earlier[:, row].argmax()), row)
+            )
+            yield Finding(kind, ODD, f"{record.path}: {first} and {second}")
+
+
+def unlisted(config: DataConfig) -> Iterator[Finding]:
+    """One line for each VOC folder with files that no list names."""
+    splits = [
+        split
+        for given in (config.train_split, config.eval_split)
+        for split in ([given] if isinstance(given, str) else given)
+    ]
+    for folder, names in unlisted_files(Path(config.root), splits).items():
+        message = f"{folder}: no image list names {len(names)} files: {_first(names)}"
+        yield Finding("unlisted files", ODD, message)
+
+
+def _first(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_FILES])
+    return shown if len(names) <= SHOWN_FILES else f"{shown} …"
+
+
+def _corners(box: FloatArray) -> str:
+    return "(" + ", ".join(f"{side:g}" for side in box.tolist()) + ")"

@@ -81,7 +81,8 @@ def read_coco(
             seen[record.image_id] = file.path
             records.append(record)
     category_ids = tuple(ids[one] for one in names)
-    return DataSet(records, names, dict(counts), category_ids, _joined(truths))
+    left_out = _left_out(files, label_of)
+    return DataSet(records, names, dict(counts), category_ids, _joined(truths), left_out)
 
 
 @contextlib.contextmanager
@@ -132,6 +133,17 @@ def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
     if not ids:
         raise UserError(f"{files[0].path}: has no category")
     return ids
+
+
+def _left_out(files: Sequence[AnnotationFile], label_of: dict[int, int]) -> dict[str, list[Path]]:
+    """The file of every annotation whose category is not wanted, by category."""
+    left_out: dict[str, list[Path]] = {}
+    for file in files:
+        for category, category_id in file.categories.items():
+            count = int((file.category == category_id).sum())
+            if category_id not in label_of and count:
+                left_out.setdefault(category, []).extend([file.path] * count)
+    return left_out
 
 
 def _to_truth(file: AnnotationFile, labels_N: IntArray, first_image: int) -> CocoTruth:

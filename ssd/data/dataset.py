@@ -75,7 +75,7 @@ class DetectionDataset(Dataset[Sample]):
         for step in range(len(self.records)):
             record = self.records[(request.image_index + step) % len(self.records)]
             try:
-                pixels = pixels_of(record, read_bytes(record.path))
+                pixels = _read_pixels(record)
             except UserError as error:
                 if self.strict:
                     raise
@@ -132,11 +132,11 @@ def read_image(path: Path) -> Pixels:
     Raises:
         UserError: the image is unreadable, by the rules above.
     """
-    return decode_image(path, read_bytes(path))
+    return decode_image(path, read_file(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of an image file.
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file.
 
     Raises:
         UserError: it cannot be opened.
@@ -148,7 +148,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_image(path: Path, data: bytes) -> Pixels:
-    """The pixels [H, W, 3] in the bytes of an image file; `path` names it in errors.
+    """The pixels [H, W, 3] of an image file's bytes; `path` names it in errors.
 
     Raises:
         UserError: the image is unreadable, by the rules above.
@@ -159,17 +159,21 @@ def decode_image(path: Path, data: bytes) -> Pixels:
         raise UserError(f"{path}: {error}") from error
 
 
-def pixels_of(record: Record, data: bytes) -> Pixels:
-    """The pixels [H, W, 3] in the bytes of a record's image.
+def check_size(record: Record, width: int, height: int) -> None:
+    """Refuses an image whose size is not its annotation's.
 
     Raises:
-        UserError: the image is unreadable, or of another size than its annotation says.
+        UserError: the sizes differ.
     """
-    pixels = decode_image(record.path, data)
-    height, width = pixels.shape[:2]
     if (width, height) != (record.width, record.height):
         claim = f"its annotation says {record.width}x{record.height}"
         raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
+
+
+def _read_pixels(record: Record) -> Pixels:
+    pixels = read_image(record.path)
+    height, width = pixels.shape[:2]
+    check_size(record, width, height)
     return pixels
 
 

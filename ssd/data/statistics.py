@@ -1,13 +1,13 @@
-"""What objects a data set has: how many of which class, how large, of which shape.
+"""What a data set is made of: objects by class, their sizes and shapes at the model's input.
 
-And which of them no default box overlaps enough: each keeps one box all the same, by the greedy
-matching, but has none to spare.
-
-Letters: `N` objects of all images, `P` default boxes.
+Sizes are the square root of a box's area and, like aspect ratios (width / height), are those of
+the image as it is resized to the model's square input, without random changes.
+Letters: `N` objects, `n` of them at a time, `P` default boxes, `C` classes without background.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,80 +16,149 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ssd.geometry.boxes import pairwise_iou
-from ssd.structures import DataSet, FloatArray, IntArray
+from ssd.geometry.boxes import pairwise_iou, to_corner_form
+from ssd.structures import BoolArray, FloatArray, IntArray, Record
 
-SMALL, LARGE = 32.0, 96.0  # COCO's limits of sizes in pixels, here at the model's input
-SIZES = ("small", "medium", "large")
-AT_ONCE = 256
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-Counts = npt.NDArray[np.int64]
+SIZE_BOUNDS = {"small": 0.0, "medium": 32.0, "large": 96.0}  # pixels; the bounds are COCO's
+QUANTILES = (0, 5, 25, 50, 75, 95, 100)
+OVERLAPS_AT_A_TIME = 1 << 18  # 1 MiB, which stays in a CPU's cache
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a data set, crowds left out.
+    """The objects of many images as columns.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
-    | labels | [N] | int64 | 1 … C−1 |
-    | image_index | [N] | int64 | position of the image in the records |
-    | boxes | [N, 4] | float32 | relative to the image, 0 … 1 |
-    | sizes | [N] | float32 | root of the area in pixels at the model's input |
-    | ratios | [N] | float32 | width over height there |
+    | image_index | [N] | int64 | position of the image in the list of images |
+    | labels | [N] | int64 | 1 … C |
+    | boxes | [N, 4] | float32 | relative to the image |
     """
 
-    labels: IntArray
     image_index: IntArray
+    labels: IntArray
     boxes: FloatArray
-    sizes: FloatArray
-    ratios: FloatArray
 
-    @property
-    def size_class(self) -> IntArray:
-        """Index [N] in `SIZES`."""
-        return np.digitize(self.sizes, (SMALL, LARGE)).astype(np.int64)
+    def sizes(self, input_size: int) -> FloatArray:
+        """Square roots [N] of the areas, in pixels of the model's input."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.asarray(np.sqrt(sides.prod(1)) * np.float32(input_size))
+
+    def aspect_ratios(self) -> FloatArray:
+        """Width / height [N] at the model's input."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return sides[:, 0] / sides[:, 1]
 
 
-def collect_objects(data: DataSet, input_size: int) -> Objects:
-    """The objects of all images, as the model sees them: resized to a square."""
-    labels = [record.labels[~record.crowd] for record in data.records]
-    boxes = [
-        record.boxes[~record.crowd] / np.array([record.width, record.height] * 2, np.float32)
-        for record in data.records
+@dataclass(frozen=True)
+class SizeRow:
+    """Objects of one size, and how many of them no default box overlaps enough."""
+
+    name: str
+    objects: int
+    unmatched: int
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: its objects, the images that have one, and the training objects by size."""
+
+    name: str
+    objects: int
+    images: int
+    eval_objects: int
+    eval_images: int
+    by_size: tuple[SizeRow, ...]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The tables of a data set; quantiles by their percentage, none without objects."""
+
+    classes: tuple[ClassRow, ...]
+    sizes: tuple[SizeRow, ...]
+    size_quantiles: dict[int, float]
+    aspect_ratio_quantiles: dict[int, float]
+
+
+def objects_of(records: Sequence[Record], train_difficult: bool) -> Objects:
+    """The objects that training sees."""
+    counts, labels, boxes = [], [np.empty(0, np.int64)], [np.empty((0, 4), np.float32)]
+    for record in records:
+        wanted = record.trained_on(train_difficult)
+        counts.append(int(wanted.sum()))
+        labels.append(record.labels[wanted])
+        size = np.array([record.width, record.height] * 2, np.float32)
+        boxes.append(record.boxes[wanted] / size)
+    image_index = np.repeat(np.arange(len(records)), np.array(counts, np.int64))
+    return Objects(image_index, np.concatenate(labels), np.concatenate(boxes))
+
+
+def unmatched(boxes_N4: FloatArray, default_boxes_P4: Tensor, match_iou: float) -> BoolArray:
+    """Which boxes [N] (relative, xyxy) no default box [P, 4] (centre form) overlaps enough.
+
+    Matching gives each of them one default box nevertheless, the best that is left.
+    """
+    corners_P4 = to_corner_form(default_boxes_P4)
+    chunk = max(1, OVERLAPS_AT_A_TIME // len(corners_P4))
+    chunks = torch.split(torch.from_numpy(boxes_N4), chunk)
+    best_N = [
+        pairwise_iou(boxes_n4, corners_P4).amax(1)
+        for boxes_n4 in tqdm(chunks, "matching", leave=False)
     ]
-    boxes_N4 = np.concatenate([np.zeros((0, 4), np.float32), *boxes])
-    sides = (boxes_N4[:, 2:] - boxes_N4[:, :2]) * input_size
-    return Objects(
-        np.concatenate([np.zeros(0, np.int64), *labels]),
-        np.repeat(np.arange(len(labels)), [len(one) for one in labels]),
-        boxes_N4,
-        np.sqrt(sides.prod(1)),
-        sides[:, 0] / sides[:, 1],
+    return np.asarray((torch.cat([torch.empty(0), *best_N]) < match_iou).numpy())
+
+
+def describe(
+    train: Objects,
+    evaluation: Objects,
+    classes: Sequence[str],
+    unmatched_N: BoolArray,
+    input_size: int,
+) -> Statistics:
+    """The tables; `unmatched_N` belongs to the training objects."""
+    sizes_N = train.sizes(input_size)
+    objects_C, images_C = count(train, len(classes))
+    eval_objects_C, eval_images_C = count(evaluation, len(classes))
+    rows = tuple(
+        ClassRow(
+            name,
+            objects=int(objects_C[label - 1]),
+            images=int(images_C[label - 1]),
+            eval_objects=int(eval_objects_C[label - 1]),
+            eval_images=int(eval_images_C[label - 1]),
+            by_size=size_rows(sizes_N[train.labels == label], unmatched_N[train.labels == label]),
+        )
+        for label, name in enumerate(classes, start=1)
+    )
+    return Statistics(
+        rows,
+        size_rows(sizes_N, unmatched_N),
+        quantiles(sizes_N),
+        quantiles(train.aspect_ratios()),
     )
 
 
-def best_overlaps(boxes_N4: FloatArray, default_boxes_P4: Tensor) -> FloatArray:
-    """The highest IoU [N] that any default box [P, 4] (xyxy) has with each box."""
-    parts = [np.zeros(0, np.float32)]
-    starts = range(0, len(boxes_N4), AT_ONCE)
-    for start in tqdm(starts, "matching", unit="batch", leave=False, dynamic_ncols=True):
-        some = torch.from_numpy(boxes_N4[start : start + AT_ONCE])
-        parts.append(pairwise_iou(some[None], default_boxes_P4)[0].amax(1).numpy())
-    return np.concatenate(parts)
-
-
-def per_class(objects: Objects, num_classes: int) -> tuple[Counts, Counts]:
-    """Objects, and images that have one, of each class [C−1]."""
-    counts = np.bincount(objects.labels, minlength=num_classes + 1)[1:]
+def count(objects: Objects, num_classes: int) -> tuple[IntArray, IntArray]:
+    """How many objects [C] of each class there are, and how many images [C] have one."""
     pairs = np.unique(np.stack([objects.image_index, objects.labels]), axis=1)
-    return counts, np.bincount(pairs[1], minlength=num_classes + 1)[1:]
+    objects_C = np.bincount(objects.labels, minlength=num_classes + 1)[1:]
+    images_C = np.bincount(pairs[1], minlength=num_classes + 1)[1:]
+    return objects_C, images_C
 
 
-def quantiles(values: FloatArray) -> dict[str, float]:
-    """The values below which 5, 25, 50, 75 and 95 % lie; empty where there are none."""
-    if len(values) == 0:
+def size_rows(sizes_N: FloatArray, unmatched_N: BoolArray) -> tuple[SizeRow, ...]:
+    """One row for each size, the smallest first."""
+    size_N = np.searchsorted(list(SIZE_BOUNDS.values()), sizes_N, side="right") - 1
+    return tuple(
+        SizeRow(name, int((size_N == size).sum()), int(unmatched_N[size_N == size].sum()))
+        for size, name in enumerate(SIZE_BOUNDS)
+    )
+
+
+def quantiles(values_N: npt.NDArray[np.floating]) -> dict[int, float]:
+    """The values below which 0, 5, 25 … per cent lie."""
+    if not len(values_N):
         return {}
-    found = np.quantile(values, QUANTILES).tolist()
-    return {f"{100 * q:g}%": value for q, value in zip(QUANTILES, found, strict=True)}
+    found = np.quantile(values_N.astype(np.float64), np.array(QUANTILES) / 100)
+    return dict(zip(QUANTILES, found.tolist(), strict=True))

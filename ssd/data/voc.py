@@ -89,7 +89,26 @@ def read_voc(
     labels = {name: label for label, name in enumerate(classes, start=1)}
     counts = Counter(objects=0, other_class=0, degenerate=0, clamped=0)
     records = [_to_record(annotation, labels, counts, findings) for annotation in annotations]
-    return DataSet(records, tuple(classes), dict(counts))
+    left_out: dict[str, list[Path]] = {}
+    for annotation in annotations:
+        for item in annotation.objects:
+            if item.name not in labels:
+                left_out.setdefault(item.name, []).append(annotation.path)
+    return DataSet(records, tuple(classes), dict(counts), left_out=left_out)
+
+
+def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
+    """Names of the images and annotations that no list beside them has, by their folder."""
+    unlisted: dict[Path, list[str]] = {}
+    for home in sorted({root / split.rpartition("/")[0] for split in splits}):
+        listed: set[str] = set()
+        for image_list in (home / "ImageSets" / "Main").glob("*.txt"):
+            lines = image_list.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            listed |= {line.split()[0] for line in lines if line.strip()}
+        for name, suffixes in (("JPEGImages", IMAGE_SUFFIXES), ("Annotations", {".xml"})):
+            paths = [path for path in (home / name).glob("*") if path.suffix.lower() in suffixes]
+            unlisted[home / name] = sorted(path.name for path in paths if path.stem not in listed)
+    return {folder: names for folder, names in unlisted.items() if names}
 
 
 def _listed_files(
@@ -160,14 +179,14 @@ def _read_annotation(path: Path, image: Path, findings: Findings) -> _Annotation
     except (ParseError, ValueError, LookupError) as error:
         reason = one_line(error)
         raise UserError(f"{path}: is not sound XML ({reason}): mend the annotation") from error
-    size = _child(tree, "size", f"{path}")
-    width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))
     objects = []
     for number, element in enumerate(tree.findall("object"), start=1):
         try:
             objects.append(_read_object(element, f"{path}, object {number}"))
         except UserError as error:
             findings.broken("broken object", str(error))
+    size = _child(tree, "size", f"{path}")
+    width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))
     return _Annotation(path, image, width, height, objects)
 
 

@@ -128,7 +128,7 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
             recall, precision = curve.recall[points], curve.precision[points]
             axes.fill_between(recall, precision, color=BLUE, alpha=0.15, linewidth=0)
             axes.plot(recall, precision, color=BLUE, linewidth=1.2)
-            axes.set_title(f"{_shorten(name)} · {100 * curve.average_precision:.1f}")
+            axes.set_title(f"{shorten(name)} · {100 * curve.average_precision:.1f}")
             axes.set(xlim=(0, 1), ylim=(0, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         for axes in grid.flat[len(drawn) :]:
             axes.set_axis_off()
@@ -200,7 +200,8 @@ def log_scale(axes: Axes, ticks: Sequence[float] = (1, 2, 5)) -> None:
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _shorten(name: str, longest: int = 18) -> str:
+def shorten(name: str, longest: int = 18) -> str:
+    """The name, cut where it is long."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 

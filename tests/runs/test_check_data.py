@@ -1,4 +1,4 @@
-"""What tools/check_data.py finds in real data that was damaged in every way we know."""
+"""The check of a data set finds every kind of damage, by file, and nothing else."""
 
 import json
 import re
@@ -9,242 +9,274 @@ import cv2
 import numpy as np
 import pytest
 
-from ssd.data_report import check_data
-from ssd.settings import to_config
+from ssd.config import Config, DataConfig, ModelConfig
+from ssd.data_report import report_data
 
-TRAIN = [f"BloodImage_{number:05}" for number in (*range(24), 338, 343)]
-DEGENERATE = {
-    "BloodImage_00338": "(504, 337, 504, 337)",
-    "BloodImage_00343": "(181, 329, 181, 329)",
-}
-EXIF_TURNED = (
-    b"\xff\xe1"
-    + struct.pack(">H", 34)
-    + (b"Exif\0\0" + b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0))
-)
+OWN_ODDITIES = {"BloodImage_00338", "BloodImage_00343"}
+STEM = re.compile(r"BloodImage_\d{5}")
 
 
-class Blood:
-    """A small copy of BCCD, and ways to damage it."""
+class Files:
+    """The two files of one image."""
 
-    def __init__(self, source, root):
-        self.root = root
-        self.lists = {"trainval": list(TRAIN), "test": []}
-        listed = (source / "ImageSets" / "Main" / "test.txt").read_text().split()
-        self.lists["test"] = [stem for stem in listed if stem not in TRAIN][:6]
-        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
-            (root / folder).mkdir(parents=True)
-        for stem in (*TRAIN, *self.lists["test"]):
-            shutil.copyfile(source / "Annotations" / f"{stem}.xml", self.xml(stem))
-            shutil.copyfile(source / "JPEGImages" / f"{stem}.jpg", self.jpg(stem))
+    def __init__(self, root, stem):
+        self.root, self.stem = root, stem
+        self.image = root / "JPEGImages" / f"{stem}.jpg"
+        self.xml = root / "Annotations" / f"{stem}.xml"
 
-    def xml(self, stem):
-        return self.root / "Annotations" / f"{stem}.xml"
+    def edit(self, pattern, instead):
+        text = self.xml.read_text()
+        edited, count = re.subn(pattern, instead, text, count=1, flags=re.DOTALL)
+        assert count == 1, (self.stem, pattern)
+        self.xml.write_text(edited)
 
-    def jpg(self, stem, suffix=".jpg"):
-        return self.root / "JPEGImages" / f"{stem}{suffix}"
+    def corners(self, *corners):
+        """Gives the first object another box."""
+        fields = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+        inner = "".join(f"<{field}>{value}</{field}>" for field, value in fields)
+        self.edit("<bndbox>.*?</bndbox>", f"<bndbox>{inner}</bndbox>")
 
-    def edit(self, stem, old, new):
-        text = self.xml(stem).read_text()
-        assert old in text
-        self.xml(stem).write_text(text.replace(old, new, 1))
+    def patch_image(self, change):
+        self.image.write_bytes(change(self.image.read_bytes()))
 
-    def bytes(self, stem, change):
-        self.jpg(stem).write_bytes(change(self.jpg(stem).read_bytes()))
+    def resize(self, width, height):
+        pixels = cv2.resize(cv2.imread(str(self.image)), (width, height))
+        cv2.imwrite(str(self.image), pixels)
 
-    def add(self, stem, box, name="RBC"):
-        corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-        sides = "".join(f"<{side}>{value}</{side}>" for side, value in corners)
-        one = f"<object><name>{name}</name><bndbox>{sides}</bndbox></object></annotation>"
-        self.edit(stem, "</annotation>", one)
+    def list_in(self, name, stem):
+        with (self.root / f"ImageSets/Main/{name}.txt").open("a") as file:
+            file.write(f"{stem}\n")
 
-    def check(self, tmp_path, **data):
-        for name, stems in self.lists.items():
-            path = self.root / "ImageSets" / "Main" / f"{name}.txt"
-            path.write_text("".join(f"{stem}\n" for stem in stems))
-        config = {"format": "voc", "root": str(self.root), "workers": 2} | data
-        status = check_data(to_config({"data": config}), tmp_path / "out")
-        content = json.loads((tmp_path / "out" / "data_check.json").read_text())
-        return status, content["findings"]
+    def repeat_object(self, label=None):
+        first = re.search("<object>.*?</object>", self.xml.read_text(), re.DOTALL)[0]
+        if label:
+            first = re.sub("<name>.*?</name>", f"<name>{label}</name>", first)
+        self.edit("</annotation>", first + "</annotation>")
+
+
+def exif_rotated(data):
+    entry = struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0)
+    content = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content + data[2:]
+
+
+def huge_header(data):
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", 60000, 60000) + data[at + 4 :]
+
+
+def bomb(f):
+    levels = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+    f.edit("<annotation>", f'<!DOCTYPE a [<!ENTITY e0 "ha">{levels}]><annotation>')
+    f.edit("<name>.*?</name>", "<name>&e9;</name>")
+
+
+def squash(f):
+    f.resize(640, 100)
+    f.edit("<height>480", "<height>100")
+
+
+def replace_by_folder(f):
+    f.image.unlink()
+    f.image.mkdir()
+
+
+def unlist(f):
+    for path in (f.root / "ImageSets/Main").iterdir():
+        path.write_text(path.read_text().replace(f"{f.stem}\n", ""))
+
+
+DAMAGES = [
+    ("unreadable image", True, lambda f: f.patch_image(lambda data: data[: len(data) // 2])),
+    ("unreadable image", True, lambda f: f.image.write_bytes(b"")),
+    ("unreadable image", True, lambda f: f.image.write_text("not an image")),
+    ("unreadable image", True, lambda f: f.patch_image(huge_header)),
+    ("unreadable image", True, lambda f: f.patch_image(lambda data: data[:30] + data[-300:])),
+    ("unreadable image", True, replace_by_folder),
+    ("missing image", True, lambda f: f.image.unlink()),
+    ("contradicting size", True, lambda f: f.resize(320, 240)),
+    ("broken annotation", True, lambda f: f.xml.unlink()),
+    ("broken annotation", True, lambda f: f.xml.write_text(f.xml.read_text()[:700])),
+    ("broken annotation", True, bomb),
+    ("broken annotation", True, lambda f: f.edit("<size>.*</size>", "")),
+    ("broken annotation", True, lambda f: f.edit("<width>640<", "<width>0<")),
+    ("broken object", True, lambda f: f.edit("<name>.*?</name>", "")),
+    ("broken object", True, lambda f: f.edit("<bndbox>.*?</bndbox>", "")),
+    ("broken object", True, lambda f: f.corners("ten", 10, 50, 50)),
+    ("broken object", True, lambda f: f.corners(10, "NaN", 50, 50)),
+    ("broken object", True, lambda f: f.edit("<difficult>0<", "<difficult>yes<")),
+    ("listed twice", True, lambda f: f.list_in("trainval", f.stem)),
+    ("missing image", True, lambda f: f.list_in("trainval", f"{f.stem}_gone")),
+    ("two images of one name", True, lambda f: shutil.copy(f.image, f.image.with_suffix(".png"))),
+    ("degenerate box", False, lambda f: f.corners(90, 10, 50, 50)),
+    ("degenerate box", False, lambda f: f.corners(700, 10, 750, 50)),
+    ("clamped box", False, lambda f: f.corners(600, 10, 700, 50)),
+    ("box below one pixel", False, lambda f: f.corners(100, 100, 101, 200)),
+    ("box of the whole image", False, lambda f: f.corners(1, 1, 640, 480)),
+    ("object annotated twice", False, lambda f: f.repeat_object()),
+    ("two classes in one box", False, lambda f: f.repeat_object("Platelets")),
+    ("class names alike", False, lambda f: f.edit("<name>RBC<", "<name>r-bc<")),
+    ("rare class", False, lambda f: f.edit("<name>.*?<", "<name>eosinophil<")),
+    ("images without objects", False, lambda f: f.edit("<object>.*</object>", "")),
+    ("image in train and eval", False, lambda f: f.list_in("test", f.stem)),
+    ("rotated by Exif", False, lambda f: f.patch_image(exif_rotated)),
+    ("extreme image shape", False, squash),
+    ("unlisted files", False, unlist),
+]
+
+
+def check(root, out, workers=2):
+    data = DataConfig("voc", str(root), "trainval", "test", workers=workers)
+    status = report_data(Config(data=data, model=ModelConfig(input_size=300)), out)
+    return status, json.loads((out / "data_check.json").read_text())
+
+
+def test_every_damage_is_found_and_nothing_else(bccd, tmp_path, capsys):
+    root = shutil.copytree(bccd, tmp_path / "bccd")
+    lines = (root / "ImageSets/Main/trainval.txt").read_text().split()
+    stems = iter(stem for stem in lines if stem not in OWN_ODDITIES)
+    eval_stem = (root / "ImageSets/Main/test.txt").read_text().split()[5]
+    expected = [("degenerate box", False, stem) for stem in sorted(OWN_ODDITIES)]
+    for kind, is_broken, damage in DAMAGES:
+        files = Files(root, next(stems))
+        damage(files)
+        expected.append((kind, is_broken, files.stem))
+    source, twin = Files(root, next(stems)), Files(root, next(stems))
+    shutil.copy(source.image, twin.image)
+    expected.append(("identical images", False, twin.stem))
+    source = Files(root, next(stems))
+    shutil.copy(source.image, Files(root, eval_stem).image)
+    expected.append(("identical images in train and eval", False, eval_stem))
+
+    status, details = check(root, tmp_path / "out")
+
+    assert status == 1
+    found = [(f["kind"], f["is_broken"], f["message"]) for f in details["findings"]]
+    for kind, is_broken, stem in expected:
+        told = [line for k, b, line in found if (k, b) == (kind, is_broken)]
+        assert any(stem in line for line in told), (kind, stem, told)
+    damaged = {stem for _, _, stem in expected} | {twin.stem, source.stem}
+    for _, _, line in found:
+        assert "\n" not in line
+        assert set(STEM.findall(line)) & damaged, line
+    assert len({line for _, _, line in found}) == len(found)
+    printed = capsys.readouterr().out
+    assert printed.index("BROKEN") < printed.index("odd  ")
+    assert "would hurt training" in printed.splitlines()[-1]
+
+
+def test_bccd_as_published_has_two_degenerate_boxes_and_nothing_else(bccd, tmp_path, capsys):
+    status, details = check(bccd, tmp_path / "out", workers=0)
+    assert status == 0
+    assert [finding["kind"] for finding in details["findings"]] == ["degenerate box"] * 2
+    found = {stem for f in details["findings"] for stem in STEM.findall(f["message"])}
+    assert found == OWN_ODDITIES
+    assert (details["images"], details["eval_images"]) == (292, 72)
+    by_size = details["statistics"]["sizes"]
+    assert sum(row["objects"] for row in by_size) == 3941
+    classes = details["statistics"]["classes"]
+    per_class = [size for row in classes for size in row["by_size"]]
+    assert sum(row["unmatched"] for row in per_class) == sum(row["unmatched"] for row in by_size)
+    assert (tmp_path / "out/data_check.png").read_bytes().startswith(b"\x89PNG")
+    assert "2 findings are worth a look" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.fixture
-def blood(bccd, tmp_path):
-    return Blood(bccd, tmp_path / "blood")
+def coco(tmp_path):
+    """A COCO folder of two splits with three images each."""
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    for split, seed in (("first", 0), ("second", 1)):
+        rng = np.random.default_rng(seed)
+        (root / "images" / split).mkdir(parents=True)
+        images, annotations = [], []
+        for number in range(1, 4):
+            name = f"{split}{number}.jpg"
+            path = root / "images" / split / name
+            cv2.imwrite(str(path), rng.integers(0, 256, (48, 64, 3), np.uint8))
+            images.append({"id": number, "file_name": name, "width": 64, "height": 48})
+            box = {"category_id": 1 + number % 2, "bbox": [4, 5, 30, 20]}
+            annotations.append({"id": 10 + number, "image_id": number, **box})
+        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return root
 
 
-def smaller(data):
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return cv2.imencode(".jpg", cv2.resize(pixels, (320, 240)))[1].tobytes()
+def flags(root):
+    splits = ("--data.train_split", "first", "--data.eval_split", "second")
+    return "--data.format", "coco", "--data.root", str(root), *splits, "--out", "out"
 
 
-def without_size(xml):
-    start, end = xml.index("<size>"), xml.index("</size>") + len("</size>")
-    return xml[:start] + xml[end:]
+def test_the_command_on_coco(tool, coco, tmp_path):
+    path = coco / "annotations/instances_first.json"
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 9, "file_name": "gone.jpg", "width": 8, "height": 8})
+    content["annotations"] += [
+        {"id": 11, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]},
+        {"id": 50, "image_id": 77, "category_id": 1, "bbox": [1, 1, 5, 5]},
+        {"id": 51, "image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5]},
+        {"id": 52, "image_id": 2, "category_id": 2, "bbox": [50, 30, 30, 10]},
+        {"id": 53, "image_id": 2, "category_id": 2, "bbox": [5, 30, 0, 10]},
+    ]
+    path.write_text(json.dumps(content))
 
+    finished = tool("check_data.py", *flags(coco))
 
-def claim(data, sides=(60000, 60000)):
-    """The JPEG with other sides in its header."""
-    at = data.index(b"\xff\xc0") + 5
-    return data[:at] + struct.pack(">HH", *sides) + data[at + 4 :]
-
-
-def test_every_kind_of_damage_is_found(blood, tmp_path, capsys):
-    n = iter(TRAIN)
-    broken, odd = [], []
-
-    def expect(found, kind, *words):
-        found.append((kind, words))
-
-    def image(change, *words):
-        stem = next(n)
-        blood.bytes(stem, change)
-        expect(broken, "unreadable image", stem, *words)
-
-    image(lambda data: data[: len(data) // 2], "cut off")
-    image(lambda data: b"", "empty")
-    image(lambda data: b"no image at all", "neither JPEG")
-    image(smaller, "320x240", "640x480")
-    image(claim, "60000x60000")
-
-    stem = next(n)
-    blood.jpg(stem).unlink()
-    expect(broken, "missing image", stem)
-
-    def annotation(change, *words):
-        stem = next(n)
-        blood.xml(stem).write_text(change(blood.xml(stem).read_text()))
-        expect(broken, "broken annotation", stem, *words)
-
-    annotation(lambda xml: xml[: len(xml) // 2], "not sound XML")
-    annotation(lambda xml: '<!DOCTYPE a [<!ENTITY e "x">]>' + xml, "not sound XML", "Entit")
-    annotation(without_size, "size is missing")
-    annotation(lambda xml: xml.replace("<width>640", "<width>0"), "width is 0")
-    stem = next(n)
-    blood.xml(stem).unlink()
-    expect(broken, "broken annotation", stem, "cannot be read")
-
-    def an_object(pattern, new, *words):
-        stem = next(n)
-        text, count = re.subn(pattern, new, blood.xml(stem).read_text(), count=1, flags=re.DOTALL)
-        assert count == 1
-        blood.xml(stem).write_text(text)
-        expect(broken, "broken object", stem, "object 1", *words)
-
-    an_object("<name>.*?</name>", "", "name is missing")
-    an_object("<bndbox>.*?</bndbox>", "", "bndbox is missing")
-    an_object("<xmin>", "<xmin>ten", "not a number")
-    an_object("<ymax>.*?</ymax>", "<ymax>nan</ymax>", "'nan', not a number")
-
-    stem = next(n)
-    blood.add(stem, (50, 60, 40, 90))
-    expect(odd, "degenerate box", stem, "(50, 60, 40, 90)")
-    blood.add(stem, (700, 10, 720, 30))
-    expect(odd, "degenerate box", stem, "(700, 10, 720, 30)")
-    stem = next(n)
-    blood.add(stem, (600, 400, 660, 470))
-    expect(odd, "clamped box", stem, "(600, 400, 660, 470)")
-    blood.add(stem, (1, 1, 640, 480))
-    expect(odd, "box of the whole image", stem)
-    blood.add(stem, (10, 10, 11, 60))
-    expect(odd, "tiny box", stem)
-    stem = next(n)
-    blood.add(stem, (100, 100, 200, 210))
-    blood.add(stem, (100, 101, 200, 210))
-    expect(odd, "annotated twice", stem, "the same object twice")
-    blood.add(stem, (300, 100, 350, 210))
-    blood.add(stem, (300, 100, 350, 210), "WBC")
-    expect(odd, "annotated twice", stem, "one box with two classes")
-    stem = next(n)
-    blood.add(stem, (100, 300, 140, 340), "rbc")
-    expect(odd, "classes named alike", "'RBC', 'rbc'")
-    blood.bytes(stem, lambda data: data[:2] + EXIF_TURNED + data[2:])
-    expect(odd, "turned by EXIF", stem, "orientation 6")
-    stem, other = next(n), blood.lists["test"][0]
-    shutil.copyfile(blood.jpg(other), blood.jpg(stem))
-    expect(odd, "one picture, two names", stem, other, "in both splits")
-    stem = next(n)
-    blood.lists["test"].append(stem)
-    expect(odd, "trained and evaluated on", stem)
-    stem = next(n)
-    blood.lists["trainval"].append(stem)
-    expect(broken, "listed twice", stem)
-    blood.lists["trainval"].append("nowhere")
-    expect(broken, "missing image", "nowhere")
-    stem = next(n)
-    cv2.imwrite(str(blood.jpg(stem, ".png")), np.zeros((480, 640, 3), np.uint8))
-    expect(broken, "two images of one name", f"{stem}.jpg", f"{stem}.png")
-    stem = next(n)
-    text = blood.xml(stem).read_text()
-    blood.xml(stem).write_text(text[: text.index("<object>")] + "</annotation>")
-    expect(odd, "images without objects", stem)
-    expect(odd, "rare classes", "rbc (1)")
-    for stem, corners in DEGENERATE.items():
-        expect(odd, "degenerate box", stem, corners)
-
-    status, findings = blood.check(tmp_path)
-    assert status == 1
-    assert len(broken) + len(odd) >= 30
-    for is_broken, expected in ((True, broken), (False, odd)):
-        for kind, words in expected:
-            assert any(
-                finding["kind"] == kind
-                and finding["is_broken"] == is_broken
-                and all(word in finding["message"] for word in words)
-                for finding in findings
-            ), (kind, words, [f["message"] for f in findings if f["kind"] == kind])
-    assert sum(finding["is_broken"] for finding in findings) == len(broken)
-    told = capsys.readouterr().out
-    assert f"{len(broken)} things would hurt training" in told
-    assert "unreadable image (5)" in told
-
-
-def test_the_published_data_has_two_degenerate_boxes_and_would_train(bccd, tmp_path, capsys):
-    status, findings = Blood(bccd, tmp_path / "blood").check(tmp_path)
-    assert status == 0
-    assert [finding["kind"] for finding in findings] == ["degenerate box"] * 2
-    for finding, (stem, corners) in zip(findings, DEGENERATE.items(), strict=True):
-        assert stem in finding["message"]
-        assert corners in finding["message"]
-    assert "nothing here would hurt training" in capsys.readouterr().out
-
-
-def test_a_class_that_is_asked_for_and_not_there(blood, tmp_path):
-    status, findings = blood.check(tmp_path, classes=["RBC", "Neutrophil"])
-    assert status == 1
-    assert [f["kind"] for f in findings if f["is_broken"]] == ["class without objects"]
-    others = [f["message"] for f in findings if f["kind"] == "objects of other classes"]
-    assert [message.split(":")[0] for message in others] == ["train split", "evaluation split"]
-
-
-def test_the_whole_command(tool, small_shapes, tmp_path):
-    voc = ("--data.format", "voc", "--data.root", small_shapes)
-    done = tool("check_data.py", *voc, "--model.input_size", "128")
-    assert done.returncode == 0, done.stderr
-    assert "nothing here would hurt training" in done.stdout
-    assert {path.name for path in (tmp_path / "data_check").iterdir()} == {
-        "data_check.json",
-        "data_check.png",
+    assert finished.returncode == 1, finished.stderr
+    details = json.loads((tmp_path / "out/data_check.json").read_text())
+    found = {
+        (f["kind"], f["is_broken"], *re.findall(r" id \d+", f["message"]))
+        for f in details["findings"]
     }
-    image = next((small_shapes / "JPEGImages").iterdir())
-    copy = tmp_path / "damaged"
-    shutil.copytree(small_shapes, copy)
-    (copy / "JPEGImages" / image.name).write_bytes(b"")
-    done = tool("check_data.py", "--data.format", "voc", "--data.root", copy, "--out", "found")
-    assert done.returncode == 1
-    assert "1 thing would hurt training" in done.stdout
+    assert found == {
+        ("broken image", True, " id 9"),
+        ("broken annotation", True, " id 11"),
+        ("broken annotation", True, " id 50"),
+        ("broken annotation", True, " id 51"),
+        ("clamped box", False, " id 52"),
+        ("degenerate box", False, " id 53"),
+    }
+    assert "gone.jpg" in finished.stdout
+    assert finished.stdout.splitlines()[-1].startswith("4 findings would hurt training")
+
+
+@pytest.mark.parametrize(("lost", "left"), [("second", "first"), ("first", "second")])
+def test_a_split_that_cannot_be_read_leaves_the_other_to_be_checked(
+    coco, tmp_path, capsys, lost, left
+):
+    (coco / f"annotations/instances_{lost}.json").write_text("{")
+    (coco / f"images/{left}/{left}2.jpg").write_bytes(b"")
+    data = DataConfig("coco", str(coco), "first", "second")
+    assert report_data(Config(data=data), tmp_path / "out") == 1
+    printed = capsys.readouterr().out
+    assert "BROKEN  unreadable split: 1" in printed
+    assert f"{left}2.jpg: image is empty" in printed
+    assert "3 objects" in printed
+
+
+def test_nothing_readable_is_told_too(coco, tmp_path, capsys):
+    for path in (coco / "annotations").iterdir():
+        path.unlink()
+    data = DataConfig("coco", str(coco), "first", "second")
+    assert report_data(Config(data=data), tmp_path / "out") == 1
+    assert "BROKEN  unreadable split: 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("mistake", "told"),
     [
-        ([], "give a config, or --data.format and --data.root"),
-        (["--data.format", "voc", "--data.root", "nowhere"], "nowhere is not a folder"),
-        (["nowhere.yaml"], "cannot read the config nowhere.yaml"),
-        (["--data.rot", "x"], "did you mean data.root"),
+        (["--data.root", "nowhere"], "nowhere is not a folder"),
+        (["--data.rot", "x"], "did you mean"),
+        (["nothing.yaml"], "nothing.yaml"),
+        (["--data.format", "kitti"], "kitti"),
+        (["--model.box_sizes", "[1, 2]"], "model.box_sizes"),
+        (["--out", "a_file"], "a_file"),
     ],
 )
-def test_mistakes_are_told_in_one_line(mistaken, arguments, says):
-    told = mistaken("check_data.py", *arguments)
-    assert says in told
-    assert len(told.splitlines()) == 1
+def test_mistakes_end_in_one_line_and_status_2(mistaken, coco, tmp_path, mistake, told):
+    (tmp_path / "a_file").write_text("")
+    error = mistaken("check_data.py", *flags(coco), *mistake)
+    assert len(error.splitlines()) == 1
+    assert error.startswith("error: ")
+    assert told in error

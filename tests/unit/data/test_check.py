@@ -1,164 +1,220 @@
+"""Each rule on records of its own; readers' findings and whole sets: tests/runs."""
+
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from ssd.data.check import (
-    check_boxes,
-    check_classes,
-    check_empty_images,
-    check_splits,
-    look_at_all,
-    orientation,
-    overlaps,
-    pairs_alike,
-)
-from ssd.data.coco import read_coco
-from ssd.data.findings import Collect
+from ssd.config import DataConfig
+from ssd.data import check
+from ssd.data.image_file import ImageFile
+from ssd.errors import UserError
 from ssd.structures import DataSet, Record
 
-
-def record(boxes=(), labels=None, name="a.jpg", width=400, height=300):
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    labels = np.ones(len(boxes), np.int64) if labels is None else np.array(labels, np.int64)
-    unmarked = np.zeros(len(boxes), np.bool_)
-    return Record(name, Path(name), width, height, boxes, labels, unmarked, unmarked)
+CLASSES = ("cat", "dog")
 
 
-def told(check, *arguments):
-    collected = Collect()
-    check(*arguments, collected)
-    return [(finding.kind, finding.is_broken) for finding in collected.findings]
-
-
-def naive_iou(one, other):
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return width * height / (sum(areas) - width * height)
-
-
-@given(arrays(np.int64, st.tuples(st.integers(0, 6), st.just(4)), elements=st.integers(0, 40)))
-def test_overlaps_and_pairs_equal_the_naive_loop(numbers):
-    low, high = (
-        np.minimum(numbers[:, :2], numbers[:, 2:]),
-        np.maximum(numbers[:, :2], numbers[:, 2:]),
+def record(boxes=(), labels=None, name="a.jpg", width=400, height=200, difficult=(), crowd=()):
+    count = len(boxes)
+    return Record(
+        Path(name).stem,
+        Path(name),
+        width,
+        height,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([1] * count if labels is None else labels, np.int64),
+        np.array(difficult or [False] * count, np.bool_),
+        np.array(crowd or [False] * count, np.bool_),
     )
-    boxes = np.concatenate([low, high + 1], 1).astype(np.float32)
-    labels = np.arange(len(boxes)) % 2 + 1
-    expected = [[naive_iou(one, other) for other in boxes.tolist()] for one in boxes.tolist()]
-    np.testing.assert_allclose(overlaps(boxes), np.reshape(expected, (len(boxes),) * 2), atol=1e-6)
-    assert pairs_alike(record(boxes, labels)) == [
-        (i, j)
-        for i in range(len(boxes))
-        for j in range(i + 1, len(boxes))
-        if expected[i][j] == 1 or (expected[i][j] >= 0.95 and labels[i] == labels[j])
+
+
+def data_set(*records, classes=CLASSES, left_out=None):
+    return DataSet(list(records), classes, {}, left_out=left_out or {})
+
+
+def lines(findings):
+    return [(one.kind, one.is_broken, one.message) for one in findings]
+
+
+def kinds(findings):
+    return [one.kind for one in findings]
+
+
+def image_file(sha256="0", width=400, height=200, orientation=1):
+    return ImageFile(sha256, width, height, orientation)
+
+
+BOX = (10, 10, 60, 60)
+
+
+def test_a_class_without_objects_is_broken_where_it_was_asked_for():
+    train = data_set(record([BOX]))
+    (asked,) = check.nothing_to_train_on(train, DataConfig(classes=list(CLASSES)))
+    (unasked,) = check.nothing_to_train_on(train, DataConfig())
+    assert (asked.is_broken, unasked.is_broken) == (True, False)
+    assert "'dog'" in asked.message
+
+
+@pytest.mark.parametrize("flag", ["difficult", "crowd"])
+def test_no_object_left_to_train_on(flag):
+    train = data_set(record([BOX], **{flag: [True]}))
+    found = list(check.nothing_to_train_on(train, DataConfig(train_difficult=False)))
+    assert kinds(found) == ["nothing to train on"]
+    assert found[0].is_broken
+
+
+def test_a_rare_class_is_one_of_few_objects_among_classes_of_many():
+    many, few = [BOX] * 50, [BOX] * 4
+    names = ("one", "two", "three", "four")
+    labels = [1] * 50 + [2] * 50 + [3] * 4
+    train = data_set(record([*many, *many, *few], labels), classes=names[:3])
+    (found,) = check.rare_classes(train)
+    assert "'three' (4 objects, the first in a.jpg)" in found.message
+    assert not list(check.rare_classes(data_set(record([*many[1:], *few], [1] * 49 + [2] * 4))))
+    labels = [1] * 50 + [2] * 5
+    assert not list(check.rare_classes(data_set(record([*many, *few, BOX], labels))))
+
+
+def test_names_that_are_spelled_alike():
+    classes = ("red cell", "dog", "Red-Cell", "döG", "DÖG")
+    train = data_set(record([BOX] * 4, [1, 1, 3, 5]), classes=classes)
+    evaluation = data_set(classes=classes, left_out={"RED_CELL": [Path("b.xml")]})
+    found = sorted(one.message for one in check.alike_classes([train, evaluation]))
+    assert [message.split(" are spelled")[0] for message in found] == [
+        "classes 'RED_CELL' (1 objects, the first in b.xml) and 'red cell' (2 objects, the first "
+        "in a.jpg)",
+        "classes 'Red-Cell' (1 objects, the first in a.jpg) and 'red cell' (2 objects, the first "
+        "in a.jpg)",
+        "classes 'döG' (0 objects) and 'DÖG' (1 objects, the first in a.jpg)",
     ]
 
 
-@pytest.mark.parametrize(
-    ("one", "kinds"),
-    [
-        (record([[10, 10, 60, 80]]), []),
-        (record([[10, 10, 11, 80]]), ["tiny box"]),  # 0.75 pixels at 300
-        (record([[10, 10, 11.5, 80]]), []),
-        (record([[1, 1, 399, 300]]), ["box of the whole image"]),
-        (record([[1, 10, 399, 300]]), []),
-        (record(width=1201), ["narrow image"]),
-        (record(width=1200), []),
-        (record(width=60), ["narrow image"]),
-        (record([[0, 0, 100, 100], [0, 0, 100, 99]]), ["annotated twice"]),
-        (record([[0, 0, 100, 100], [0, 0, 100, 99]], [1, 2]), []),
-        (record([[0, 0, 100, 100], [0, 0, 100, 100]], [1, 2]), ["annotated twice"]),
-    ],
-)
-def test_boxes(one, kinds):
-    assert told(check_boxes, one, 300) == [(kind, False) for kind in kinds]
+def test_names_of_punctuation_alone_are_not_alike():
+    assert not list(check.alike_classes([data_set(classes=("+", "-"))]))
 
 
-def data_set(records, classes):
-    return DataSet(records, tuple(classes), {})
+def test_classes_that_are_left_out():
+    data = data_set(left_out={"fox": [Path("a.xml"), Path("b.xml")]})
+    (found,) = check.left_out_classes(data, "training")
+    assert found.message.startswith("class 'fox' (2 objects, the first in a.xml) is left out of")
 
 
-@pytest.mark.parametrize(
-    ("labels", "classes", "asked_for", "expected"),
-    [
-        ([1] * 9 + [2] * 5, ["cat", "dog"], None, []),
-        ([1] * 9 + [2] * 4, ["cat", "dog"], None, [("rare classes", False)]),
-        ([1] * 9, ["cat", "dog"], None, [("class without objects", False)]),
-        ([1] * 9, ["cat", "dog"], ["cat", "dog"], [("class without objects", True)]),
-        ([], ["cat", "dog"], None, [("nothing to train on", True)]),
-        (
-            [1] * 9 + [2] * 9,
-            ["Fire-hydrant", "fire hydrant"],
-            None,
-            [("classes named alike", False)],
-        ),
-    ],
-)
-def test_classes(labels, classes, asked_for, expected):
-    one = record([[10, 10, 60, 80]] * len(labels), labels)
-    assert told(check_classes, data_set([one], classes), asked_for) == expected
+def test_images_without_objects_are_one_line():
+    data = data_set(record([BOX]), *(record(name=f"{n}.jpg") for n in range(7)))
+    (found,) = check.images_without_objects(data, "train")
+    assert found.message == (
+        "train: 7 of 8 images have no object: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg …"
+    )
+    assert not list(check.images_without_objects(data_set(record([BOX])), "train"))
 
 
-def test_splits_and_empty_images():
-    train = [record(name=name) for name in ("a.jpg", "b.jpg")]
-    other = [record([[1, 2, 3, 4]], name="c.jpg")]
-    assert told(check_splits, data_set(train, ["cat"]), data_set(other, ["cat"])) == []
-    both = data_set([*other, train[1]], ["cat"])
-    assert told(check_splits, data_set(train, ["cat"]), both) == [
-        ("trained and evaluated on", False)
+def test_images_in_both_splits():
+    one, two, three = (record(name=f"{n}.jpg") for n in range(3))
+    (found,) = check.in_both_splits([one, two], [two, three])
+    assert found.message.startswith("1.jpg: ")
+
+
+def test_identical_files_are_told_once_and_apart_across_splits():
+    train = [record(name=name) for name in ("a.jpg", "b.jpg", "c.jpg", "bad1.jpg", "bad2.jpg")]
+    evaluation = [record(name=name) for name in ("a.jpg", "d.jpg", "e.jpg", "f.jpg")]
+    hashes = {"a.jpg": "1", "b.jpg": "1", "c.jpg": "2", "d.jpg": "2", "e.jpg": "3", "f.jpg": "3"}
+    files = {Path(name): image_file(sha) for name, sha in hashes.items()}
+    files |= {Path(name): UserError("unreadable") for name in ("bad1.jpg", "bad2.jpg")}
+    same = "is the same file as"
+    assert [
+        (kind, line.split(", byte")[0])
+        for kind, _, line in lines(check.identical_files(train, evaluation, files))
+    ] == [
+        ("identical images", f"b.jpg: {same} a.jpg"),
+        ("identical images in train and eval", f"d.jpg: {same} c.jpg"),
+        ("identical images", f"f.jpg: {same} e.jpg"),
     ]
-    assert told(check_empty_images, other, "train") == []
-    collected = Collect()
-    check_empty_images([*train * 4, *other], "train", collected)
-    (finding,) = collected.findings
-    assert finding.message == ("train split: 8 of 9: a.jpg, b.jpg, a.jpg, b.jpg, a.jpg and 3 more")
 
 
-def test_image_files_are_read_in_order_and_told_apart(tmp_path):
-    pixels = np.zeros((300, 400, 3), np.uint8)
-    for name, value in (("a", 0), ("b", 9), ("c", 0)):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels + value)
-    (tmp_path / "d.png").write_bytes(b"")
-    names = [tmp_path / f"{letter}.png" for letter in "abcde"]
-    a, b, c, empty, missing = look_at_all([record(name=name) for name in names], threads=3)
-    assert a.sha256 == c.sha256 != b.sha256
-    assert (a.problem, a.orientation) == (None, 1)
-    assert "empty" in empty.problem
-    assert "cannot be opened" in missing.problem
-
-
-def test_orientation_of_a_jpeg_equals_pillows(tmp_path):
-    from PIL import Image
-
-    image = Image.new("RGB", (40, 30))
-    for value in range(10):
-        exif = Image.Exif()
-        exif[0x0112] = value
-        image.save(tmp_path / "x.jpg", exif=exif)
-        expected = value if 1 <= value <= 8 else 1
-        assert orientation((tmp_path / "x.jpg").read_bytes()) == expected
-    image.save(tmp_path / "plain.jpg")
-    assert orientation((tmp_path / "plain.jpg").read_bytes()) == 1
-    assert orientation(b"\xff\xd8Exif\0\0 and nonsense") == 1
-
-
-def test_a_coco_file_is_checked_to_its_end(coco):
-    coco.content["images"].append({"id": 8, "file_name": "c.jpg", "width": 4, "height": 4})
-    coco.add(6, 8, 2, [0, 0, 1, 1])
-    coco.add(7, 99, 2, [0, 0, 1, 1])
-    coco.add(7, 7, 2, [30, 20, 20, 5])
-    coco.write()
-    collected = Collect()
-    data = read_coco(coco.root, ["val"], None, collected)
-    assert len(data.records) == 2
-    assert [(finding.kind, finding.message.split(": ")[1]) for finding in collected.findings] == [
-        ("broken image", "image id 8"),
-        ("broken annotation", "annotation id 7"),
-        ("clamped box", "annotation id 7"),
+def test_image_findings():
+    one = record()
+    assert not list(check.image_findings(one, image_file()))
+    assert lines(check.image_findings(one, UserError("a.jpg: is cut off"))) == [
+        ("unreadable image", True, "a.jpg: is cut off")
     ]
+    assert lines(check.image_findings(one, image_file(width=200))) == [
+        ("contradicting size", True, "a.jpg: image is 200x200, its annotation says 400x200")
+    ]
+    assert kinds(check.image_findings(one, image_file(orientation=6))) == ["rotated by Exif"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 99), (99, 400)])
+def test_extreme_image_shapes(width, height):
+    squashed = record(width=width, height=height)
+    file = image_file(width=width, height=height)
+    assert kinds(check.image_findings(squashed, file)) == ["extreme image shape"]
+    file = image_file(width=400, height=100)
+    assert not list(check.image_findings(record(width=400, height=100), file))
+
+
+def test_tiny_boxes_by_the_side_at_the_models_input():
+    boxes = [(10, 10, 11.9, 60), (10, 10, 12, 60), (10, 10, 60, 10.9), (10, 10, 60, 11)]
+    found = list(check.box_findings(record(boxes), CLASSES, input_size=200))
+    assert kinds(found) == ["box below one pixel"] * 2
+    assert "'cat' at (10, 10, 11.9, 60)" in found[0].message
+    assert "(10, 10, 60, 10.9)" in found[1].message
+
+
+def test_boxes_of_the_whole_image():
+    boxes = [(2, 1, 398, 199), (5, 1, 400, 200), (0, 0, 400, 200), (0, 0, 400, 197)]
+    found = list(check.box_findings(record(boxes), CLASSES, 300))
+    assert kinds(found) == ["box of the whole image"] * 2
+
+
+def test_an_object_that_repeats_another():
+    nearly, less = (10, 10, 60, 62), (10, 10, 60, 63)  # IoU 50 / 52 and 50 / 53
+    found = list(check.repeated_boxes(record([BOX, nearly, BOX, less]), CLASSES))
+    assert kinds(found) == ["object annotated twice"] * 3
+    first = "a.jpg: 'cat' at (10, 10, 60, 60) and 'cat' at (10, 10, 60, 62)"
+    assert found[0].message == first
+    assert not list(check.repeated_boxes(record([BOX, less]), CLASSES))
+
+
+def test_two_classes_in_one_box():
+    found = list(check.repeated_boxes(record([BOX, (10, 10, 60, 61), BOX], [1, 2, 2]), CLASSES))
+    assert lines(found)[-1] == (
+        "two classes in one box",
+        False,
+        "a.jpg: 'cat' at (10, 10, 60, 60) and 'dog' at (10, 10, 60, 60)",
+    )
+    assert kinds(found) == ["object annotated twice", "two classes in one box"]
+
+
+def test_crowds_are_no_objects_of_their_own():
+    crowded = record([BOX, BOX, (0, 0, 400, 200)], crowd=[True, False, True])
+    assert not list(check.repeated_boxes(crowded, CLASSES))
+    assert not list(check.box_findings(crowded, CLASSES, 300))
+
+
+def test_files_that_no_list_names(voc):
+    voc.fill(3)
+    voc.split("other", ["elsewhere 1", "elsewhere2 -1"])
+    for stem in ("extra", "elsewhere", "elsewhere2"):
+        voc.image(stem)
+    voc.annotation("lonely", [])
+    config = DataConfig(format="voc", root=str(voc.root), eval_split=["trainval"])
+    images, annotations = check.unlisted(config)
+    assert images.message == f"{voc.root / 'JPEGImages'}: no image list names 1 files: extra.jpg"
+    assert annotations.message.endswith("Annotations: no image list names 1 files: lonely.xml")
+
+
+def test_a_class_that_is_left_out_of_the_evaluation_is_told(voc):
+    voc.fill(3)
+    voc.image("new")
+    voc.annotation("new", [("Cat", (3, 4, 20, 20))])
+    voc.split("test", ["new"])
+    found = check.check_data(DataConfig("voc", str(voc.root), workers=0), 300).findings
+    assert [one.kind for one in found if "new.xml" in one.message] == [
+        "class names alike",
+        "class left out",
+    ]
+
+
+def test_a_folder_that_is_none_is_the_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="is not a folder"):
+        check.check_data(DataConfig("voc", str(tmp_path / "none")), 300)

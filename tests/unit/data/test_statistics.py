@@ -1,70 +1,125 @@
+"""Statistics equal naive loops."""
+
+import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from torchvision.ops import box_iou
 
-from ssd.data.statistics import best_overlaps, collect_objects, per_class, quantiles
-from ssd.structures import DataSet, Record
+from ssd.data import statistics
+from ssd.data.statistics import count, describe, objects_of, quantiles, unmatched
+from ssd.structures import Record
+
+CLASSES = ("a", "b", "c")
 
 
-def random_data(seed):
-    rng = np.random.default_rng(seed)
+def random_records(rng, count):
     records = []
-    for number in range(20):
-        width, height = rng.integers(50, 600, 2).tolist()
-        count = int(rng.integers(0, 6))
-        corners = rng.random((count, 2, 2)) * (width, height)
-        boxes = np.concatenate([corners.min(1), corners.max(1) + 1], 1).astype(np.float32)
-        labels, crowd = rng.integers(1, 4, count), rng.random(count) < 0.2
-        difficult = np.zeros(count, np.bool_)
-        records.append(
-            Record(str(number), Path("x"), width, height, boxes, labels, difficult, crowd)
+    for number in range(count):
+        width, height = rng.integers(20, 400, 2).tolist()
+        objects = number % 5
+        start = rng.uniform(0, 0.6, (objects, 2))
+        ends = start + rng.uniform(0.01, 0.4, (objects, 2))
+        boxes = np.concatenate([start, ends], 1) * ([width, height] * 2)
+        flags = rng.random((2, objects)) < 0.2
+        labels = rng.integers(1, 3, objects)  # never a "c"
+        path = Path(f"{number}.jpg")
+        boxes = boxes.astype(np.float32)
+        records.append(Record(path.stem, path, width, height, boxes, labels, *flags))
+    return records
+
+
+def rows_of(records, train_difficult):
+    """(image, label, relative box) of every object that counts."""
+    return [
+        (image, label, [v / s for v, s in zip(box, [r.width, r.height] * 2, strict=True)])
+        for image, r in enumerate(records)
+        for label, box, hard, crowd in zip(
+            r.labels.tolist(), r.boxes.tolist(), r.difficult, r.crowd, strict=True
         )
-    return DataSet(records, ("cat", "dog", "emu", "gnu"), {})
+        if not crowd and (train_difficult or not hard)
+    ]
 
 
-def test_objects_equal_the_naive_loop():
-    data = random_data(1)
-    found = collect_objects(data, 300)
-    rows, images_of = [], {label: set() for label in range(1, 5)}
-    for index, record in enumerate(data.records):
-        for box, label, crowd in zip(record.boxes, record.labels, record.crowd, strict=True):
-            if not crowd:
-                width = (box[2] - box[0]) / record.width * 300
-                height = (box[3] - box[1]) / record.height * 300
-                rows.append((label, index, (width * height) ** 0.5, width / height))
-                images_of[label].add(index)
-    assert 20 < len(rows) < sum(len(record.labels) for record in data.records)
-    labels, images, sizes, ratios = zip(*rows, strict=True)
-    assert found.labels.tolist() == list(labels)
-    assert found.image_index.tolist() == list(images)
-    np.testing.assert_allclose(found.sizes, sizes, rtol=1e-5)
-    np.testing.assert_allclose(found.ratios, ratios, rtol=1e-5)
-    size_class = [0 if size < 32 else 1 if size < 96 else 2 for size in sizes]
-    assert found.size_class.tolist() == size_class
-    objects, in_images = per_class(found, 4)
-    assert objects.tolist() == [labels.count(label) for label in range(1, 5)]
-    assert in_images.tolist() == [len(images_of[label]) for label in range(1, 5)]
+def naive_iou(one, other):
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (one, other)]
+    return width * height / (sum(areas) - width * height)
 
 
-def test_best_overlaps_equal_torchvisions_iou():
-    corners = torch.rand(600, 2, 2)  # more than are taken at once
-    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
-    others = torch.rand(70, 2, 2)
-    default_boxes = torch.cat([others.amin(1), others.amax(1)], 1)
-    expected = box_iou(boxes, default_boxes).amax(1).numpy()
-    found = best_overlaps(boxes.numpy(), default_boxes)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert best_overlaps(np.zeros((0, 4), np.float32), default_boxes).shape == (0,)
+@pytest.mark.parametrize("train_difficult", [True, False])
+def test_objects_equal_a_naive_loop(train_difficult):
+    records = random_records(np.random.default_rng(1), 40)
+    objects, rows = objects_of(records, train_difficult), rows_of(records, train_difficult)
+    assert objects.image_index.tolist() == [image for image, _, _ in rows]
+    assert objects.labels.tolist() == [label for _, label, _ in rows]
+    np.testing.assert_allclose(objects.boxes, [box for _, _, box in rows], rtol=1e-5)
+    sides = [(b[2] - b[0], b[3] - b[1]) for _, _, b in rows]
+    sizes = [300 * math.sqrt(w * h) for w, h in sides]
+    np.testing.assert_allclose(objects.sizes(300), sizes, rtol=1e-4)
+    np.testing.assert_allclose(objects.aspect_ratios(), [w / h for w, h in sides], rtol=1e-4)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 700, 1 << 20])
+def test_unmatched_equals_a_naive_loop(monkeypatch, at_a_time):
+    monkeypatch.setattr(statistics, "OVERLAPS_AT_A_TIME", at_a_time)
+    rng = np.random.default_rng(2)
+    boxes = objects_of(random_records(rng, 60), train_difficult=True).boxes
+    defaults = rng.uniform(0.05, 0.5, (50, 4))
+    defaults[:, :2] = rng.random((50, 2))
+    corners = [[x - w / 2, y - h / 2, x + w / 2, y + h / 2] for x, y, w, h in defaults.tolist()]
+    for match_iou in (0.1, 0.2, 0.4):
+        naive = [max(naive_iou(b, d) for d in corners) < match_iou for b in boxes.tolist()]
+        found = unmatched(boxes, torch.from_numpy(defaults).float(), match_iou)
+        assert found.tolist() == naive
+        assert 0 < sum(naive) < len(naive)
+
+
+def test_tables_equal_naive_counts():
+    rng = np.random.default_rng(3)
+    train, evaluation = random_records(rng, 60), random_records(rng, 20)
+    train_objects, eval_objects = objects_of(train, True), objects_of(evaluation, True)
+    alone = rng.random(len(train_objects.labels)) < 0.3
+    table = describe(train_objects, eval_objects, CLASSES, alone, 300)
+    sizes = train_objects.sizes(300)
+    bounds = {"small": (0, 32), "medium": (32, 96), "large": (96, math.inf)}
+    for label, row in enumerate(table.classes, start=1):
+        own, eval_own = (
+            [image for image, other, _ in rows_of(records, True) if other == label]
+            for records in (train, evaluation)
+        )
+        assert row.name == CLASSES[label - 1]
+        assert (row.objects, row.images) == (len(own), len(set(own)))
+        assert (row.eval_objects, row.eval_images) == (len(eval_own), len(set(eval_own)))
+        for size in row.by_size:
+            low, high = bounds[size.name]
+            inside = [low <= s < high for s in sizes]
+            those = [i for i, yes in enumerate(inside) if yes and train_objects.labels[i] == label]
+            assert (size.objects, size.unmatched) == (len(those), int(alone[those].sum()))
+    for whole, *parts in zip(table.sizes, *(row.by_size for row in table.classes), strict=True):
+        assert whole.objects == sum(part.objects for part in parts)
+        assert whole.unmatched == sum(part.unmatched for part in parts)
+
+
+def test_bounds_of_the_sizes_belong_to_the_larger_one():
+    sizes = np.array([31.99, 32, 95.99, 96], np.float32)
+    rows = statistics.size_rows(sizes, np.array([True, False, True, True]))
+    assert [(row.objects, row.unmatched) for row in rows] == [(1, 1), (2, 1), (1, 1)]
 
 
 def test_quantiles():
-    assert quantiles(np.arange(101, dtype=np.float32)) == {
-        "5%": 5,
-        "25%": 25,
-        "50%": 50,
-        "75%": 75,
-        "95%": 95,
-    }
-    assert quantiles(np.zeros(0, np.float32)) == {}
+    assert quantiles(np.arange(101)) == {0: 0, 5: 5, 25: 25, 50: 50, 75: 75, 95: 95, 100: 100}
+    assert quantiles(np.array([])) == {}
+
+
+def test_nothing_at_all():
+    nothing = objects_of([], True)
+    table = describe(
+        nothing, nothing, CLASSES, unmatched(nothing.boxes, torch.rand(9, 4), 0.5), 300
+    )
+    assert all(row.objects == row.images == 0 for row in table.classes)
+    assert [column.tolist() for column in count(nothing, 3)] == [[0, 0, 0]] * 2
