@@ -2,6 +2,7 @@
 
     python tools/train.py                       configs/quickstart.yaml, on the embedded shapes
     python tools/train.py configs/custom_voc.yaml --data.root FOLDER --out runs/mine
+    torchrun --standalone --nproc-per-node 8 tools/train.py …   the same on eight GPUs
 
 Settings come from YAML files, later ones winning, then from flags. An interrupted run goes on
 where it was saved when the same command is given again with the same --out.
@@ -12,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.cli import config_of, parse, run, settings_parser
-from ssd.training.preempt import STOPPED_BY_SIGNAL
 from ssd.training.start import train
 
 USAGE = "tools/train.py [CONFIG.yaml …] [--section.key VALUE …] [--out RUN_DIR] [--resume …]"
@@ -30,10 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
     config = config_of(flags, flags.get("files") or [QUICKSTART])
     run_dir = Path(flags.get("out") or f"runs/{now}")
-    status = train(config, run_dir, flags.get("resume") or "auto")
-    if status == STOPPED_BY_SIGNAL:
-        print(f"the same command with --out {run_dir} goes on")
-    return status
+    return train(config, run_dir, flags.get("resume") or "auto")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,9 @@ class Detector:
         return [to_device(detections, torch.device("cpu")) for detections in found]
 
 
-def detect(detector: Detector, records: Sequence[Record], workers: int) -> DetectionTable:
+def detect(
+    detector: Detector, records: Sequence[Record], workers: int, show_progress: bool = True
+) -> DetectionTable:
     """What the model finds in the images of `records`, each of which is seen exactly once.
 
     Raises:
@@ -64,7 +66,14 @@ def detect(detector: Detector, records: Sequence[Record], workers: int) -> Detec
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
     on_gpu = detector.model.default_boxes.is_cuda
     batches = evaluation_batches(dataset, detector.config.batch_size, workers, on_gpu)
-    bar = tqdm(total=len(records), desc="evaluating", unit="image", leave=False, dynamic_ncols=True)
+    bar = tqdm(
+        total=len(records),
+        desc="evaluating",
+        unit="image",
+        leave=False,
+        dynamic_ncols=True,
+        disable=not show_progress,
+    )
     found: list[Detections] = []
     with closing(batches), bar:
         for samples in batches:

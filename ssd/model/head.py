@@ -56,8 +56,12 @@ class MultiboxHead(nn.Module):
 
 
 def channels_to_boxes(output: Tensor, values: int) -> Tensor:
-    """From [B, K·values, H, W] to [B, H·W·K, values]; a view if the memory is channels_last."""
-    return output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, values)
+    """From [B, K·values, H, W] to [B, H·W·K, values]; a view if the memory is channels_last.
+
+    B may be 0: a rank of a short step can be left without images.
+    """
+    B, channels, H, W = output.shape
+    return output.permute(0, 2, 3, 1).reshape(B, H * W * channels // values, values)
 
 
 def full_predictor(channels: int, outputs: int) -> nn.Module:

@@ -7,15 +7,16 @@ from torch.nn import functional
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that also trains on a single value per channel.
+    """Batch normalisation that also trains on a single value per channel, or on none.
 
     The last feature map of some pyramids is 1×1, so that a batch of one image, such as a short
-    last batch, has no variance; PyTorch refuses it. The running statistics then stand in.
+    last batch, has no variance; of a short step a rank may even get no image. PyTorch refuses
+    both. The running statistics then stand in.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalises [B, C, H, W]."""
-        if self.training and input.numel() == input.shape[1]:
+        if self.training and input.numel() <= input.shape[1]:
             return functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )

@@ -51,7 +51,7 @@ class Position:
 
 
 class MetricsLog:
-    """Collects the figures of the steps and writes them out.
+    """Collects the figures of the steps and writes them out; on the first rank alone.
 
     Opening it on an existing run cuts metrics.jsonl back to `first_step`, so that a resumed run
     repeats no row.
@@ -188,6 +188,42 @@ class MetricsLog:
         self._file.close()
         self._writer.close()
         self._bar.close()
+
+
+class SilentLog:
+    """The log of a rank that is not the first: it adds its sums to that one's, and says nothing."""
+
+    def __init__(self, log_every: int) -> None:
+        self._log_every = log_every
+        self._pending: list[StepFigures] = []
+
+    def step(self, position: Position, figures: StepFigures, data_wait: float) -> None:
+        """Takes the figures of a step."""
+        self._pending.append(figures)
+        if len(self._pending) >= self._log_every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Adds the pending sums to those of the first rank, which flushes at the same steps."""
+        if self._pending:
+            sum_over_ranks(torch.stack([figures.sums for figures in self._pending]))
+            self._pending.clear()
+
+    def evaluation(self, position: Position, metric: str, result: EvaluationResult) -> None:
+        """Says nothing."""
+
+    def picture(self, tag: str, pixels: Any, step: int) -> None:
+        """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Says nothing."""
+
+    def close(self) -> None:
+        """Takes part in what the first rank writes at its end."""
+        self.flush()
+
+
+Log = MetricsLog | SilentLog
 
 
 def finite_or_none(value: Any) -> Any:

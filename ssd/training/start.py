@@ -24,6 +24,9 @@ from ssd.training.checkpoint import (
     newest_intact,
     step_of,
 )
+from ssd.training.device import choose_device
+from ssd.training.distributed import from_first_rank, is_first, joined_ranks, world_size
+from ssd.training.preempt import STOPPED_BY_SIGNAL
 from ssd.training.trainer import DONE, Trainer
 
 PACKAGES = (
@@ -49,21 +52,38 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
     Raises:
         UserError: something that the user gave does not work.
     """
-    checkpoint = find_checkpoint(run_dir, resume)
-    trainer = Trainer(config, run_dir, checkpoint)
-    print(summary(trainer), flush=True)
-    finished = trainer.state.step >= trainer.last_step
-    if finished and (run_dir / "evaluation.json").exists():
-        print(
-            f"it is trained to its last step {trainer.last_step} already: tools/evaluate.py "
-            f"{run_dir} evaluates it, another --out starts anew"
-        )
-        return DONE
+    with joined_ranks(choose_device(config.training.device)):
+        run_dir = from_first_rank(run_dir)  # it may be named after the time
+        checkpoint = find_checkpoint(run_dir, resume)
+        trainer = Trainer(config, run_dir, checkpoint)
+        tell(summary(trainer))
+        finished = trainer.state.step >= trainer.last_step
+        if from_first_rank(finished and (run_dir / "evaluation.json").exists()):
+            tell(
+                f"it is trained to its last step {trainer.last_step} already: tools/evaluate.py "
+                f"{run_dir} evaluates it, another --out starts anew"
+            )
+            return DONE
+        if is_first():
+            prepare(run_dir, config, trainer.device)
+        status = trainer.run()
+        if status == STOPPED_BY_SIGNAL:
+            tell(f"the same command with --out {run_dir} goes on")
+        return status
+
+
+def prepare(run_dir: Path, config: Config, device: torch.device) -> None:
+    """Makes the run folder, with the config and what the run depends on besides it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / "config.yaml", to_yaml(config))
-    environment = json.dumps(describe_environment(trainer.device), indent=2)
+    environment = json.dumps(describe_environment(device), indent=2)
     write_whole(run_dir / "environment.json", environment + "\n")
-    return trainer.run()
+
+
+def tell(text: str) -> None:
+    """Prints a text, once for all ranks."""
+    if is_first():
+        print(text, flush=True)
 
 
 def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
@@ -90,14 +110,14 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             )
         return given
     checkpoint, problems = newest_intact(folder)
-    for problem in problems:
+    for problem in problems if is_first() else ():
         print(f"passed over: {problem}", file=sys.stderr)
     if checkpoint is None and problems:
         raise UserError(
             f"no checkpoint in {folder} is intact: mend one, or give another --out to start anew"
         )
     if checkpoint is not None:
-        print(f"going on at {checkpoint.path}")
+        tell(f"going on at {checkpoint.path}")
     return checkpoint
 
 
@@ -117,7 +137,8 @@ def summary(trainer: Trainer) -> str:
             "default boxes",
             *([f"weights   {trainer.starts_from}"] if trainer.starts_from else []),
             f"training  steps {trainer.state.step + 1} to {trainer.last_step}, "
-            f"{trainer.order.steps_per_epoch} an epoch, on {trainer.device} in {numbers}",
+            f"{trainer.order.steps_per_epoch} an epoch, on {trainer.device} in {numbers}"
+            + (f", {world_size()} ranks" if world_size() > 1 else ""),
             f"results   {trainer.run_dir}",
         ]
     )

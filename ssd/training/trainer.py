@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import Config
@@ -20,8 +21,8 @@ from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
 from ssd.errors import UserError, one_line
-from ssd.evaluation.evaluate import Detector, detect, measure
-from ssd.evaluation.results import EvaluationResult, result_table
+from ssd.evaluation.evaluate import Detector, measure
+from ssd.evaluation.results import result_table
 from ssd.model.ssd import SSD, build_model
 from ssd.report.pictures import draw, fit
 from ssd.results import pictures, write_results
@@ -29,13 +30,15 @@ from ssd.settings import to_yaml
 from ssd.structures import Batch, PackedSamples, to_device
 from ssd.training.checkpoint import Checkpoint, prune, record_score, save_checkpoint
 from ssd.training.device import autocast_dtype, choose_device
+from ssd.training.distributed import any_rank, first_rank_first, is_first, rank, world_size
 from ssd.training.ema import MovingAverage
 from ssd.training.initial import load_initial
-from ssd.training.metrics import MetricsLog, Position
+from ssd.training.metrics import Log, MetricsLog, Position, SilentLog
 from ssd.training.optim import build_optimizer, learning_rate, restore_optimizer
 from ssd.training.preempt import STOPPED_BY_SIGNAL, StopSignal
 from ssd.training.quarantine import Quarantine
 from ssd.training.reproducible import random_state, restore_random_state, seed_everything
+from ssd.training.share import detect_on_all_ranks
 from ssd.training.step import StepFigures, StepSettings, TrainState, train_step
 
 DONE = 0
@@ -62,7 +65,8 @@ class Trainer:
         self.dtype = autocast_dtype(training.precision, self.device)
         seed_everything(training.seed, training.deterministic)
 
-        self.train_data = load_data(config.data, config.data.train_split, config.data.classes)
+        with first_rank_first():  # it may have to draw the data
+            self.train_data = load_data(config.data, config.data.train_split, config.data.classes)
         self.classes = self.train_data.classes
         self.eval_data = load_data(config.data, config.data.eval_split, self.classes)
         num_images = len(self.train_data.records)
@@ -71,7 +75,7 @@ class Trainer:
             num_images,
             training.batch_size,
             training.accumulate,
-            world_size=1,
+            world_size(),
             seed=training.seed,
             drop_last=training.drop_last,
         )
@@ -99,8 +103,9 @@ class Trainer:
     def build_state(self) -> TrainState:
         """Everything that a step changes, at the start of a run."""
         decay = self.config.training.ema_decay
+        ranks = world_size()
         return TrainState(
-            self.model,
+            self.model if ranks == 1 else nn.parallel.DistributedDataParallel(self.model),
             build_optimizer(self.model, self.config.optimizer),
             torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16),
             None if decay is None else MovingAverage(self.model, decay),
@@ -108,11 +113,7 @@ class Trainer:
 
     def run(self) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
-        config = self.config
-        log = MetricsLog(
-            self.run_dir, self.state.step, self.last_step, config.training, config.loss
-        )
-        steps = self.fetch_steps()
+        log, steps = self.open_log(), self.fetch_steps()
         with StopSignal() as stop, closing(log), closing(steps):
             if self.state.step >= self.last_step:  # it was killed in its last evaluation
                 self.evaluate(log)
@@ -128,23 +129,30 @@ class Trainer:
                 log.step(self.position(step), figures, data_wait)
                 self.watch_data(log, samples)
                 self.watch_numbers(log, figures, batches)
-                evaluates, stops = self.evaluation_is_due(), stop.requested
+                evaluates, stops = self.evaluation_is_due(), any_rank(stop.requested)
                 if evaluates or stops or self.checkpoint_is_due():
                     log.flush()
                     saved = self.save()
                 if stops:
                     log.say(f"stopped after step {self.state.step}, which is saved")
                     break
-                if evaluates:
-                    record_score(saved, self.evaluate(log).mAP)
-            return STOPPED_BY_SIGNAL if stop.requested else DONE
+                if evaluates and (score := self.evaluate(log)) is not None:
+                    record_score(saved, score)
+            return STOPPED_BY_SIGNAL if any_rank(stop.requested) else DONE
+
+    def open_log(self) -> Log:
+        """The log of this rank: the first one writes it."""
+        training = self.config.training
+        if not is_first():
+            return SilentLog(training.log_every)
+        return MetricsLog(self.run_dir, self.state.step, self.last_step, training, self.config.loss)
 
     def fetch_steps(self) -> Generator[list[PackedSamples], None, None]:
         """The packed images of every step that is left, read ahead by workers."""
         dataset = DetectionDataset(self.train_data.records, self.config.data.train_difficult)
         workers, on_gpu = self.config.data.workers, self.device.type == "cuda"
         return training_steps(
-            dataset, self.order, self.state.step, self.last_step, 0, workers, pin_memory=on_gpu
+            dataset, self.order, self.state.step, self.last_step, rank(), workers, pin_memory=on_gpu
         )
 
     def augmented(self, samples: PackedSamples) -> Batch:
@@ -171,12 +179,12 @@ class Trainer:
         every = self.config.checkpoint.every_steps or self.order.steps_per_epoch
         return self.state.step % every == 0
 
-    def watch_data(self, log: MetricsLog, samples: list[PackedSamples]) -> None:
+    def watch_data(self, log: Log, samples: list[PackedSamples]) -> None:
         """Tells of images that could not be read; too many of them stop the run."""
         for problem in self.quarantine.take(p for packed in samples for p in packed.problems):
             log.say(f"unreadable, another image stands in: {problem}")
 
-    def watch_numbers(self, log: MetricsLog, figures: StepFigures, batches: list[Batch]) -> None:
+    def watch_numbers(self, log: Log, figures: StepFigures, batches: list[Batch]) -> None:
         """Tells of a step without a finite gradient; many in a row stop the run."""
         if not figures.skipped:
             return
@@ -194,23 +202,29 @@ class Trainer:
                 "broken boxes in the data"
             )
 
-    def evaluate(self, log: MetricsLog) -> EvaluationResult:
+    def evaluate(self, log: Log) -> float | None:
         """Evaluates the model as it is now; after the last step its results are written.
+
+        Returns:
+            The mAP; None on all ranks but the first.
 
         Raises:
             UserError: an image cannot be read.
         """
-        config = self.config.evaluation
-        table = detect(self.detector, self.eval_data.records, self.config.data.workers)
+        config, step = self.config.evaluation, self.state.step
+        workers = self.config.data.workers
+        table = detect_on_all_ranks(self.detector, self.eval_data.records, workers)
+        if not is_first():
+            return None
         result = measure(self.eval_data, table, config)
-        log.evaluation(self.position(self.state.step - 1), config.metric, result)
+        log.evaluation(self.position(step - 1), config.metric, result)
         for picture in pictures(self.eval_data, table, TENSORBOARD_PICTURES):
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
-            log.picture(f"predictions/{picture.name}", pixels, self.state.step)
-        if self.state.step >= self.last_step:
+            log.picture(f"predictions/{picture.name}", pixels, step)
+        if step >= self.last_step:
             page = write_results(self.run_dir, self.eval_data, table, result, config)
             log.say(f"\n{result_table(result)}\n\nreport: {page}")
-        return result
+        return result.mAP
 
     @property
     def detector(self) -> Detector:
@@ -220,12 +234,13 @@ class Trainer:
         return Detector(model, self.preprocess, self.classes, self.dtype, self.config.evaluation)
 
     def save(self) -> Path:
-        """Saves a checkpoint and removes those that are not kept; returns its path."""
+        """The first rank saves a checkpoint and removes those not kept; returns its path."""
         folder = self.run_dir / "checkpoints"
-        config_yaml, classes = to_yaml(self.config), list(self.classes)
-        saved = save_checkpoint(folder, self.state.step, self.state_dict(), config_yaml, classes)
-        prune(folder, self.config.checkpoint.keep)
-        return saved
+        if is_first():
+            config_yaml, classes = to_yaml(self.config), list(self.classes)
+            save_checkpoint(folder, self.state.step, self.state_dict(), config_yaml, classes)
+            prune(folder, self.config.checkpoint.keep)
+        return folder / f"step_{self.state.step}"
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on as if nothing had happened."""

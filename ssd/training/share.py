@@ -1,0 +1,42 @@
+"""An evaluation shared out to the ranks: every image exactly once, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssd.evaluation.detections import DetectionTable
+from ssd.evaluation.evaluate import Detector, detect
+from ssd.structures import Record
+from ssd.training.distributed import (
+    from_all_ranks,
+    is_first,
+    rank,
+    take_first_ranks_buffers,
+    world_size,
+)
+
+
+def detect_on_all_ranks(
+    detector: Detector, records: Sequence[Record], workers: int
+) -> DetectionTable:
+    """What the model finds in the images of `records`, the same on every rank.
+
+    The images are dealt out in turn; nobody gets one twice to make the shares equal. The rows
+    come in the order of the images, as from a single rank.
+    """
+    take_first_ranks_buffers(detector.model)
+    ranks = world_size()
+    own = detect(detector, records[rank() :: ranks], workers, show_progress=is_first())
+    tables = from_all_ranks(own)
+    image_index = np.concatenate(
+        [first + ranks * table.image_index for first, table in enumerate(tables)]
+    )
+    order = np.argsort(image_index, kind="stable")
+    return DetectionTable(
+        image_index[order],
+        np.concatenate([table.labels for table in tables])[order],
+        np.concatenate([table.scores for table in tables])[order],
+        np.concatenate([table.boxes for table in tables])[order],
+    )
