@@ -182,7 +182,11 @@ def finding_groups(findings: Sequence[Finding]) -> Iterator[str]:
 def verdict(findings: Sequence[Finding]) -> str:
     """Whether training can start, in one line."""
     broken = sum(finding.is_broken for finding in findings)
-    odd = len(findings) - broken
+    odd = _number_of_findings(len(findings) - broken)
     if broken:
-        return f"{broken} findings would hurt training: mend them; {odd} more are worth a look"
-    return "nothing would hurt training" + (f"; {odd} findings are worth a look" if odd else "")
+        return f"{_number_of_findings(broken)} would hurt training; {odd} worth a look"
+    return f"nothing would hurt training; {odd} worth a look"
+
+
+def _number_of_findings(count: int) -> str:
+    return "1 finding" if count == 1 else f"{count:,} findings"

@@ -40,14 +40,14 @@ def data_figure(
     shown = sorted(objects.items(), key=lambda item: -item[1])[:MOST_CLASSES]
     rows = max(LEAST_ROWS, len(shown))
     with plots.new_figure(3.8 + 0.1 * rows) as figure:
-        layout = {"width_ratios": [2, 3], "height_ratios": [3, 1]}
-        (classes, shapes), (_, sizes) = panels = figure.subplots(2, 2, gridspec_kw=layout)
-        grid = classes.get_gridspec()
-        for axes in panels[:, 0]:
-            axes.remove()
-        _draw_classes(figure.add_subplot(grid[:, 0]), shown, len(objects), rows)
-        _draw_shapes(shapes, sizes_N, aspect_ratios_N, default_shapes)
-        _draw_unmatched(sizes, unmatched)
+        axes = figure.subplot_mosaic(
+            [["classes", "shapes"], ["classes", "sizes"]],
+            width_ratios=[2, 3],
+            height_ratios=[3, 1],
+        )
+        _draw_classes(axes["classes"], shown, len(objects), rows)
+        _draw_shapes(axes["shapes"], sizes_N, aspect_ratios_N, default_shapes)
+        _draw_unmatched(axes["sizes"], unmatched)
     return figure
 
 
@@ -58,11 +58,9 @@ def _draw_classes(
     bars = axes.barh(range(len(shown)), [n for _, n in shown], height=0.7, color=plots.BLUE)
     axes.bar_label(bars, [f"{n:,}" for _, n in shown], padding=3, color=plots.INK, fontsize=8)
     axes.set_yticks(range(len(shown)), names)
-    axes.set(ylim=(rows - 0.4, -0.6), xticks=[])
+    axes.set(ylim=(rows - 0.4, -0.6))
     axes.margins(x=0.18)
-    axes.spines[["bottom", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False)
+    _leave_bars_alone(axes)
     most = f" (the {len(shown)} most frequent of {num_classes})"
     axes.set_title("training objects" + (most if len(shown) < num_classes else ""), loc="left")
 
@@ -120,9 +118,15 @@ def _draw_unmatched(axes: Axes, unmatched: Mapping[str, tuple[int, int]]) -> Non
     ]
     whole = axes.barh(list(unmatched), 100, height=0.6, color=plots.FAINT, alpha=0.25, zorder=0)
     axes.bar_label(whole, told, padding=6, color=plots.INK, fontsize=9)
-    axes.set(xlim=(0, 140), xticks=[])
+    axes.set(xlim=(0, 140))
     axes.invert_yaxis()
+    _leave_bars_alone(axes)
+    axes.set_title("objects that no default box fits, by size", loc="left")
+
+
+def _leave_bars_alone(axes: Axes) -> None:
+    """The bars carry their numbers, so they need no scale."""
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
     axes.grid(visible=False)
-    axes.set_title("objects that no default box fits, by size", loc="left")
