@@ -1,4 +1,7 @@
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,21 @@ def bccd() -> Path:
 def coco128() -> Path:
     """The first images of COCO's train2017 and val2017; skips where they are absent."""
     return _shared("data", "coco128")
+
+
+@pytest.fixture(scope="session")
+def torchrun():
+    """Runs a script on several ranks of this machine's CPU; returns the finished process."""
+
+    def run(ranks, script, *arguments):
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        return subprocess.run(
+            [*launcher, "--nproc-per-node", str(ranks), str(script), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
+
+    return run

@@ -1,7 +1,6 @@
 """Whole commands, as a user gives them: what a run leaves, resuming, and mistakes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -293,35 +292,21 @@ def test_a_reader_that_has_seen_enough_ends_the_run(repository, small_run):
 
 
 @pytest.mark.distributed
-def test_two_ranks_share_a_run_and_one_goes_on_with_it(repository, small_run, tmp_path):
-    train = str(repository / "tools" / "train.py")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    flags = [*small_run, "--data.workers", "1", "--training.batch_size", "2", "--out", "run"]
-    done = subprocess.run(
-        [*launcher, "--nproc-per-node", "2", train, *flags, "--training.steps", "8"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
+def test_two_ranks_share_a_run_and_one_goes_on_with_it(
+    torchrun, tool, repository, small_run, tmp_path
+):
+    flags = [*small_run, "--data.workers", "1", "--out", "run"]
+    halves = ("--training.batch_size", "2", "--training.steps", "8")
+    done = torchrun(2, repository / "tools" / "train.py", *flags, *halves)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("2 ranks") == done.stdout.count("report: ") == 1
     run_dir = tmp_path / "run"
     assert [(row["step"], row["num_images"]) for row in rows(run_dir, "train")] == [
         (step, 4) for step in range(1, 9)
     ]
-    assert json.loads((run_dir / "evaluation.json").read_text())["num_images"] == 8
-    (run_dir / "evaluation.json").unlink()
-    flags[flags.index("--training.batch_size", 9) + 1] = "4"
-    done = subprocess.run(
-        [sys.executable, train, *flags, "--training.steps", "10"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-    )
+    evaluation = run_dir / "evaluation.json"
+    assert json.loads(evaluation.read_text())["num_images"] == 8
+    done = tool("train.py", *flags, "--training.steps", "10")
     assert done.returncode == 0, done.stderr
     assert "steps 9 to 10" in done.stdout
     assert [row["step"] for row in rows(run_dir, "train")] == list(range(1, 11))

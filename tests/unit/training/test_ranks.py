@@ -1,8 +1,5 @@
 """The same images on 1, 2 and 4 ranks, in 1, 2 and 3 micro-batches each: the same training."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,19 +14,11 @@ pytestmark = pytest.mark.distributed
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(torchrun, tmp_path_factory):
     """What `train_on_ranks.py` writes, by (divisor, ranks, micro-batches)."""
     out = tmp_path_factory.mktemp("ranks")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     for ranks in (1, 2, 4):
-        done = subprocess.run(
-            [*launcher, "--nproc-per-node", str(ranks), str(SCRIPT), str(out)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        )
+        done = torchrun(ranks, SCRIPT, out)
         assert done.returncode == 0, done.stderr
     return lambda *layout: torch.load(out / ("_".join(map(str, layout)) + ".pt"))
 
