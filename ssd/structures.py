@@ -83,7 +83,8 @@ class DataSet:
         records: in the order of the files.
         classes: names; label n is `classes[n - 1]`.
         counts: how many objects were read, left out and changed, by the reader's rules.
-        category_ids: COCO's number of each class; None where the data is not COCO's.
+        category_ids: COCO's number of each class, None for one that its files do not have; None
+            where the data is not COCO's.
         truth: the objects as COCO's evaluation counts them; None where the data is not COCO's.
         left_out: the classes of the annotations that are not among `classes`; for each object of
             theirs the annotation file it stands in.
@@ -92,7 +93,7 @@ class DataSet:
     records: list[Record]
     classes: tuple[str, ...]
     counts: dict[str, int]
-    category_ids: tuple[int, ...] | None = None
+    category_ids: tuple[int | None, ...] | None = None
     truth: CocoTruth | None = None
     left_out: dict[str, list[Path]] = field(default_factory=dict)
 

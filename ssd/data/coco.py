@@ -61,11 +61,11 @@ def read_coco(
         files = [read_annotation_file(*_locate(root, split), findings) for split in splits]
     ids = _category_ids(files)
     names = tuple(classes or sorted(ids, key=ids.__getitem__))
-    unknown = [one for one in names if one not in ids]
-    if unknown:
+    category_ids = tuple(ids.get(one) for one in names)
+    if not any(category_id is not None for category_id in category_ids):
         have = ", ".join(list(ids)[:SHOWN_CLASSES]) + (" …" if len(ids) > SHOWN_CLASSES else "")
-        raise UserError(f"{files[0].path} has no category {', '.join(unknown)}; it has {have}")
-    label_of = {ids[one]: label for label, one in enumerate(names, start=1)}
+        raise UserError(f"{files[0].path} has no category {', '.join(names)}; it has {have}")
+    label_of = {ids[one]: label for label, one in enumerate(names, start=1) if one in ids}
     counts = Counter(dict.fromkeys(COUNTED, 0))
     records: list[Record] = []
     truths: list[CocoTruth] = []
@@ -75,12 +75,13 @@ def read_coco(
         truths.append(_to_truth(file, labels_N, len(records)))
         for record in _to_records(file, labels_N, counts, findings):
             if record.image_id in seen:
-                both = f"in {seen[record.image_id]} and in {file.path}"
-                twice = f"image id {record.image_id} is listed twice, {both}"
-                raise UserError(f"{twice}: every image may be used once")
+                both = f"{seen[record.image_id]} and {file.path}"
+                raise UserError(
+                    f"{both}: both have an image with the id {record.image_id}: give every split "
+                    "once, and number the images of one file anew if they are others"
+                )
             seen[record.image_id] = file.path
             records.append(record)
-    category_ids = tuple(ids[one] for one in names)
     left_out = _left_out(files, label_of)
     return DataSet(records, names, dict(counts), category_ids, _joined(truths), left_out)
 
@@ -100,10 +101,10 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _locate(root: Path, split: str) -> tuple[Path, Path]:
-    """The annotation file of a split, and the folder of its images."""
+def _locate(root: Path, split: str) -> tuple[Path, list[Path]]:
+    """The annotation file of a split, and the folders in which its images may lie."""
     if split.endswith(".json"):
-        return root / split, (root / split).parent
+        return root / split, [(root / split).parent]
     folder = root / "annotations"
     files = [folder / f"instances_{split}.json", folder / f"{split}.json"]
     path = next((file for file in files if file.is_file()), None)
@@ -111,8 +112,8 @@ def _locate(root: Path, split: str) -> tuple[Path, Path]:
         have = ", ".join(sorted(file.name for file in folder.glob("*.json"))) or "no such file"
         raise UserError(f"{files[0]}: there is no such annotation file; {folder} has {have}")
     folders = [root / "images" / split, root / split, root / "images"]
-    images = next((one for one in folders if one.is_dir()), None)
-    if images is None:
+    images = [one for one in folders if one.is_dir()]
+    if not images:
         raise UserError(f"{folders[0]} is not a folder: the images of {path} have to lie there")
     return path, images
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -43,10 +43,11 @@ class AnnotationFile:
     annotation_id: IntArray
 
 
-def read_annotation_file(path: Path, folder: Path, findings: Findings) -> AnnotationFile:
-    """The checked content of the annotation file `path`, whose images lie in `folder`.
+def read_annotation_file(path: Path, folders: Sequence[Path], findings: Findings) -> AnnotationFile:
+    """The checked content of the annotation file `path`.
 
-    Entries that make no sense are told to `findings` and left out.
+    Its images lie in the first of `folders` that has the first of them. Entries that make no
+    sense are told to `findings` and left out.
 
     Raises:
         UserError: it is not an annotation file at all, or has no image.
@@ -58,6 +59,7 @@ def read_annotation_file(path: Path, folder: Path, findings: Findings) -> Annota
                 f"{path}: is not a COCO annotation file, which is an object with the lists "
                 f"images, annotations and categories; {key} is missing"
             )
+    folder = _folder_of(content["images"], folders)
     categories: dict[str, int] = {}
     _each(content["categories"], path, "category", findings, _category_reader(categories))
     images: dict[int, Image] = {}
@@ -81,6 +83,17 @@ def read_annotation_file(path: Path, folder: Path, findings: Findings) -> Annota
         np.array(crowd, np.bool_),
         np.array(annotation_id, np.int64),
     )
+
+
+def _folder_of(entries: list[Any], folders: Sequence[Path]) -> Path:
+    """The first folder that has the file of the first entry; the first of all if none has."""
+    first = entries[0].get("file_name") if entries and isinstance(entries[0], dict) else None
+    if isinstance(first, str):
+        for folder in folders:
+            relative = PurePosixPath(first)
+            if relative.name in _file_names(folder / relative.parent):
+                return folder
+    return folders[0]
 
 
 def _each(

@@ -44,11 +44,11 @@ def evaluate_coco(
         UserError: the evaluator is not installed.
     """
     truth = data.truth or truth_of_records(data)
-    # The order of the images decides between equal scores, so COCO's numbers are kept.
-    numbered = data.category_ids is not None
-    ids = np.array(data.image_ids if numbered else np.arange(len(data.records)), np.int64)
+    # Equal scores are told apart by the order of COCO's numbers; which may not fit a float.
+    ids = np.argsort(np.argsort(np.array(data.image_ids)))
     names = data.classes
-    ground_truth = {
+    ground_truth: dict[str, Any] = {
+        "info": {},  # pycocotools before 2.0.11 wants it
         "images": [{"id": image_id} for image_id in ids.tolist()],
         "categories": [{"id": label, "name": name} for label, name in enumerate(names, start=1)],
         "annotations": _annotations(truth, ids),
@@ -107,10 +107,8 @@ def _nan_if_absent(figure: float) -> float:
 
 def _rows(detections: DetectionTable, ids: IntArray) -> Floats:
     """The detections [D, 7] as both evaluators take them: image, x, y, w, h, score, category."""
-    corners = detections.boxes
-    sides = corners[:, 2:] - corners[:, :2]
-    numbers = ids[detections.image_index], detections.scores, detections.labels
-    return np.column_stack([numbers[0], corners[:, :2], sides, *numbers[1:]])
+    columns = detections.scores, detections.labels
+    return np.column_stack([ids[detections.image_index], detections.bbox, *columns])
 
 
 def _annotations(truth: CocoTruth, ids: IntArray) -> list[dict[str, Any]]:

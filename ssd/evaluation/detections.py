@@ -26,12 +26,21 @@ class DetectionTable:
     | labels | [D] | int64 | 1 … C−1 |
     | scores | [D] | float64 | the higher, the surer |
     | boxes | [D, 4] | float64 | xyxy, pixels, 0-based, half-open |
+    | given_bbox | [D, 4] | float64 | x, y, width, height as a file had them; None without one |
     """
 
     image_index: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
     boxes: npt.NDArray[np.float64]
+    given_bbox: npt.NDArray[np.float64] | None = None
+
+    @property
+    def bbox(self) -> npt.NDArray[np.float64]:
+        """The boxes as x, y, width, height; those of a file come back to the last digit."""
+        if self.given_bbox is not None:
+            return self.given_bbox
+        return np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], 1)
 
     def __len__(self) -> int:
         """The number of detections."""
@@ -43,7 +52,7 @@ def write_detections(
     detections: DetectionTable,
     image_ids: Sequence[str] | Sequence[int],
     classes: Sequence[str],
-    category_ids: Sequence[int] | None = None,
+    category_ids: Sequence[int | None] | None = None,
 ) -> None:
     """Writes `detections` as a JSON list of {"image_id", "category", "bbox", "score"}.
 
@@ -53,19 +62,18 @@ def write_detections(
     entry has its "category_id" too and the file is in the form of COCO's results. The file
     appears whole or not at all.
     """
-    boxes_D4 = detections.boxes.astype(np.float64)
-    sizes_D2 = boxes_D4[:, 2:] - boxes_D4[:, :2]
     rows = zip(
         detections.image_index.tolist(),
         detections.labels.tolist(),
-        np.concatenate([boxes_D4[:, :2], sizes_D2], 1).tolist(),
+        detections.bbox.tolist(),
         detections.scores.astype(np.float64).tolist(),
         strict=True,
     )
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     named: list[dict[str, Any]] = [{"category": name} for name in classes]
     if category_ids is not None:
-        named = [one | {"category_id": n} for one, n in zip(named, category_ids, strict=True)]
+        for one, category_id in zip(named, category_ids, strict=True):
+            one |= {} if category_id is None else {"category_id": category_id}
     lines = [
         encode({"image_id": image_ids[image], **named[label - 1], "bbox": bbox, "score": score})
         for image, label, bbox, score in rows
@@ -77,7 +85,7 @@ def read_detections(
     path: Path,
     image_ids: Sequence[str] | Sequence[int],
     classes: Sequence[str],
-    category_ids: Sequence[int] | None = None,
+    category_ids: Sequence[int | None] | None = None,
 ) -> DetectionTable:
     """Reads a file as `write_detections` writes it; keys that it does not know are left alone.
 
@@ -94,7 +102,8 @@ def read_detections(
     """
     index_of: dict[Any, int] = {image_id: index for index, image_id in enumerate(image_ids)}
     label_of = {name: label for label, name in enumerate(classes, start=1)}
-    label_of_id = {number: label for label, number in enumerate(category_ids or (), start=1)}
+    numbered = enumerate(category_ids or (), start=1)
+    label_of_id = {category_id: label for label, category_id in numbered if category_id is not None}
     entries = read_json(path)
     if not isinstance(entries, list):
         found = type(entries).__name__
@@ -106,13 +115,13 @@ def read_detections(
         except ValueError as problem:
             raise UserError(f"{path}: entry {place}: {problem}") from None
     images, labels, scores, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
-    boxes_D4 = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    boxes_D4[:, 2:] += boxes_D4[:, :2]
+    bbox_D4 = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     return DetectionTable(
         image_index=np.array(images, dtype=np.int64),
         labels=np.array(labels, dtype=np.int64),
         scores=np.array(scores, dtype=np.float64),
-        boxes=boxes_D4,
+        boxes=np.concatenate([bbox_D4[:, :2], bbox_D4[:, :2] + bbox_D4[:, 2:]], 1),
+        given_bbox=bbox_D4,
     )
 
 

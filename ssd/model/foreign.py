@@ -33,11 +33,15 @@ REDUCED_VGG_SETTINGS: dict[str, object] = {"backbone": "vgg16", **CAFFE_PIXELS}
 # ssd.pytorch also pulls the centres of 114 boxes, 4 px beyond the right and lower border, onto it;
 # here they stay.
 SSD_PYTORCH_SETTINGS: dict[str, object] = {**REDUCED_VGG_SETTINGS, "clamp_boxes": True}
+COCO_BOX_SIZES = [21.0, 45.0, 99.0, 153.0, 207.0, 261.0, 315.0]
+VOC_BOX_SIZES = [30.0, 60.0, 111.0, 162.0, 213.0, 264.0, 315.0]
 TORCHVISION_SETTINGS: dict[str, object] = {
     **SSD_PYTORCH_SETTINGS,
     "input_size": 300,
-    "box_sizes": [21.0, 45.0, 99.0, 153.0, 207.0, 261.0, 315.0],
+    "box_sizes": COCO_BOX_SIZES,
 }
+# Of ssd.pytorch at 300, by the number of outputs; its configuration for COCO counts 201.
+SSD_PYTORCH_BOX_SIZES = {21: VOC_BOX_SIZES, 81: COCO_BOX_SIZES, 201: COCO_BOX_SIZES}
 
 # Where in VGG's `features` the pool before conv5_1 stands.
 CONV5_POOL = 23
@@ -82,6 +86,16 @@ def ssd_pytorch_name(name: str) -> str:
         # Two convolutions a block; ours has a ReLU after each.
         return f"extras.{2 * int(extra[1]) + int(extra[2]) // 2}.{name[extra.end() :]}"
     return name
+
+
+def ssd_pytorch_settings(state: StateDict) -> dict[str, object]:
+    """How the model has to be set for a whole SSD of ssd.pytorch."""
+    size = 512 if "extras.8.weight" in state else 300
+    settings = SSD_PYTORCH_SETTINGS | {"input_size": size}
+    outputs = len(state["conf.0.bias"]) // 4 if "conf.0.bias" in state else 0
+    if size == 300 and outputs in SSD_PYTORCH_BOX_SIZES:
+        settings["box_sizes"] = SSD_PYTORCH_BOX_SIZES[outputs]
+    return settings
 
 
 def reduced_vgg_name(name: str) -> str:

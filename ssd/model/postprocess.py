@@ -79,7 +79,8 @@ def postprocess(
 def best(scores_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` best scores [B, N] of each image, falling, and where they stand.
 
-    Of equal scores the one that stands first comes first, on any device.
+    Of equal scores among them the one that stands first comes first, on any device; which of
+    those that equal the last one are among them is open.
     """
     where_BN = scores_BM.topk(count, sorted=False).indices.sort().values
     scores_BN, order_BN = scores_BM.gather(1, where_BN).sort(descending=True, stable=True)

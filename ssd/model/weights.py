@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -22,17 +23,19 @@ from ssd.errors import UserError
 from ssd.model.foreign import (
     REDUCED_VGG_SETTINGS,
     SSD_PYTORCH_CLASSES,
-    SSD_PYTORCH_SETTINGS,
     TORCHVISION_CLASSES,
     TORCHVISION_SETTINGS,
+    VOC_BOX_SIZES,
     StateDict,
     ssd_pytorch_name,
+    ssd_pytorch_settings,
     torchvision_name,
 )
 from ssd.model.ssd import SSD
 from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
 
 OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
+PAGE = "docs/weights.md has what weights need"
 NAMED = ("none", "imagenet", "torchvision")
 
 IMAGENET = {
@@ -70,11 +73,11 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
         refuse_settings(config, TORCHVISION_SETTINGS, origin)
         told = load_detector(model, state, torchvision_name, TORCHVISION_CLASSES, classes, origin)
     elif "vgg.0.weight" in state:
-        size = {"input_size": 512 if "extras.8.weight" in state else 300}
-        refuse_settings(config, SSD_PYTORCH_SETTINGS | size, origin)
+        resolved = replace(config, box_sizes=config.box_sizes or VOC_BOX_SIZES)  # VGG's own
+        refuse_settings(resolved, ssd_pytorch_settings(state), origin, PAGE)
         told = load_detector(model, state, ssd_pytorch_name, SSD_PYTORCH_CLASSES, classes, origin)
     elif "0.weight" in state:
-        refuse_settings(config, REDUCED_VGG_SETTINGS, origin)
+        refuse_settings(config, REDUCED_VGG_SETTINGS, origin, PAGE)
         told = load_reduced_vgg(model, state, origin)
     else:
         told = load_classifier(model.backbone, state, origin)
@@ -113,7 +116,7 @@ def imagenet_weights(config: ModelConfig) -> WeightsEnum:
 def fetch(weights: WeightsEnum, network: str, origin: str) -> StateDict:
     """Weights that torchvision publishes, from its cache or the network."""
     try:
-        state: StateDict = weights.get_state_dict(progress=True, check_hash=True)
+        state: StateDict = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         instead = " (vgg16_bn or ssd7 train better so)" if network == "vgg16" else ""
         raise UserError(

@@ -14,8 +14,8 @@ from ssd.model.weights import NAMED, load_weights, refuse_settings
 from ssd.training.checkpoint import CONFIG_FILE
 from ssd.training.trained import config_of, open_checkpoint
 
-# Another input size is fine: the sizes of default boxes that are not given grow with it.
-BELONGS_TO_WEIGHTS = ("backbone", "box_sizes", "clamp_boxes", "pixel_mean", "pixel_std")
+BELONGS_TO_WEIGHTS = ("backbone", "clamp_boxes", "pixel_mean", "pixel_std")
+SAME_SIZE = 1e-3  # of the image's side
 
 
 def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str:
@@ -46,6 +46,26 @@ def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
     origin = f"model.weights {checkpoint.path}"
     saved = config_of(checkpoint, {}).model
     wanted = {name: getattr(saved, name) for name in BELONGS_TO_WEIGHTS}
-    refuse_settings(config, wanted, origin, f"its config is {checkpoint.path / CONFIG_FILE}")
+    advice = f"its config is {checkpoint.path / CONFIG_FILE}"
+    refuse_settings(config, wanted, origin, advice)
+    refuse_other_boxes(model, config, saved, f"{origin} ({advice})")
     told = load_detector(model, checkpoint.weights, own_name, known, classes, origin)
     return f"{checkpoint.path} ({told})"
+
+
+def refuse_other_boxes(model: SSD, config: ModelConfig, saved: ModelConfig, origin: str) -> None:
+    """Raises a UserError unless the default boxes are as large in the image as they were.
+
+    Another input size is fine, if the boxes grow with it.
+    """
+    default = [size / config.input_size for size in model.backbone.box_sizes]
+    here, there = (
+        default if one.box_sizes is None else [size / one.input_size for size in one.box_sizes]
+        for one in (config, saved)
+    )
+    if any(abs(size - other) > SAME_SIZE for size, other in zip(here, there, strict=True)):
+        needed = [round(size * config.input_size, 2) for size in there]
+        raise UserError(
+            f"{origin}: model.box_sizes are {[round(s * config.input_size, 2) for s in here]}, but "
+            f"these weights need {needed} at input size {config.input_size}: set them so"
+        )

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,3 +139,36 @@ def test_nothing_found(data, evaluator):
     result = evaluate_coco(data, nothing, evaluator)
     assert (result.mAP, result.num_detections) == (0, 0)
     assert all(value == 0 for value in result.coco.values())
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_boxes_at_the_bounds_of_sizes_and_overlaps(annotations, data, evaluator):
+    """Sides of 32 pixels, and halves of objects: a digit lost would change what they count for."""
+    truth = data.truth
+    halves = truth.boxes * (1, 1, 0.5, 1)
+    small = np.concatenate([truth.boxes[:, :2] + 0.01, np.full((len(halves), 2), 32.0)], 1)
+    entries = [
+        {"image_id": data.image_ids[image], "category_id": data.category_ids[label - 1]}
+        | {"bbox": box, "score": 0.5 + 0.001 * number}
+        for boxes in (halves, small)
+        for number, (image, label, box) in enumerate(
+            zip(truth.image_index.tolist(), truth.labels.tolist(), boxes.tolist(), strict=True)
+        )
+    ]
+    path = annotations.with_name("bounds.json")
+    path.write_text(json.dumps(entries))
+    table = read_detections(path, data.image_ids, data.classes, data.category_ids)
+    result = evaluate_coco(data, table, evaluator)
+    expected = by_hand(annotations, path).stats.tolist()
+    assert list(result.coco.values()) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_image_numbers_that_no_float_can_hold(data, detections, evaluator):
+    table = read_detections(detections, data.image_ids, data.classes, data.category_ids)
+    records = [
+        replace(record, image_id=str(1_700_000_000_000_000_000 + int(record.image_id)))
+        for record in data.records
+    ]
+    expected = evaluate_coco(data, table, evaluator).coco
+    assert evaluate_coco(replace(data, records=records), table, evaluator).coco == expected

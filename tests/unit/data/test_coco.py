@@ -85,8 +85,24 @@ def test_given_classes_decide_labels_and_leave_the_others_out(coco):
     assert [record.labels.tolist() for record in data.records] == [[], [1]]
     assert data.counts["other_class"] == 2
     assert data.truth.labels.tolist() == [1]
-    with pytest.raises(UserError, match=r"no category wolf; it has dog, cat, emu"):
-        read(coco, ["wolf"])
+    with pytest.raises(UserError, match=r"no category wolf, gnu; it has dog, cat, emu"):
+        read(coco, ["wolf", "gnu"])
+
+
+def test_a_class_that_an_evaluation_file_does_not_know_has_no_objects(coco):
+    """Some exporters write only the categories that occur."""
+    data = read(coco, ["cat", "wolf", "dog"])
+    assert data.category_ids == (2, None, 9)
+    assert data.truth.labels.tolist() == [3, 1, 1]
+    nothing = read(coco, ["cat", "wolf"])
+    with pytest.raises(UserError, match="data.classes has wolf, but none of 2 training images"):
+        objects_per_class(nothing, ["cat", "wolf"])
+
+
+def test_the_split_may_be_part_of_the_file_names(coco):
+    for image in coco.content["images"]:
+        image["file_name"] = f"val/{image['file_name']}"
+    assert read(coco).records[0].path == coco.images / "a.jpg"
 
 
 def test_splits_are_joined_if_they_number_alike(coco):
@@ -107,7 +123,7 @@ def test_splits_are_joined_if_they_number_alike(coco):
     path.write_text(json.dumps(other))
     with pytest.raises(UserError, match=r"'dog' \(id 5\) has another id"):
         load_data(config, ["val", "more"], None)
-    with pytest.raises(UserError, match=r"image id 7 is listed twice"):
+    with pytest.raises(UserError, match=r"both have an image with the id 7: give every split once"):
         load_data(config, ["val", "val"], None)
 
 

@@ -151,7 +151,7 @@ def test_looking_further_when_too_few_candidates_stay(default_boxes):
     torch.testing.assert_close(found.scores, torch.tensor([score for score, *_ in expected]))
 
 
-def test_best_falls_and_takes_the_first_of_equal_scores():
+def test_best_falls_and_puts_the_first_of_equal_scores_first():
     scores = torch.randint(0, 20, (3, 100)) / 20
     values, where = best(scores, 40)
     for row, value, index in zip(scores.tolist(), values.tolist(), where.tolist(), strict=True):

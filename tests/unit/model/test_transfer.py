@@ -110,11 +110,19 @@ def test_a_file_of_ssd_pytorch_fills_the_model(load):
 )
 def test_what_is_known_of_classes_depends_on_their_number(outputs, classes, told, load):
     state = ssd_pytorch_state(outputs)
-    model, found = load(state, SSD_PYTORCH, classes)
+    config = TORCHVISION if outputs == 81 else SSD_PYTORCH
+    model, found = load(state, config, classes)
     assert told in found
     row = outputs - 1 if "kept" in told else 0
     last = model.head.logits[0].bias[len(classes) if row else 0]
     assert last == state["conf.0.bias"][row]
+
+
+@pytest.mark.parametrize(("outputs", "needed"), [(21, "30.0, 60.0"), (81, "21.0, 45.0")])
+def test_a_file_of_ssd_pytorch_wants_the_boxes_of_its_data(outputs, needed, load):
+    config = SSD_PYTORCH if outputs == 81 else TORCHVISION
+    with pytest.raises(UserError, match=rf"box_sizes is .* need \[{needed}.*docs/weights.md"):
+        load(ssd_pytorch_state(outputs), config, ["cat"])
 
 
 def test_a_file_of_torchvision_names_its_coco_classes(load):

@@ -57,9 +57,17 @@ def test_a_run_of_another_model_is_refused(run, changed, says):
         load_initial(build_model(config, 3), config, ["cat", "dog"])
 
 
-def test_a_run_may_go_on_at_another_input_size(run):
-    config = ModelConfig("ssd7", 128, str(run[0]))
+@pytest.mark.parametrize("sizes", [None, [8.96, 21.76, 46.08, 79.36, 121.6]])
+def test_a_run_may_go_on_at_another_input_size(run, sizes):
+    """With boxes that grow with it, which are the backbone's own unless they are given."""
+    config = ModelConfig("ssd7", 128, str(run[0]), sizes)
     assert "step_2" in load_initial(build_model(config, 3), config, ["cat", "dog"])
+
+
+def test_default_boxes_of_another_size_are_refused(run):
+    config = ModelConfig("ssd7", 128, str(run[0]), [6.72, 16.32, 34.56, 59.52, 91.2])
+    with pytest.raises(UserError, match=r"need \[8.96, 21.76, .*\] at input size 128"):
+        load_initial(build_model(config, 3), config, ["cat", "dog"])
 
 
 def test_a_folder_of_something_else_is_no_run(tmp_path):
