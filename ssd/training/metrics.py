@@ -183,8 +183,13 @@ class MetricsLog:
         self._file.write(json.dumps({key: finite_or_none(row[key]) for key in row}) + "\n")
 
     def close(self) -> None:
-        """Writes what is pending and closes the files."""
-        self.flush()
+        """Writes what is pending and closes the files.
+
+        With several ranks this is no time for a sum over them: after an error the others are
+        elsewhere. Where all went well nothing is pending.
+        """
+        if world_size() == 1:
+            self.flush()
         self._file.close()
         self._writer.close()
         self._bar.close()
@@ -219,8 +224,7 @@ class SilentLog:
         """Says nothing."""
 
     def close(self) -> None:
-        """Takes part in what the first rank writes at its end."""
-        self.flush()
+        """Has nothing to close."""
 
 
 Log = MetricsLog | SilentLog

@@ -310,3 +310,28 @@ def test_two_ranks_share_a_run_and_one_goes_on_with_it(
     assert done.returncode == 0, done.stderr
     assert "steps 9 to 10" in done.stdout
     assert [row["step"] for row in rows(run_dir, "train")] == list(range(1, 11))
+
+
+@pytest.mark.distributed
+def test_the_mistake_that_one_rank_meets_is_told_in_one_line(
+    torchrun, repository, small_run, tmp_path
+):
+    script = tmp_path / "train.py"
+    script.write_text(f"""
+import runpy, sys
+from unittest import mock
+from ssd.errors import UserError
+from ssd.training import trainer
+from ssd.training.distributed import rank
+
+def watch(self, log, samples):
+    if rank() == 1 and self.state.step == 2:
+        raise UserError("an image of this rank alone")
+
+with mock.patch.object(trainer.Trainer, "watch_data", watch):
+    runpy.run_path({str(repository / "tools" / "train.py")!r}, run_name="__main__")
+""")
+    done = torchrun(2, script, *small_run, "--training.batch_size", "2", "--out", "run")
+    assert done.returncode != 0
+    assert "error: an image of this rank alone" in done.stderr
+    assert "UserError" not in done.stderr
