@@ -82,6 +82,7 @@ def save_checkpoint(
         unfinished.mkdir(parents=True)
         for name, content in contents.items():
             write_and_flush(unfinished / name, content)
+        flush_folder(unfinished)
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
         flush_folder(folder)
@@ -89,7 +90,7 @@ def save_checkpoint(
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(
             f"could not save the checkpoint {target}: {error.strerror or error}; older ones are "
-            "as they were: make room or mend the folder, then run the same command to go on"
+            "as they were: make room, or mend the folder"
         ) from error
     return target
 
@@ -217,12 +218,25 @@ def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
+def is_intact(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is what its manifest says."""
+    try:
+        manifest = read_manifest(checkpoint)
+        for name in manifest.files:
+            read_checked(checkpoint, name, manifest)
+    except UserError:
+        return False
+    return True
+
+
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints and the one with the best evaluation."""
-    checkpoints = list_checkpoints(folder)
+    """Removes what is older than the newest `keep` intact checkpoints, but not the best one."""
     best = best_checkpoint(folder)
-    for path in checkpoints[keep:]:
-        if path != best:
+    intact = 0
+    for path in list_checkpoints(folder):
+        if intact < keep:
+            intact += is_intact(path)
+        elif path != best:
             shutil.rmtree(path, ignore_errors=True)
 
 
