@@ -19,11 +19,12 @@ $(INSTALLED): pyproject.toml
 quickstart: $(INSTALLED)  ## Draw a data set, train on it, evaluate, write a report: some minutes on two CPU cores
 	$(BIN)/python tools/train.py configs/quickstart.yaml --out runs/quickstart
 
-test: $(INSTALLED)  ## Style, types, import rules and tests, as CI runs them
+test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and tests, as CI runs them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -q
 
 format: $(INSTALLED)  ## Put the code into shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -208,14 +209,19 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of this code, `-dirty` if it was changed; None without git."""
+    """The commit of this code, `-dirty` if it was changed; None without git.
+
+    A container has no git: the Dockerfile tells it in `SSD_COMMIT`.
+    """
+    if told := os.environ.get("SSD_COMMIT"):
+        return told
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     folder = Path(__file__).parent
     try:
-        told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return told.stdout.strip() or None
+    return answer.stdout.strip() or None
 
 
 def installed_version(package: str) -> str | None:
