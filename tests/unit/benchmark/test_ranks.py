@@ -16,20 +16,23 @@ def test_it_runs():
     bit with it, and differ without."""
     printed = ranks.benchmark_ranks(TINY, batch_size=3, rounds=1, device=CPU)
     patterns = [
-        r"step, 3 images, fp32 +2 ranks [\d.]+ ms   1 rank [\d.]+ ms \(ratio [\d.]+\)",
-        r"step, 3 images, fp32 +2 ranks [\d.]+ ms   without exchange [\d.]+ ms \(ratio [\d.]+\)",
-        r"share of communication +-?[\d.]+%, -?[\d.]+ ms; the sum of positives alone [\d.]+ ms",
+        r"ranks, batch 3, fp32 +2 ranks [\d.]+ ms   1 rank [\d.]+ ms \(ratio [\d.]+\)",
+        r"ranks, batch 3, fp32 +2 ranks [\d.]+ ms   without exchange [\d.]+ ms \(ratio [\d.]+\)",
+        r"share of communication +-?[\d.]+%",
+        r"the sums alone +gradient [\d.]+ ms   positives [\d.]+ ms",
     ]
     for pattern, line in zip(patterns, printed, strict=True):
         assert re.fullmatch(pattern, line)
 
 
 def test_the_lines():
-    seconds = {"exchanging": 1.0, "apart": 0.8, "one rank": 0.5, "one number": 0.002}
-    several, without, share = ranks.lines(seconds, ranks=2, batch_size=8)
+    steps = {"exchanging": 1.0, "apart": 0.8, "one rank": 0.5}
+    sums = {"gradient alone": 0.3, "positives alone": 0.002}
+    several, without, share, alone = ranks.lines(steps | sums, ranks=2, batch_size=8)
     assert several.endswith("2 ranks 1000.0 ms   1 rank 500.0 ms (ratio 2.00)")
     assert without.endswith("2 ranks 1000.0 ms   without exchange 800.0 ms (ratio 1.25)")
-    assert share.endswith("20.0%, 200.0 ms; the sum of positives alone 2.00 ms")
+    assert share.endswith(" 20.0%")
+    assert alone.endswith("gradient 300.0 ms   positives 2.0 ms")
 
 
 def test_one_gpu_is_one_rank(monkeypatch):
