@@ -13,11 +13,11 @@ that.)
 
 What `exchanging` takes longer than `apart` is communication: the bytes on their way as far as the
 backward pass does not hide them, the copies into the buckets and back, the threads of gloo, which
-take their time from the same cores, and the faster rank's waiting for the slower. Both add up the positives of all ranks, since
-`train_step` does. That sum of one number is timed by itself, and so is one of as many numbers as
-the gradient has: a check on the share, which is a small difference of two large times, and what
-a backward pass that hides nothing would wait for. A side ends when its last rank is through,
-which another sum of one number finds out.
+take their time from the same cores, and the faster rank's waiting for the slower. Both add up the
+positives of all ranks, since `train_step` does. That sum of one number is timed by itself, and so
+is one of as many numbers as the gradient has: a check on the share, which is a small difference of
+two large times, and what a backward pass that hides nothing would wait for. A side ends when its
+last rank is through, which another sum of one number finds out.
 
 A CPU is shared by two ranks, by gloo; of GPUs each rank has one, by NCCL.
 """
