@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ Settings = dict[str, Any]
 LARGEST_YAML = 1 << 20  # characters
 LONGEST_NUMBER = 40  # characters
 LONGEST_LIST = 1000
+DEEPEST = 50
 LONGEST_ERROR = 500
 
 SECTIONS = tuple(field.name for field in fields(Config))
@@ -58,9 +60,9 @@ def to_config(settings: Settings) -> Config:
         UserError: a setting is unknown, of a wrong type, or out of range.
     """
     for section, key in setting_names(settings):
-        name = f"{section}.{key}"
+        name = f"{section}.{key}"[:LONGEST_NAME]
         if name not in SETTING_NAMES:
-            raise UserError(f"there is no setting {name[:LONGEST_NAME]}{suggestion(name)}")
+            raise UserError(f"there is no setting {name}{suggestion(name)}")
         value = settings[section][key]
         if value is None and name not in OPTIONAL:
             raise UserError(f"{name} is empty: give it a value, or leave it out for its default")
@@ -144,6 +146,9 @@ def load_yaml(text: str) -> Any:
     """
     if len(text) > LARGEST_YAML:
         raise ValueError(f"it has {len(text)} characters, more than {LARGEST_YAML} are refused")
+    depths = accumulate((letter in "[{") - (letter in "]}") for letter in text)
+    if max(depths, default=0) > DEEPEST:  # the parser's time grows with the square of the depth
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

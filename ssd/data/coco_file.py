@@ -156,8 +156,9 @@ def _image_reader(
 
     @cache
     def files_of(subfolder: Path) -> Mapping[str, bool]:
-        refuse_to_leave(subfolder, folder, root)
-        return list_folder(subfolder)
+        if names := list_folder(subfolder):
+            refuse_to_leave(subfolder, folder, root)
+        return names
 
     def read(entry: Any) -> None:
         image_id, file_name, width, height = required(entry, "id", "file_name", "width", "height")

@@ -1,5 +1,6 @@
-"""Files of `torch.save`, which may come from anywhere: loading one runs no code, and costs no more
-memory than the file has bytes.
+"""Files of `torch.save`, which may come from anywhere.
+
+Loading one runs no code, and costs no more memory than the file has bytes.
 """
 
 from __future__ import annotations
