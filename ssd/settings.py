@@ -19,7 +19,7 @@ from ssd.untrusted import LONGEST_NAME, is_unicode, short
 
 Settings = dict[str, Any]
 
-LARGEST_YAML = 1 << 20  # characters
+LARGEST_YAML = 1 << 18  # characters
 LONGEST_NUMBER = 40  # characters
 LONGEST_LIST = 1000
 DEEPEST = 50

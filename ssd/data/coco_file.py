@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.data.findings import Findings
-from ssd.data.links import list_folder, refuse_to_leave
+from ssd.data.links import list_folder, real_folders, refuse_to_leave
 from ssd.errors import UserError
 from ssd.structures import BoolArray, IntArray
 from ssd.untrusted import (
@@ -153,11 +153,12 @@ def _image_reader(
     images: dict[int, Image], named: set[int], folder: Path, root: Path
 ) -> Callable[[Any], None]:
     """Fills `images`, and `named` with the ids of broken ones too."""
+    homes = real_folders(folder, root)
 
     @cache
     def files_of(subfolder: Path) -> Mapping[str, bool]:
         if names := list_folder(subfolder):
-            refuse_to_leave(subfolder, folder, root)
+            refuse_to_leave(subfolder, homes)
         return names
 
     def read(entry: Any) -> None:
@@ -175,7 +176,7 @@ def _image_reader(
         if is_link is None:
             raise ValueError(f"file_name {short(file_name)} is no file in {folder}")
         if is_link:
-            refuse_to_leave(folder / relative, folder, root)
+            refuse_to_leave(folder / relative, homes)
         sides = whole("width", width, 1), whole("height", height, 1)
         check_pixels(*sides)
         images[image_id] = Image(image_id, folder / relative, *sides)

@@ -24,10 +24,15 @@ def list_folder(folder: Path) -> Mapping[str, bool]:
         return {}
 
 
-def refuse_to_leave(path: Path, *homes: Path) -> None:
-    """Raises a ValueError if `path`, once links are followed, lies below none of `homes`."""
-    real = Path(os.path.realpath(path))
-    if not any(real.is_relative_to(os.path.realpath(home)) for home in homes):
+def real_folders(*folders: Path) -> tuple[str, ...]:
+    """Where folders really are, once links are followed."""
+    return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+
+
+def refuse_to_leave(path: Path, homes: tuple[str, ...]) -> None:
+    """Raises a ValueError if `path` leads out of all `homes`, which `real_folders` tells."""
+    real = os.path.realpath(path)
+    if not os.path.join(real, "").startswith(homes):
         raise ValueError(
             f"{path} is a link out of the data, to {real}: link its whole folder instead, or copy "
             "the file"

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.data.findings import Findings, Refuse
-from ssd.data.links import list_folder, refuse_to_leave
+from ssd.data.links import list_folder, real_folders, refuse_to_leave
 from ssd.data.voc_file import Annotation, read_annotation
 from ssd.errors import UserError, one_line
 from ssd.structures import BoolArray, DataSet, Record
@@ -116,7 +116,9 @@ def _listed_files(
             have = ", ".join(_available_splits(root)) or "no list at all"
             raise UserError(f"{image_list}: there is no such image list; {root} has {have}")
         images = _images_by_stem(home / "JPEGImages", findings)
-        links = _links_in(home / "JPEGImages") | _links_in(home / "Annotations")
+        folders = home / "JPEGImages", home / "Annotations"
+        links = set[Path]().union(*map(_links_in, folders))
+        homes = real_folders(root, *folders)
         for stem in _read_stems(image_list):
             shown_stem = stem[:LONGEST_NAME]
             if stem in listed_in:
@@ -132,7 +134,7 @@ def _listed_files(
             files = home / "Annotations" / f"{stem}.xml", images[stem]
             try:
                 for link in links.intersection(files):
-                    refuse_to_leave(link, link.parent, root)
+                    refuse_to_leave(link, homes)
             except ValueError as error:
                 findings.broken("link out of the data", str(error))
                 continue

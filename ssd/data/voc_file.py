@@ -11,7 +11,7 @@ from ssd.data.findings import Findings
 from ssd.errors import UserError, one_line
 from ssd.untrusted import LONGEST_NAME, MOST_OBJECTS, check_pixels, read_regular, short
 
-LARGEST_ANNOTATION = 1 << 24  # bytes
+LARGEST_ANNOTATION = 1 << 22  # bytes
 
 
 @dataclass(frozen=True)
