@@ -25,7 +25,7 @@ test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and tests, as CI r
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 format: $(INSTALLED)  ## Put the code into shape
 	$(BIN)/ruff check --fix

@@ -2,10 +2,11 @@
 
 Each kind starts from a sound file of its own, whose tokens are replaced by odd ones, dropped,
 doubled or put elsewhere, and whose bytes are then cut off, flipped or encoded otherwise. The same
-inputs come in every run. How many there are of which kind stands in `KINDS`, 1,670 in all; bombs,
+inputs come in every run. How many there are of which kind stands in `KINDS`, 1,820 in all; bombs,
 which a mutation does not find, are in `test_bombs.py`.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -30,6 +31,7 @@ from ssd.evaluation.detections import read_detections
 from ssd.model.weights import read_state_dict
 from ssd.settings import read_config, to_yaml
 from ssd.training.checkpoint import load_checkpoint, save_checkpoint
+from ssd.training.trained import config_of
 
 LONGEST_MESSAGE = 1500
 MEMORY = 1 << 30
@@ -264,14 +266,20 @@ def weights(root, pickled_only, **options):
     return pickled if pickled_only else archive, read
 
 
-def checkpoint(root):
+def checkpoint(root, changed, consistent):
+    """Reads a checkpoint of which one file has other content, with a manifest to suit."""
     folder = save_checkpoint(root, 7, {"model": STATE}, SHORT_CONFIG.decode(), ["cat", "dog"])
+    manifest = json.loads((folder / "manifest.json").read_bytes())
 
     def read(content):
-        (folder / "manifest.json").write_bytes(content)
-        load_checkpoint(folder)
+        (folder / changed).write_bytes(content)
+        if consistent:
+            sums = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            manifest["files"][changed] = sums
+            (folder / "manifest.json").write_text(json.dumps(manifest))
+        config_of(load_checkpoint(folder), {})
 
-    return (folder / "manifest.json").read_bytes(), read
+    return (folder / changed).read_bytes(), read
 
 
 JPEG = picture(".jpg")
@@ -282,7 +290,9 @@ KINDS = {
     "detections": (200, mutants, detections),
     "metrics.jsonl": (200, mutants, metrics),
     "config file": (150, mutants, config),
-    "checkpoint's manifest": (120, mutants, checkpoint),
+    "checkpoint's manifest": (120, mutants, lambda root: checkpoint(root, "manifest.json", False)),
+    "checkpoint's config": (50, mutants, lambda root: checkpoint(root, "config.yaml", True)),
+    "checkpoint's state": (100, damaged_bytes, lambda root: checkpoint(root, "state.pt", True)),
     "JPEG": (120, damaged_bytes, lambda root: image(root, ".jpg")),
     "PNG": (100, damaged_bytes, lambda root: image(root, ".png")),
     "BMP": (80, damaged_bytes, lambda root: image(root, ".bmp")),
