@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install quickstart test format
+.PHONY: help install quickstart test soak format
 
 help:            ## Show what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and tests, as CI r
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+soak: $(INSTALLED)    ## Kill a training 150 times and compare its end with an undisturbed one's: some minutes
+	$(BIN)/python tests/runs/soak.py --kills 50 --workers 0 1 2
 
 format: $(INSTALLED)  ## Put the code into shape
 	$(BIN)/ruff check --fix

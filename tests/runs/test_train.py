@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from ssd.data.order import Order
 from ssd.training.checkpoint import list_checkpoints, load_checkpoint
 
 SIX_STEPS = ("--training.steps", "6", "--checkpoint.every_steps", "2")
@@ -172,6 +174,9 @@ def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(tool, small_run,
     other = tool("train.py", *small_run, *two_steps, "--optimizer.name", "sgd")
     assert other.returncode == 2
     assert "was trained with adamw" in other.stderr
+    larger = tool("train.py", *small_run, *two_steps, "--training.batch_size", "8")
+    assert larger.returncode == 2
+    assert "so many images a step: 4, here it is 8" in larger.stderr
     done = tool("train.py", *small_run, "--data.classes", "[circle, star]", "--out", "run")
     assert done.returncode == 2
     assert "was trained on the classes" in done.stderr
@@ -310,6 +315,53 @@ def test_two_ranks_share_a_run_and_one_goes_on_with_it(
     assert done.returncode == 0, done.stderr
     assert "steps 9 to 10" in done.stdout
     assert [row["step"] for row in rows(run_dir, "train")] == list(range(1, 11))
+
+
+@pytest.mark.distributed
+def test_a_loss_that_is_not_finite_on_one_rank_skips_the_step_on_all_and_names_the_images(
+    torchrun, repository, small_run, tmp_path
+):
+    script = tmp_path / "train.py"
+    script.write_text(f"""
+import runpy
+from unittest import mock
+from ssd.training import trainer
+from ssd.training.distributed import rank
+
+augmented = trainer.Trainer.augmented
+
+def poisoned(self, samples):
+    batch = augmented(self, samples)
+    if rank() == 1 and self.state.step == 2:
+        batch.images.fill_(float("nan"))
+    return batch
+
+with mock.patch.object(trainer.Trainer, "augmented", poisoned):
+    runpy.run_path({str(repository / "tools" / "train.py")!r}, run_name="__main__")
+""")
+    flags = ("--training.batch_size", "2", "--training.steps", "4", "--optimizer.lr_images", "2")
+    done = torchrun(2, script, *small_run, *flags, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert [row["skipped"] for row in rows(tmp_path / "run", "train")] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    (told,) = [line for line in done.stdout.splitlines() if "not finite" in line]
+    assert told.startswith("step 3 skipped")
+    order = Order(24, 2, 1, 2, seed=0, drop_last=False)
+    stems = (small_run_root(small_run) / "ImageSets/Main/trainval.txt").read_text().split()
+    wanted = [stems[index] for rank in (0, 1) for index in order.micro_batches(2, rank)[0]]
+    assert told.endswith("images " + ", ".join(wanted))
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "step_4").state
+    assert state["updates"] == 3
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert "lr        0.006: 0.003 x 4 images a step / 2" in done.stdout
+
+
+def small_run_root(small_run):
+    return Path(small_run[small_run.index("--data.root") + 1])
 
 
 @pytest.mark.distributed

@@ -8,6 +8,7 @@ from ssd.training.optim import (
     learning_rate,
     parameter_groups,
     restore_optimizer,
+    scaled_learning_rate,
     set_learning_rate,
 )
 
@@ -88,3 +89,9 @@ def test_restored_momenta_come_with_the_settings_of_the_config():
     assert fresh.param_groups[0]["momentum"] == 0.8
     for p in network.parameters():
         assert torch.equal(fresh.state[p]["momentum_buffer"], saved.state[p]["momentum_buffer"])
+
+
+def test_the_learning_rate_follows_the_images_of_a_step_only_if_asked():
+    assert scaled_learning_rate(OptimizerConfig(lr=0.001), 256).lr == 0.001
+    config = OptimizerConfig(lr=0.001, lr_images=32)
+    assert [scaled_learning_rate(config, n).lr for n in (8, 32, 256)] == [0.00025, 0.001, 0.008]
