@@ -251,7 +251,12 @@ def is_intact(checkpoint: Path) -> bool:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes what is older than the newest `keep` intact checkpoints, but not the best one."""
+    """Removes what is older than the newest `keep` intact checkpoints, but not the best one.
+
+    What a killed run had begun to write goes too; so nothing may be being written.
+    """
+    for unfinished in folder.glob(".unfinished_step_*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     best = best_checkpoint(folder)
     intact = 0
     for path in list_checkpoints(folder):

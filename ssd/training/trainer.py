@@ -198,7 +198,8 @@ class Trainer:
         step, metrics = self.state.step, self.run_dir / METRICS_FILE
         if step == 0 or not self.evaluation_is_due():
             return False
-        return from_first_rank(step == self.last_step or not has_evaluation(metrics, step))
+        unfinished = metrics.exists() and not has_evaluation(metrics, step)
+        return from_first_rank(step == self.last_step or unfinished)
 
     def evaluation_is_due(self) -> bool:
         """Whether the step just taken is the last one, or ends an epoch that is evaluated."""

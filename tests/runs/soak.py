@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from compare import differences
 from lives import flags, lived
-from tqdm import tqdm
 
 from ssd.data.shapes import draw_shapes
 from ssd.training.checkpoint import list_checkpoints
@@ -63,7 +62,8 @@ def soak(run_dir: Path, pace: Pace, kills: int, workers: int, chance: random.Ran
     checkpoints = run_dir / "checkpoints"
     killed = while_saving = 0
     reached: set[Path] = set()
-    for life in tqdm(range(kills), desc=f"kills with {workers} workers", unit="kill"):
+    for life in range(kills):  # no tqdm: its lock is the children's too, and is killed with them
+        print(f"\rwith {workers} workers: kill {life + 1} of {kills}", end="", file=sys.stderr)
         before = being_written(checkpoints)
         end = time.monotonic() + chance.uniform(0, pace.start + 2 * STEPS_OF_A_KILL * pace.step)
 
@@ -75,7 +75,7 @@ def soak(run_dir: Path, pace: Pace, kills: int, workers: int, chance: random.Ran
         reached |= set(list_checkpoints(checkpoints)[:1])
     lived(arguments, log, lambda: False)
     print(
-        f"{workers} workers: {killed} kills, {while_saving} of them while saving, after "
+        f"\r{workers} workers: {killed} kills, {while_saving} of them while saving, after "
         f"{len(reached)} different steps",
         flush=True,
     )

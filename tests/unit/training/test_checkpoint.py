@@ -48,8 +48,10 @@ def test_newest_first_by_number_and_not_by_name(tmp_path):
 def test_the_newest_and_the_best_are_kept(tmp_path):
     for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.4]):
         save(tmp_path, step, score)
+    (tmp_path / ".unfinished_step_5").mkdir()
     prune(tmp_path, keep=2)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_4", "step_3", "step_1"]
+    assert not (tmp_path / ".unfinished_step_5").exists()
     assert best_checkpoint(tmp_path) == tmp_path / "step_1"
 
 
