@@ -9,12 +9,14 @@ import os
 import runpy
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 import ssd.training.start  # noqa: F401 - what a run imports, before it is forked
 
@@ -51,6 +53,7 @@ def born(arguments: list[str], log: Path, prepare: Callable[[], object] = bool) 
         status = 1
         try:
             torch.set_num_threads(1)
+            tqdm.set_lock(threading.RLock())  # tqdm's own is all children's, and is killed with one
             prepare()
             runpy.run_path(str(TRAIN), run_name="__main__")
         except SystemExit as end:

@@ -62,7 +62,7 @@ def soak(run_dir: Path, pace: Pace, kills: int, workers: int, chance: random.Ran
     checkpoints = run_dir / "checkpoints"
     killed = while_saving = 0
     reached: set[Path] = set()
-    for life in range(kills):  # no tqdm: its lock is the children's too, and is killed with them
+    for life in range(kills):
         print(f"\rwith {workers} workers: kill {life + 1} of {kills}", end="", file=sys.stderr)
         before = being_written(checkpoints)
         end = time.monotonic() + chance.uniform(0, pace.start + 2 * STEPS_OF_A_KILL * pace.step)
