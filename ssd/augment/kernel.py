@@ -103,10 +103,10 @@ def augment_tile(
     columns_1X = tl.where(tl.load(flip + image), SIZE - 1 - columns_1X, columns_1X)
     x_axis, x_count = _axis(columns_1X, sizes + 2 * image + 1, windows + 4 * image, SIZE, ANTIALIAS)
     colours = (
-        tl.load(brightness + image),
+        tl.load(brightness + image) / 255,
         tl.load(contrast + image),
         tl.load(saturation + image),
-        tl.load(hue + image),
+        tl.load(hue + image) / 30,
         tl.load(contrast_first + image),
     )
     red, green, blue = _sums_of_taps(
@@ -128,9 +128,9 @@ def augment_tile(
     if COLOURS_LAST:
         red, green, blue = _change_colours(red, green, blue, colours)
     share = covered / tl.maximum(y_whole * x_whole, 1e-12)  # the rest is the mean colour
-    tl.store(places, (red - MEAN[0]) / STD[0] * share, inside)
-    tl.store(places + 1, (green - MEAN[1]) / STD[1] * share, inside)
-    tl.store(places + 2, (blue - MEAN[2]) / STD[2] * share, inside)
+    tl.store(places, (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share, inside)
+    tl.store(places + 1, (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share, inside)
+    tl.store(places + 2, (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share, inside)
 
 
 @triton.jit
@@ -219,34 +219,34 @@ def _touches(axis, count):
 
 @triton.jit
 def _change_colours(red, green, blue, colours):
-    """`ssd.augment.colours.change_colours`."""
+    """`ssd.augment.colours.change_colours`, from 0 … 255 to 0 … 1; see there."""
     brightness, contrast, saturation, hue, contrast_first = colours
     before = tl.where(contrast_first, contrast, 1.0)
     after = tl.where(contrast_first, 1.0, contrast)
-    red = tl.clamp(tl.clamp(red + brightness, 0.0, 255.0) * before, 0.0, 255.0)
-    green = tl.clamp(tl.clamp(green + brightness, 0.0, 255.0) * before, 0.0, 255.0)
-    blue = tl.clamp(tl.clamp(blue + brightness, 0.0, 255.0) * before, 0.0, 255.0)
+    red = tl.clamp(tl.clamp(red * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
+    green = tl.clamp(tl.clamp(green * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
+    blue = tl.clamp(tl.clamp(blue * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
     if (saturation != 1) | (hue != 0):
         red, green, blue = _change_saturation_and_hue(red, green, blue, saturation, hue)
-    red = tl.clamp(red * after, 0.0, 255.0)
-    green = tl.clamp(green * after, 0.0, 255.0)
-    blue = tl.clamp(blue * after, 0.0, 255.0)
+    red = tl.clamp(red * after, 0.0, 1.0)
+    green = tl.clamp(green * after, 0.0, 1.0)
+    blue = tl.clamp(blue * after, 0.0, 1.0)
     return red, green, blue
 
 
 @triton.jit
 def _change_saturation_and_hue(red, green, blue, saturation, hue):
-    """`ssd.augment.colours._change_saturation_and_hue`."""
+    """Multiplies HSV's S, at most to 1, and turns H by a number of its hexagon's sides."""
     value = tl.maximum(tl.maximum(red, green), blue)
     chroma = value - tl.minimum(tl.minimum(red, green), blue)
-    ratio = 1 / tl.maximum(chroma, 1e-6)
+    ratio = 1 / tl.maximum(chroma, 1e-8)
     side = tl.where(
         value == red,
         (green - blue) * ratio,
         tl.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
     )
-    side += hue / 30
-    side -= 6 * tl.floor(side / 6)
+    side += hue
+    side = tl.where(side < 0, side + 6, tl.where(side < 6, side, side - 6))
     chroma = tl.minimum(chroma * saturation, value)
     least = value - chroma
     red = least + chroma * tl.clamp(tl.abs(side - 3) - 1, 0.0, 1.0)
