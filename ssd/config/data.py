@@ -66,6 +66,10 @@ class AugmentConfig:
     photometric: bool = True
     """Whether to change brightness, contrast, saturation and hue."""
 
+    photometric_after_resize: bool = False
+    """Whether to change them in the resized image, which is faster and near enough, and not
+    in the image as it is, as Caffe does."""
+
     expand_probability: float = 0.5
     """How often an image is placed on a larger canvas of the mean colour."""
 
