@@ -1,14 +1,14 @@
 """Applies a plan to the pixels of a batch on a GPU: `pixels.py` as one Triton kernel.
 
 A program makes one tile of one image. For every pixel of the tile it gathers the taps from the
-packed bytes, changes their colours and adds them up; nothing is written but the normalised batch
-and nothing read back to the host. Any sizes of images cost one launch: how many taps there are
-is worked out on the device.
+packed bytes, changes their colours and adds them up. Nothing is written but the normalised batch,
+and nothing is read back to the host: how many taps an image needs is worked out on the device.
 
-Along each axis places count from the image's first pixel. Distances between a tap and the centre
-of an output pixel are whole numbers of 1 / (2 · SIZE) pixel, so they are exact.
+Whether a tap counts depends on its place, which is a whole number, and its weight on its distance
+from the output pixel's centre, which is a whole number of 1 / (2 · SIZE) pixel: both are exact,
+however large the image. Colours run 0 … 1, because the hardware clamps to that for nothing.
 
-Letters: `Y`, `X` rows and columns of a tile.
+Letters: `B` images, `S` pixels of the output, `Y`, `X` rows and columns of a tile.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from torch import Tensor
 from ssd.augment.plan import Plan
 from ssd.structures import PackedSamples
 
-TILE = 8, 32
-WARPS = 4
+TILE = 8, 32  # rows, columns
+WARPS = 4  # of 32 threads, for a tile
 
 
 def apply_plan(
@@ -37,10 +37,10 @@ def apply_plan(
     colours_last: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The same as `ssd.augment.pixels.apply_plan`, without waiting for the device.
+    """The images of `ssd.augment.pixels.apply_plan`, which explains the arguments.
 
-    Raises nothing of its own: samples and plan are to be on one CUDA device, or on the CPU under
-    Triton's interpreter.
+    Samples and plan stand on one CUDA device (on the CPU under Triton's interpreter). The host
+    does not wait for it.
     """
     count, device = len(samples.sizes), samples.pixels.device
     images_BSS3 = torch.empty((count, size, size, 3), dtype=dtype, device=device)
@@ -92,7 +92,7 @@ def augment_tile(
     COLOURS_LAST: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Makes a tile of an image; the program's place is (columns, rows, image)."""
+    """Makes one tile; the grid is (tiles of a row, tiles of a column, images)."""
     image = tl.program_id(2).to(tl.int64)
     rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
     columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
@@ -137,8 +137,9 @@ def augment_tile(
 def _axis(outputs, side, window, SIZE: tl.constexpr, ANTIALIAS: tl.constexpr):
     """Where the taps of some output pixels lie along one axis: what `_weights` wants to know.
 
-    An output pixel's weights are a tent over its centre that reaches `reach` to both sides. Every
-    output pixel has `count` taps, from its `first` on; some of them weigh nothing.
+    `side` points to the image's side, `window` to the window's start, two numbers before its end.
+    Every output pixel has `count` taps from its `first` on, some of which weigh nothing: weights
+    are a tent over the centre. All but `first` and `count` is in units of 1 / (2 · SIZE) pixel.
     """
     start, end = tl.load(window).to(tl.int32), tl.load(window + 2).to(tl.int32)
     centres = (2 * outputs + 1).to(tl.int64) * (end - start) - SIZE
@@ -154,7 +155,7 @@ def _axis(outputs, side, window, SIZE: tl.constexpr, ANTIALIAS: tl.constexpr):
 
 @triton.jit
 def _weights(axis, tap, SIZE: tl.constexpr):
-    """The places of a tap, its weights in the window, and whether the image covers it."""
+    """The places of a tap in the image, its weights, and whether the image covers it."""
     first, distance, slope, end, side = axis
     places = first + tap
     weights = 1 - tl.abs(distance + tap * (2.0 * SIZE)) * slope
@@ -245,8 +246,8 @@ def _change_saturation_and_hue(red, green, blue, saturation, hue):
         (green - blue) * ratio,
         tl.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
     )
-    side += hue
-    side = tl.where(side < 0, side + 6, tl.where(side < 6, side, side - 6))
+    side += hue  # red's side is -1 … 1 and blue's 3 … 5: with less than a side more, below 6
+    side = tl.where(side < 0, side + 6, side)
     chroma = tl.minimum(chroma * saturation, value)
     least = value - chroma
     red = least + chroma * tl.clamp(tl.abs(side - 3) - 1, 0.0, 1.0)

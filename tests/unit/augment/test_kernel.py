@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import Plan, identity_plan
@@ -59,7 +60,6 @@ def assert_equal_to_pixels(images, jobs):
         expected = apply_plan(*arguments)
         assert images[name].is_contiguous(memory_format=torch.channels_last)
         difference = (images[name] - expected).abs().amax((1, 2, 3))
-        print(name, difference.max())
         assert difference.max() < 1e-4, f"{name}: {difference.tolist()}"
 
 
@@ -111,7 +111,14 @@ def in_window(samples, plan: Plan, window) -> tuple:
     return samples, replace(plan, windows=torch.tensor([window] * len(plan.flip)))
 
 
+needs_interpreter = pytest.mark.skipif(
+    Version(triton.__version__) < Version("3.7") and Version(np.__version__) >= Version("2.4"),
+    reason="the interpreter of Triton 3.6 cannot loop with NumPy 2.4",
+)
+
+
 # Every 103rd of the 3,888 combinations holds every pair of settings, and 94 % of the triples.
+@needs_interpreter
 @pytest.mark.parametrize("step", [103, pytest.param(5, marks=pytest.mark.slow)])
 def test_combinations_equal_pixels(pack, tmp_path, step):
     size, inputs = 16, combined(pack, COMBINATIONS[::step], 16)
@@ -125,19 +132,20 @@ def test_combinations_equal_pixels(pack, tmp_path, step):
     assert_equal_to_pixels(interpreted(tmp_path, jobs), jobs)
 
 
+@needs_interpreter
 def test_sizes_tiles_and_types(pack, tmp_path):
     small = plan_of_sizes(pack, [(1, 1), (1, 9), (7, 1), (5, 400), (131, 37), (60, 60)])
     large = plan_of_sizes(pack, [(2000, 3000)])
     expanded = in_window(*plan_of_sizes(pack, [(23, 31)]), (-13, -40, 71, 70))
     beside = in_window(*plan_of_sizes(pack, [(20, 20)]), (-50, 3, -10, 15))
-    few = plan_of_sizes(pack, [(9, 11), (3, 4)])
+    few = plan_of_sizes(pack, [(5, 4), (1, 3)])
     rest = MEAN, STD, True, False
     jobs = {
         "small, antialiased": ((64, 64), (*small, 60, MEAN, STD, True)),
         "small": ((32, 32), (*small, 31, MEAN, STD, False)),
         "to one pixel": ((1, 1), (*few, 1, *rest)),
         "large": ((32, 32), (*large, 24, MEAN, STD, False)),
-        "large, shrunk": ((128, 128), (*large, 128, MEAN, STD, True, True)),
+        "large, shrunk": ((256, 256), (*large, 250, MEAN, STD, True, True)),
         "large, cropped": ((32, 32), (*in_window(*large, (2900, 1930, 3000, 2000)), 24, *rest)),
         "tiles": (kernel.TILE, (*expanded, 40, *rest)),
         "beside the image": ((16, 16), (*beside, 16, *rest)),
@@ -159,7 +167,7 @@ def test_every_variant_compiles_for_a_gpu(capability, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     inputs = dict.fromkeys(("offsets", "sizes", "windows"), "*i64")
     inputs |= dict.fromkeys(("brightness", "contrast", "saturation", "hue"), "*fp32")
-    inputs |= {"pixels": "*u8", "flip": "*i1", "contrast_first": "*i1"}
+    inputs |= {"pixels": "*u8", "flip": "*u1", "contrast_first": "*u1"}
     for (antialias, colours_last), dtype in product(VARIANTS, ("fp32", "bf16", "fp16")):
         constants = {
             "SIZE": 300,
