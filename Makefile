@@ -19,12 +19,13 @@ $(INSTALLED): pyproject.toml
 quickstart: $(INSTALLED)  ## Draw a data set, train on it, evaluate, write a report: some minutes on two CPU cores
 	$(BIN)/python tools/train.py configs/quickstart.yaml --out runs/quickstart
 
-test: $(INSTALLED)  ## Style, types, import rules and tests, as CI runs them
+test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and tests, as CI runs them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q
+	$(BIN)/hadolint Dockerfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 format: $(INSTALLED)  ## Put the code into shape
 	$(BIN)/ruff check --fix

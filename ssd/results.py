@@ -18,6 +18,7 @@ from ssd.report.pictures import Box, Picture
 from ssd.report.plots import Curve
 from ssd.structures import DataSet, Record
 
+EVALUATION_FILE = "evaluation.json"
 SHOWN_PICTURES = 9
 SHOWN_SCORE = 0.4
 
@@ -33,7 +34,7 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     names = data.image_ids, data.classes, data.category_ids
     write_detections(folder / "detections.json", table, *names)
-    write_evaluation(folder / "evaluation.json", result, config.metric)
+    write_evaluation(folder / EVALUATION_FILE, result, config.metric)
     curves = {
         name: Curve(recall, precision, result.per_class[name])
         for name, (recall, precision, _) in result.curves.items()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,15 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from ssd.config import Config
 from ssd.errors import UserError, one_line
+from ssd.untrusted import LONGEST_NAME, is_unicode, short
 
 Settings = dict[str, Any]
+
+LARGEST_YAML = 1 << 18  # characters
+LONGEST_NUMBER = 40  # characters
+LONGEST_LIST = 1000
+DEEPEST = 50
+LONGEST_ERROR = 500
 
 SECTIONS = tuple(field.name for field in fields(Config))
 SETTING_NAMES = tuple(
@@ -50,36 +59,47 @@ def to_config(settings: Settings) -> Config:
     Raises:
         UserError: a setting is unknown, of a wrong type, or out of range.
     """
-    for name in setting_names(settings):
+    for section, key in setting_names(settings):
+        name = f"{section}.{key}"[:LONGEST_NAME]
         if name not in SETTING_NAMES:
             raise UserError(f"there is no setting {name}{suggestion(name)}")
-        section, key = name.split(".")
-        if settings[section][key] is None and name not in OPTIONAL:
+        value = settings[section][key]
+        if value is None and name not in OPTIONAL:
             raise UserError(f"{name} is empty: give it a value, or leave it out for its default")
+        if isinstance(value, list) and len(value) > LONGEST_LIST and name != "data.classes":
+            raise UserError(f"{name} has {len(value)} entries, but may have {LONGEST_LIST}")
+    # The parser's time grows with the square of a list's length: DataConfig checks the classes.
+    data = {**settings.get("data", {})}
+    classes = data.pop("classes", None)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Config)
     try:
-        sections = parser.instantiate(parser.parse_object(settings))
+        sections = parser.instantiate(parser.parse_object({**settings, "data": data}))
     except ArgumentError as error:
-        raise UserError(one_line(error)) from error
-    return Config(**sections.as_dict())
+        raise UserError(one_line(error)[:LONGEST_ERROR]) from error
+    config = Config(**sections.as_dict())
+    return replace(config, data=replace(config.data, classes=classes))
 
 
-def setting_names(settings: Settings) -> Iterator[str]:
-    """The dotted names of nested settings.
+def setting_names(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The section and the key of nested settings.
 
     Raises:
-        UserError: what should be a section is a single value.
+        UserError: a section is none of ours, or a single value.
     """
     for section, content in settings.items():
-        if section in SECTIONS and not isinstance(content, dict):
-            raise UserError(f"{section} is {content!r}, but has to hold settings of its own")
-        names = (f"{section}.{key}" for key in content) if section in SECTIONS else (str(section),)
-        yield from names
+        if section not in SECTIONS:
+            name = str(section)[:LONGEST_NAME]
+            raise UserError(f"there is no setting {name}{suggestion(name)}")
+        if not isinstance(content, dict):
+            raise UserError(f"{section} is {short(content)}, but has to hold settings of its own")
+        yield from ((section, key) for key in content)
 
 
 def suggestion(name: str) -> str:
     """`: did you mean …?` with the closest setting, or a hint where all of them stand."""
+    if name in SETTING_NAMES:
+        return ": in YAML it stands in its section, as {}: {{{}: …}}".format(*name.split("."))
     key = name.split(".")[-1]
     close = [setting for setting in SETTING_NAMES if setting.endswith(f".{key}")]
     close += difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
@@ -110,12 +130,62 @@ def parse_yaml(text: str, origin: str) -> Settings:
         UserError: it is not YAML, or not a mapping of sections.
     """
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{origin} is not YAML: {one_line(error)}") from error
+        content = load_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{origin} is not YAML: {one_line(error)[:LONGEST_ERROR]}") from error
     if not isinstance(content, dict):
         raise UserError(f"{origin} has to hold sections such as `data:` and `model:`")
     return content
+
+
+def load_yaml(text: str) -> Any:
+    """The content of a YAML text without aliases, by which a few lines become gigabytes.
+
+    Raises:
+        ValueError: it is not YAML, or holds what no config has.
+    """
+    if len(text) > LARGEST_YAML:
+        raise ValueError(f"it has {len(text)} characters, more than {LARGEST_YAML} are refused")
+    depths = accumulate((letter in "[{") - (letter in "]}") for letter in text)
+    if max(depths, default=0) > DEEPEST:  # the parser's time grows with the square of the depth
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        check_nodes(node)
+        return loader.construct_document(node)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(one_line(error)) from error
+    except (AttributeError, IndexError, KeyError, OverflowError) as error:  # `!!int ''` and others
+        raise ValueError("a value does not fit its tag") from error
+
+
+def check_nodes(root: yaml.Node) -> None:
+    """Raises a ValueError for aliases, keys that come twice, endless numbers, half letters."""
+    seen, waiting = {id(root)}, [root]
+    while waiting:
+        node = waiting.pop()
+        where = f"in line {node.start_mark.line + 1}"
+        match node:
+            case yaml.ScalarNode():
+                if not is_unicode(node.value):
+                    raise ValueError(f"half of a surrogate pair {where}")
+                if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+                    raise ValueError(f"a number of more than {LONGEST_NUMBER} digits {where}")
+                inner = []
+            case yaml.MappingNode():
+                keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+                if twice := [key for key, count in Counter(keys).items() if count > 1]:
+                    raise ValueError(f"{short(twice[0])} is set twice {where}")
+                inner = [part for pair in node.value for part in pair]
+            case _:
+                inner = list(node.value)
+        if any(id(one) in seen for one in inner) or len({*map(id, inner)}) < len(inner):
+            raise ValueError(f"aliases such as *name are not taken ({where}): write the value out")
+        seen.update(map(id, inner))
+        waiting += inner
 
 
 def merge(into: Settings, new: Settings) -> None:

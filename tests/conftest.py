@@ -57,10 +57,13 @@ def coco128() -> Path:
 def torchrun():
     """Runs a script on several ranks of this machine's CPU; returns the finished process."""
 
-    def run(ranks, script, *arguments):
+    def run(ranks, script, *arguments, restarts=0):
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         return subprocess.run(
-            [*launcher, "--nproc-per-node", str(ranks), str(script), *map(str, arguments)],
+            [
+                *(*launcher, "--nproc-per-node", str(ranks), "--max-restarts", str(restarts)),
+                *(str(script), *map(str, arguments)),
+            ],
             capture_output=True,
             text=True,
             timeout=300,

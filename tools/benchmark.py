@@ -5,11 +5,13 @@ python tools/benchmark.py evaluation                VOC's metric, and COCO's by 
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ssd.benchmark.compare import machine
 from ssd.benchmark.detecting import benchmark_evaluation, benchmark_postprocess
-from ssd.benchmark.training import benchmark_loss, benchmark_step
+from ssd.benchmark.ranks import benchmark_ranks
+from ssd.benchmark.training import SSD300, benchmark_loss, benchmark_step
+from ssd.benchmark.waits import benchmark_waits
 from ssd.cli import run
 from ssd.errors import UserError
 from ssd.training.device import choose_device
@@ -26,9 +28,9 @@ def main(arguments: Sequence[str]) -> int:
         nargs="*",
         default="all",
         choices=["step", "loss", "postprocess", "evaluation", "all"],
-        help="step: a training step of SSD300-VGG16; loss: matching and loss alone; postprocess: "
-        "from predictions to detections; evaluation: from detections to AP, some minutes "
-        "(default: all)",
+        help="step: a training step of SSD300-VGG16, on one rank and on several; loss: matching "
+        "and loss alone; postprocess: from predictions to detections; evaluation: from detections "
+        "to AP, some minutes (default: all)",
     )
     parser.add_argument("--against", choices=["torchvision"], help="measure it beside ours")
     parser.add_argument("--batch-size", type=int, default=8, help="images of a step (default: 8)")
@@ -41,16 +43,20 @@ def main(arguments: Sequence[str]) -> int:
     device = choose_device(flags.device)
     against = flags.against is not None
     print(machine(device), flush=True)
-    benchmarks = {
-        "loss": lambda: benchmark_loss(against, 3 * flags.rounds, device),
-        "postprocess": lambda: benchmark_postprocess(against, flags.rounds, device),
-        "step": lambda: benchmark_step(against, flags.batch_size, flags.rounds, device),
-        "evaluation": lambda: benchmark_evaluation(1),
-    }
-    for name, benchmark in benchmarks.items():
+    batch_size, rounds = flags.batch_size, flags.rounds
+    benchmarks: list[tuple[str, Callable[[], Sequence[object]]]] = [
+        ("loss", lambda: benchmark_loss(against, 3 * rounds, device)),
+        ("postprocess", lambda: benchmark_postprocess(against, rounds, device)),
+        ("step", lambda: benchmark_step(against, batch_size, rounds, device)),
+        ("step", lambda: benchmark_ranks(SSD300, batch_size, rounds, device)),
+        ("evaluation", lambda: benchmark_evaluation(1)),
+    ]
+    if device.type == "cuda":
+        benchmarks.append(("step", lambda: [benchmark_waits(SSD300, batch_size, device)]))
+    for name, benchmark in benchmarks:
         if {name, "all"} & parts:
-            for comparison in benchmark():
-                print(comparison, flush=True)
+            for line in benchmark():
+                print(line, flush=True)
     return 0
 
 

@@ -16,6 +16,8 @@ import torch
 import torchvision
 from tqdm import tqdm
 
+from ssd.training.distributed import is_first
+
 Side = Callable[[], object]
 
 
@@ -35,9 +37,13 @@ class Comparison:
 
 
 def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.device) -> Comparison:
-    """Runs every side once to warm up, then all of them in turn, `rounds` times."""
+    """Runs every side once to warm up, then all of them in turn, `rounds` times.
+
+    On several ranks, each of them has to call it, with sides that wait for one another.
+    """
     seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in tqdm(range(-1, rounds), desc=name, leave=False, unit="round"):
+    silent = not is_first()
+    for turn in tqdm(range(-1, rounds), desc=name, leave=False, unit="round", disable=silent):
         for side, function in sides.items():
             synchronize(device)
             started = time.perf_counter()

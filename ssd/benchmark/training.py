@@ -22,7 +22,9 @@ from ssd.training.step import StepSettings, TrainState, train_step
 
 NUM_CLASSES = 21
 SIZE = 300
+SSD300 = ModelConfig("vgg16", SIZE)
 OBJECTS = 12
+LEARNING_RATE = 1e-4
 
 
 def random_objects(batch_size: int, objects: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -35,6 +37,13 @@ def random_objects(batch_size: int, objects: int, device: torch.device) -> tuple
     return boxes.to(device), labels.to(device)
 
 
+def random_batch(batch_size: int, size: int, device: torch.device) -> Batch:
+    """Images of noise, channels_last as training has them, with 12 objects each."""
+    boxes, labels = random_objects(batch_size, OBJECTS, device)
+    images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return Batch(images.to(device, memory_format=torch.channels_last), boxes, labels, [])
+
+
 def benchmark_step(
     against_torchvision: bool, batch_size: int, rounds: int, device: torch.device
 ) -> list[Comparison]:
@@ -43,18 +52,13 @@ def benchmark_step(
     Compared are fp32, and the precision that training takes by default, with torchvision's
     model as its own reference script runs it by default (fp32).
     """
-    boxes, labels = random_objects(batch_size, OBJECTS, device)
-    images = torch.rand(batch_size, 3, SIZE, SIZE, device=device)
+    batch = random_batch(batch_size, SIZE, device)
     default = autocast_dtype("auto", device)
     sides = {
-        "fp32": our_step(images, boxes, labels, None),
-        f"default ({str(default).removeprefix('torch.')})": our_step(
-            images, boxes, labels, default
-        ),
+        "fp32": our_step(SSD300, batch, None),
+        f"default ({str(default).removeprefix('torch.')})": our_step(SSD300, batch, default),
     }
-    reference = (
-        {"torchvision": torchvision_step(images, boxes, labels)} if against_torchvision else {}
-    )
+    reference = {"torchvision": torchvision_step(batch)} if against_torchvision else {}
     timed = compare("step", sides | reference, rounds, device).seconds
     return [
         Comparison(
@@ -65,28 +69,37 @@ def benchmark_step(
     ]
 
 
-def our_step(images: Tensor, boxes: Tensor, labels: Tensor, dtype: torch.dtype | None) -> Side:
-    """A step of this project; channels_last, as training has it."""
+def our_step(config: ModelConfig, batch: Batch, dtype: torch.dtype | None) -> Side:
+    """A step of this project."""
+    state, settings = our_state(config, dtype, batch.images.device)
+    return lambda: train_step(state, [batch], settings, LEARNING_RATE)
+
+
+def our_state(
+    config: ModelConfig, dtype: torch.dtype | None, device: torch.device
+) -> tuple[TrainState, StepSettings]:
+    """What `train_step` needs, as training builds it; the weights are the same at every call."""
     torch.manual_seed(0)
-    model = build_model(ModelConfig(backbone="vgg16"), NUM_CLASSES)
-    model.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch = Batch(images.contiguous(memory_format=torch.channels_last), boxes, labels, [])
+    model = build_model(config, NUM_CLASSES)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = TrainState(
         model,
         build_optimizer(model, OptimizerConfig()),
-        torch.amp.GradScaler(images.device.type, enabled=dtype == torch.float16),
+        torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
     )
-    settings = StepSettings(model.default_boxes, Config().loss, None, dtype)
-    return lambda: train_step(state, [batch], settings, lr=1e-4)
+    return state, StepSettings(model.default_boxes, Config().loss, None, dtype)
 
 
-def torchvision_step(images: Tensor, boxes: Tensor, labels: Tensor) -> Side:
+def torchvision_step(batch: Batch) -> Side:
     """A step of torchvision's model, with the optimizer of its reference script."""
     torch.manual_seed(0)
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
+    images = batch.images.contiguous()
     model.to(images.device).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
-    pairs = zip(boxes * SIZE, labels, strict=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4
+    )
+    pairs = zip(batch.boxes * SIZE, batch.labels, strict=True)
     targets = [{"boxes": image_boxes, "labels": names} for image_boxes, names in pairs]
 
     def step() -> None:
@@ -124,7 +137,7 @@ def random_predictions(batch_size: int, device: torch.device) -> Predictions:
 
 def our_loss(batch_size: int, objects: int, device: torch.device) -> Side:
     """This project's matching and loss."""
-    default_boxes = build_model(ModelConfig(backbone="vgg16"), NUM_CLASSES).default_boxes.to(device)
+    default_boxes = build_model(SSD300, NUM_CLASSES).default_boxes.to(device)
     boxes, labels = random_objects(batch_size, objects, device)
     predictions = random_predictions(batch_size, device)
 
@@ -140,7 +153,7 @@ def our_loss(batch_size: int, objects: int, device: torch.device) -> Side:
 def torchvision_loss(batch_size: int, objects: int, device: torch.device) -> Side:
     """The matching and loss of torchvision, as its `SSD.forward` calls them."""
     model: Any = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
-    default_boxes = build_model(ModelConfig(backbone="vgg16"), NUM_CLASSES).default_boxes.to(device)
+    default_boxes = build_model(SSD300, NUM_CLASSES).default_boxes.to(device)
     anchors = [to_corner_form(default_boxes) * SIZE] * batch_size
     boxes, labels = random_objects(batch_size, objects, device)
     pairs = zip(boxes * SIZE, labels, strict=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ssd.config.limits import check_limits, require
+from ssd.errors import UserError
+from ssd.untrusted import MOST_CLASSES, name, short
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,14 @@ class DataConfig:
         """Refuses impossible settings."""
         check_limits("data", self, workers=(0, 256), max_unreadable=(0, 1))
         if self.classes is not None:
-            distinct = len(set(self.classes)) == len(self.classes) > 0
-            require(distinct, "data.classes", self.classes, "a list of different names")
+            rule = f"a list of different names, at most {MOST_CLASSES}"
+            listed = isinstance(self.classes, list) and len(self.classes) <= MOST_CLASSES
+            require(listed, "data.classes", short(self.classes), rule)
+            try:
+                names = {name("data.classes", one) for one in self.classes}
+            except ValueError as problem:
+                raise UserError(str(problem)) from None
+            require(0 < len(names) == len(self.classes), "data.classes", short(self.classes), rule)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from ssd.errors import UserError
 
 SMALLEST = 1e-12
 LARGEST = 2**62
+LONGEST_VALUE = 200
 
 
 def require(holds: bool, setting: str, value: object, rule: str) -> None:
     """Refuses a setting, naming its value and the rule that does not hold."""
     if not holds:
-        raise UserError(f"{setting} is {value}, but has to be {rule}")
+        raise UserError(f"{setting} is {str(value)[:LONGEST_VALUE]}, but has to be {rule}")
 
 
 def check_limits(section: str, settings: object, **limits: tuple[float, float]) -> None:

@@ -22,6 +22,11 @@ class OptimizerConfig:
     lr: float = 1e-3
     """Learning rate after the warm-up."""
 
+    lr_images: int | None = None
+    """Images of the step that `lr` is meant for. If given, `lr` is multiplied by the images of a
+    step (batch size x accumulate x ranks) over this number, the linear rule of Goyal et al.
+    (2017). Without it, `lr` is taken as it is."""
+
     momentum: float = 0.9
     """SGD's momentum; AdamW's first beta."""
 
@@ -52,6 +57,7 @@ class OptimizerConfig:
             "optimizer",
             self,
             lr=(SMALLEST, LARGEST),
+            lr_images=(1, LARGEST),
             momentum=(0, 0.9999),
             weight_decay=(0, LARGEST),
             bias_lr_factor=(SMALLEST, LARGEST),
@@ -89,6 +95,10 @@ class TrainingConfig:
 
     clip_norm: float | None = None
     """Largest norm of a step's gradient; longer ones are shortened to it."""
+
+    sync_batchnorm: bool = False
+    """Whether BatchNorm takes its statistics over the images of all ranks instead of each rank's
+    own. Needs GPUs, and several of them."""
 
     max_skipped: int = 10
     """Steps in a row with a non-finite gradient after which training stops. Each is skipped:
@@ -134,11 +144,15 @@ class CheckpointConfig:
     """Steps between two checkpoints. Without it: at the end of every epoch."""
 
     keep: int = 2
-    """How many of the newest checkpoints stay, besides the best one."""
+    """How many of the newest intact checkpoints stay, besides the best one."""
+
+    max_failed: int = 3
+    """Checkpoints in a row that may be lost for want of room on the disk, with a warning, before
+    training stops."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
-        check_limits("checkpoint", self, every_steps=(1, LARGEST))
+        check_limits("checkpoint", self, every_steps=(1, LARGEST), max_failed=(0, LARGEST))
         rule = "2 or more, since the newest may be damaged"
         require(self.keep >= 2, "checkpoint.keep", self.keep, rule)
 

@@ -32,9 +32,9 @@ from ssd.data.coco_file import AnnotationFile, read_annotation_file
 from ssd.data.findings import Findings, Refuse
 from ssd.errors import UserError
 from ssd.structures import CocoTruth, DataSet, IntArray, Record
+from ssd.untrusted import shown
 
 COUNTED = ("objects", "other_class", "crowd", "degenerate", "clamped")
-SHOWN_CLASSES = 8
 
 
 def read_coco(
@@ -58,13 +58,13 @@ def read_coco(
     if not root.is_dir():
         raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
     with _without_collector():
-        files = [read_annotation_file(*_locate(root, split), findings) for split in splits]
+        files = [read_annotation_file(*_locate(root, split), root, findings) for split in splits]
     ids = _category_ids(files)
     names = tuple(classes or sorted(ids, key=ids.__getitem__))
     category_ids = tuple(ids.get(one) for one in names)
     if not any(category_id is not None for category_id in category_ids):
-        have = ", ".join(list(ids)[:SHOWN_CLASSES]) + (" …" if len(ids) > SHOWN_CLASSES else "")
-        raise UserError(f"{files[0].path} has no category {', '.join(names)}; it has {have}")
+        have = shown(list(ids))
+        raise UserError(f"{files[0].path} has no category {shown(names)}; it has {have}")
     label_of = {ids[one]: label for label, one in enumerate(names, start=1) if one in ids}
     counts = Counter(dict.fromkeys(COUNTED, 0))
     records: list[Record] = []
@@ -140,8 +140,9 @@ def _left_out(files: Sequence[AnnotationFile], label_of: dict[int, int]) -> dict
     """The file of every annotation whose category is not wanted, by category."""
     left_out: dict[str, list[Path]] = {}
     for file in files:
+        counts = Counter(file.category.tolist())
         for category, category_id in file.categories.items():
-            count = int((file.category == category_id).sum())
+            count = counts[category_id]
             if category_id not in label_of and count:
                 left_out.setdefault(category, []).extend([file.path] * count)
     return left_out

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -13,9 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.data.findings import Findings
+from ssd.data.links import list_folder, real_folders, refuse_to_leave
 from ssd.errors import UserError
 from ssd.structures import BoolArray, IntArray
-from ssd.untrusted import box, name, number, read_json, required, short, whole
+from ssd.untrusted import (
+    MOST_CLASSES,
+    MOST_OBJECTS,
+    box,
+    check_pixels,
+    name,
+    number,
+    read_json,
+    required,
+    short,
+    whole,
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +55,13 @@ class AnnotationFile:
     annotation_id: IntArray
 
 
-def read_annotation_file(path: Path, folders: Sequence[Path], findings: Findings) -> AnnotationFile:
+def read_annotation_file(
+    path: Path, folders: Sequence[Path], root: Path, findings: Findings
+) -> AnnotationFile:
     """The checked content of the annotation file `path`.
 
-    Its images lie in the first of `folders` that has the first of them. Entries that make no
-    sense are told to `findings` and left out.
+    Its images lie in the first of `folders` that has the first of them; links in there may lead
+    to what is below `root`. Entries that make no sense are told to `findings` and left out.
 
     Raises:
         UserError: it is not an annotation file at all, or has no image.
@@ -59,12 +73,15 @@ def read_annotation_file(path: Path, folders: Sequence[Path], findings: Findings
                 f"{path}: is not a COCO annotation file, which is an object with the lists "
                 f"images, annotations and categories; {key} is missing"
             )
+    if len(content["categories"]) > MOST_CLASSES:
+        found = len(content["categories"])
+        raise UserError(f"{path}: has {found} categories, more than {MOST_CLASSES} are refused")
     folder = _folder_of(content["images"], folders)
     categories: dict[str, int] = {}
     _each(content["categories"], path, "category", findings, _category_reader(categories))
     images: dict[int, Image] = {}
     named: set[int] = set()
-    _each(content["images"], path, "image", findings, _image_reader(images, named, folder))
+    _each(content["images"], path, "image", findings, _image_reader(images, named, folder, root))
     if not images:
         raise UserError(f"{path}: lists no image")
     rows: list[tuple[Any, ...]] = []
@@ -72,6 +89,13 @@ def read_annotation_file(path: Path, folders: Sequence[Path], findings: Findings
     _each(content["annotations"], path, "annotation", findings, reader)
     columns = zip(*rows, strict=True) if rows else iter([()] * 6)
     index, category, boxes, areas, crowd, annotation_id = columns
+    fullest, objects = Counter(index).most_common(1)[0] if index else (0, 0)
+    if objects > MOST_OBJECTS:
+        image_id = list(images)[fullest]
+        raise UserError(
+            f"{path}: image id {image_id} has {objects} objects, "
+            f"more than {MOST_OBJECTS} are refused"
+        )
     return AnnotationFile(
         path,
         list(images.values()),
@@ -91,7 +115,7 @@ def _folder_of(entries: list[Any], folders: Sequence[Path]) -> Path:
     if isinstance(first, str):
         for folder in folders:
             relative = PurePosixPath(first)
-            if relative.name in _file_names(folder / relative.parent):
+            if relative.name in list_folder(folder / relative.parent):
                 return folder
     return folders[0]
 
@@ -125,9 +149,17 @@ def _category_reader(categories: dict[str, int]) -> Callable[[Any], None]:
     return read
 
 
-def _image_reader(images: dict[int, Image], named: set[int], folder: Path) -> Callable[[Any], None]:
+def _image_reader(
+    images: dict[int, Image], named: set[int], folder: Path, root: Path
+) -> Callable[[Any], None]:
     """Fills `images`, and `named` with the ids of broken ones too."""
-    files_of = cache(_file_names)
+    homes = real_folders(folder, root)
+
+    @cache
+    def files_of(subfolder: Path) -> Mapping[str, bool]:
+        if names := list_folder(subfolder):
+            refuse_to_leave(subfolder, homes)
+        return names
 
     def read(entry: Any) -> None:
         image_id, file_name, width, height = required(entry, "id", "file_name", "width", "height")
@@ -140,20 +172,16 @@ def _image_reader(images: dict[int, Image], named: set[int], folder: Path) -> Ca
         relative = PurePosixPath(file_name)
         if relative.is_absolute() or ".." in relative.parts:
             raise ValueError(f"file_name {short(file_name)} leaves the folder {folder}")
-        if relative.name not in files_of(folder / relative.parent):
+        is_link = files_of(folder / relative.parent).get(relative.name)
+        if is_link is None:
             raise ValueError(f"file_name {short(file_name)} is no file in {folder}")
+        if is_link:
+            refuse_to_leave(folder / relative, homes)
         sides = whole("width", width, 1), whole("height", height, 1)
+        check_pixels(*sides)
         images[image_id] = Image(image_id, folder / relative, *sides)
 
     return read
-
-
-def _file_names(folder: Path) -> frozenset[str]:
-    """What a folder holds, from one listing: asking for 100,000 files singly is slow."""
-    try:
-        return frozenset(os.listdir(folder))
-    except (OSError, ValueError):
-        return frozenset()
 
 
 def _annotation_reader(

@@ -28,8 +28,10 @@ from torch.utils.data import Dataset
 
 from ssd.errors import UserError
 from ssd.structures import PackedSamples, Record, Sample
+from ssd.untrusted import MAX_PIXELS, check_pixels, read_regular
 
-MAX_PIXELS = 100_000_000
+OLD_BMP_HEADER = 12  # bytes, of OS/2, with sizes of 16 bits
+LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -142,7 +144,7 @@ def read_file(path: Path) -> bytes:
         UserError: it cannot be opened.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path, LARGEST_FILE)
     except OSError as error:
         raise UserError(f"{path}: the image cannot be opened ({error.strerror})") from error
 
@@ -155,7 +157,7 @@ def decode_image(path: Path, data: bytes) -> Pixels:
     """
     try:
         return _decode(data)
-    except UserError as error:
+    except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
 
@@ -180,17 +182,18 @@ def _read_pixels(record: Record) -> Pixels:
 def _decode(data: bytes) -> Pixels:
     try:
         width, height = _claimed_size(data)
-    except (IndexError, struct.error) as error:
-        raise UserError("image is cut off or its header is broken") from error
-    if width * height > MAX_PIXELS:
-        raise UserError(f"image is {width}x{height}, more than {MAX_PIXELS} pixels are refused")
+    except (IndexError, struct.error):
+        width, height = 0, 0
+    if width < 1 or height < 1:
+        raise ValueError("image is cut off or its header is broken")
+    check_pixels(width, height)
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         bgr = None
     if bgr is None:
-        raise UserError("image is damaged and cannot be decoded")
+        raise ValueError("image is damaged and cannot be decoded")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -203,12 +206,13 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
         size = struct.unpack_from(">II", data, 16)
         whole = data.rfind(b"IEND") >= 0
     elif data.startswith(b"BM"):
-        size = struct.unpack_from("<ii", data, 18)
+        (header,) = struct.unpack_from("<I", data, 14)
+        size = struct.unpack_from("<HH" if header == OLD_BMP_HEADER else "<ii", data, 18)
         whole = True
     else:
-        raise UserError("image is neither JPEG nor PNG nor BMP" if data else "image is empty")
+        raise ValueError("image is neither JPEG nor PNG nor BMP" if data else "image is empty")
     if not whole:
-        raise UserError("image is cut off: its end marker is missing")
+        raise ValueError("image is cut off: its end marker is missing")
     width, height = size
     return width, abs(height)  # a BMP stored from top to bottom has a negative height
 
@@ -216,8 +220,9 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
 def _jpeg_header(data: bytes) -> tuple[tuple[int, int], int]:
     """(width, height), and where the first scan starts.
 
-    Source: ITU-T T.81, annex B: segments of marker, length and content; the start-of-frame
-    segments C0 … CF, without C4, C8 and CC, hold the size.
+    Source: ITU-T T.81, annex B: segments of marker, length and content, but for the markers 01
+    and D0 … D9, which stand alone; the start-of-frame segments C0 … CF, without C4, C8 and CC,
+    hold the size.
     """
     width, height, at = 0, 0, 2
     while True:
@@ -228,5 +233,5 @@ def _jpeg_header(data: bytes) -> tuple[tuple[int, int], int]:
             return (width, height), at
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        at += 2 + length
+        alone = marker == 0x01 or 0xD0 <= marker <= 0xD9
+        at += 2 + (0 if alone else struct.unpack_from(">H", data, at + 2)[0])

@@ -102,9 +102,9 @@ def _packed(
 def _start_worker(_worker: int) -> None:
     """Leaves stopping to the parent; workers share the cores, so each uses one thread.
 
-    Ctrl-C and a cluster's SIGTERM reach all processes of a run. PyTorch's own threads are limited
+    Ctrl-C and a cluster's signals reach all processes of a run. PyTorch's own threads are limited
     by the loader.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)

@@ -14,6 +14,7 @@ from ssd.data.findings import Findings
 from ssd.data.voc import read_voc
 from ssd.errors import UserError
 from ssd.structures import DataSet
+from ssd.untrusted import shown
 
 
 def load_data(
@@ -56,7 +57,7 @@ def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, i
     missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
     if asked_for is not None and missing:
         raise UserError(
-            f"data.classes has {', '.join(missing)}, but none of {len(data.records)} training "
+            f"data.classes has {shown(missing)}, but none of {len(data.records)} training "
             "images has such an object: compare it with the names in the annotations"
         )
     return dict(zip(data.classes, counts, strict=True))

@@ -5,8 +5,8 @@
     ROOT/[FOLDER/]JPEGImages/STEM.jpg        or .jpeg, .png, .bmp, in upper or lower case
 
 The image belongs to its stem; `filename` and `path` in the annotation are not believed. A file
-that is missing or makes no sense is the user's mistake and is told. What follows is not; it is
-counted in `DataSet.counts`:
+that is missing, makes no sense or is a link out of the data is the user's mistake and is told.
+What follows is not; it is counted in `DataSet.counts`:
 
 - `objects`: all objects that were read, the ones below included.
 - `other_class`: left out, since the class is not in the given list.
@@ -18,41 +18,27 @@ counted in `DataSet.counts`:
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
 import numpy.typing as npt
 
 from ssd.data.findings import Findings, Refuse
+from ssd.data.links import list_folder, real_folders, refuse_to_leave
+from ssd.data.voc_file import Annotation, read_annotation
 from ssd.errors import UserError, one_line
 from ssd.structures import BoolArray, DataSet, Record
+from ssd.untrusted import (
+    LONGEST_NAME,
+    MOST_CLASSES,
+    read_regular,
+    shown,
+)
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
-
-
-@dataclass(frozen=True)
-class _Object:
-    """One `object` element: its corners are still VOC's, 1-based and inclusive."""
-
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
-
-
-@dataclass(frozen=True)
-class _Annotation:
-    """One annotation file and the image file that belongs to it."""
-
-    path: Path
-    image: Path
-    width: int
-    height: int
-    objects: list[_Object]
+LARGEST_LIST = 1 << 28  # bytes
 
 
 def read_voc(
@@ -78,11 +64,16 @@ def read_voc(
     annotations = []
     for path, image in _listed_files(root, splits, findings):
         try:
-            annotations.append(_read_annotation(path, image, findings))
+            annotations.append(read_annotation(path, image, findings))
         except UserError as error:
             findings.broken("broken annotation", str(error))
     if classes is None:
         classes = sorted({item.name for annotation in annotations for item in annotation.objects})
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"{root}, {', '.join(splits)}: the objects have {len(classes)} classes "
+            f"({shown(classes)}), more than {MOST_CLASSES} are refused: set data.classes"
+        )
     if not classes:
         where = f"{root}, {', '.join(splits)}"
         raise UserError(f"{where}: no annotation has an object: set data.classes, or other splits")
@@ -103,7 +94,8 @@ def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
     for home in sorted({root / split.rpartition("/")[0] for split in splits}):
         listed: set[str] = set()
         for image_list in (home / "ImageSets" / "Main").glob("*.txt"):
-            lines = image_list.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            text = read_regular(image_list, LARGEST_LIST).decode("utf-8-sig", "replace")
+            lines = text.splitlines()
             listed |= {line.split()[0] for line in lines if line.strip()}
         for name, suffixes in (("JPEGImages", IMAGE_SUFFIXES), ("Annotations", {".xml"})):
             paths = [path for path in (home / name).glob("*") if path.suffix.lower() in suffixes]
@@ -124,18 +116,29 @@ def _listed_files(
             have = ", ".join(_available_splits(root)) or "no list at all"
             raise UserError(f"{image_list}: there is no such image list; {root} has {have}")
         images = _images_by_stem(home / "JPEGImages", findings)
+        folders = home / "JPEGImages", home / "Annotations"
+        links = set[Path]().union(*map(_links_in, folders))
+        homes = real_folders(root, *folders)
         for stem in _read_stems(image_list):
+            shown_stem = stem[:LONGEST_NAME]
             if stem in listed_in:
                 both = f"in {listed_in[stem]} and in {image_list}"
-                twice = f"{stem} is listed twice, {both}: every image may be used once"
+                twice = f"{shown_stem} is listed twice, {both}: every image may be used once"
                 findings.broken("listed twice", twice)
                 continue
             listed_in[stem] = image_list
             if stem not in images:
-                missing = f"{image_list}: {stem} has no image in {home / 'JPEGImages'}"
+                missing = f"{image_list}: {shown_stem} has no image in {home / 'JPEGImages'}"
                 findings.broken("missing image", missing)
                 continue
-            yield home / "Annotations" / f"{stem}.xml", images[stem]
+            files = home / "Annotations" / f"{stem}.xml", images[stem]
+            try:
+                for link in links.intersection(files):
+                    refuse_to_leave(link, homes)
+            except ValueError as error:
+                findings.broken("link out of the data", str(error))
+                continue
+            yield files
 
 
 def _available_splits(root: Path) -> list[str]:
@@ -158,84 +161,23 @@ def _images_by_stem(folder: Path, findings: Findings) -> dict[str, Path]:
     return images
 
 
+def _links_in(folder: Path) -> set[Path]:
+    return {folder / name for name, is_link in list_folder(folder).items() if is_link}
+
+
 def _read_stems(image_list: Path) -> list[str]:
     try:
-        lines = image_list.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(image_list, LARGEST_LIST).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{image_list}: cannot be read as text ({error})") from error
+        raise UserError(f"{image_list}: cannot be read as text ({one_line(error)})") from error
     stems = [line.split()[0] for line in lines if line.strip()]
     if not stems:
         raise UserError(f"{image_list}: lists no image")
     return stems
 
 
-def _read_annotation(path: Path, image: Path, findings: Findings) -> _Annotation:
-    from defusedxml.ElementTree import fromstring
-
-    try:
-        tree: Element = fromstring(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: the annotation cannot be read ({error.strerror})") from error
-    except (ParseError, ValueError, LookupError) as error:
-        reason = one_line(error)
-        raise UserError(f"{path}: is not sound XML ({reason}): mend the annotation") from error
-    objects = []
-    for number, element in enumerate(tree.findall("object"), start=1):
-        try:
-            objects.append(_read_object(element, f"{path}, object {number}"))
-        except UserError as error:
-            findings.broken("broken object", str(error))
-    size = _child(tree, "size", f"{path}")
-    width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))
-    return _Annotation(path, image, width, height, objects)
-
-
-def _read_object(element: Element, where: str) -> _Object:
-    name = _text(element, "name", where)
-    where = f"{where} ({name!r})"
-    box = _child(element, "bndbox", where)
-    xmin, ymin, xmax, ymax = (
-        _number(box, field, f"{where}, bndbox") for field in ("xmin", "ymin", "xmax", "ymax")
-    )
-    difficult = element.find("difficult") is not None and _number(element, "difficult", where) != 0
-    return _Object(name, (xmin, ymin, xmax, ymax), difficult)
-
-
-def _child(element: Element, field: str, where: str) -> Element:
-    child = element.find(field)
-    if child is None:
-        raise UserError(f"{where}: {field} is missing: mend the annotation")
-    return child
-
-
-def _text(element: Element, field: str, where: str) -> str:
-    text = (_child(element, field, where).text or "").strip()
-    if not text:
-        raise UserError(f"{where}: {field} is empty: mend the annotation")
-    return text
-
-
-def _number(element: Element, field: str, where: str) -> float:
-    text = _text(element, field, where)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{where}: {field} is {text!r}, not a number: mend the annotation")
-    return value
-
-
-def _side(size: Element, field: str, where: str) -> int:
-    value = _number(size, field, where)
-    if value < 1 or value != int(value):
-        rule = "not a whole number of pixels from 1: mend the annotation"
-        raise UserError(f"{where}: {field} is {value:g}, {rule}")
-    return int(value)
-
-
 def _to_record(
-    annotation: _Annotation, labels: dict[str, int], counts: Counter[str], findings: Findings
+    annotation: Annotation, labels: dict[str, int], counts: Counter[str], findings: Findings
 ) -> Record:
     known = [item for item in annotation.objects if item.name in labels]
     corners = np.array([item.corners for item in known], np.float64).reshape(-1, 4)

@@ -21,6 +21,8 @@ from ssd.diagnose.log import Floats, Log
 from ssd.diagnose.table import LARGEST_STEP, read_table
 from ssd.errors import UserError, one_line
 from ssd.metrics import read_metrics
+from ssd.settings import load_yaml
+from ssd.untrusted import read_regular
 
 RUN_COLUMNS = (
     "epoch",
@@ -73,7 +75,7 @@ def _file_of(path: Path) -> Path:
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        content = file.read_bytes()
+        content = read_regular(file)
     except (OSError, ValueError) as problem:
         why = "there is no such file" if isinstance(problem, FileNotFoundError) else problem
         raise UserError(
@@ -181,13 +183,11 @@ def _most_images(num_images: Floats | None) -> int | None:
 
 def _divisor_of(config: Path) -> str | None:
     """`loss.divisor` of a config.yaml; None where there is no such file or setting."""
-    import yaml
-
     if not config.exists():
         return None
     try:
-        settings = yaml.safe_load(config.read_bytes())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as problem:
+        settings = load_yaml(read_regular(config).decode())
+    except (OSError, ValueError) as problem:
         why = one_line(problem)[:200]
         raise UserError(f"{config}: is not YAML ({why}); mend it or remove it") from None
     section = settings.get("loss") if isinstance(settings, dict) else None

@@ -14,6 +14,7 @@ from ssd.model.resnet import ResNet50
 from ssd.model.ssd import SSD, Backbone
 from ssd.model.ssd7 import SSD7
 from ssd.model.vgg import VGG16
+from ssd.untrusted import LONGEST_NAME
 
 Layout = Callable[[str], str]
 
@@ -43,7 +44,7 @@ def copy_tensors(own: Mapping[str, Tensor], layout: Layout, given: StateDict, or
 
 def refuse_misfits(given: StateDict, wanted: Mapping[str, torch.Size], origin: str) -> None:
     """Raises a UserError unless the tensors have exactly the wanted names and shapes."""
-    misfits = [f"has unknown {name}" for name in given if name not in wanted]
+    misfits = [f"has unknown {name[:LONGEST_NAME]}" for name in given if name not in wanted]
     for name, shape in wanted.items():
         if name not in given:
             # PyTorch fills in this counter, which files from before its version 0.4.1 lack.

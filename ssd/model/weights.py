@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
-import torch
-from torch import Tensor
 from torchvision.models import (
     MobileNet_V3_Large_Weights,
     ResNet50_Weights,
@@ -19,7 +18,7 @@ from torchvision.models import (
 from torchvision.models.detection import SSD300_VGG16_Weights
 
 from ssd.config import ModelConfig
-from ssd.errors import UserError
+from ssd.errors import UserError, one_line
 from ssd.model.foreign import (
     REDUCED_VGG_SETTINGS,
     SSD_PYTORCH_CLASSES,
@@ -32,7 +31,9 @@ from ssd.model.foreign import (
     torchvision_name,
 )
 from ssd.model.ssd import SSD
+from ssd.model.tensor_file import is_plain, load_tensors
 from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
+from ssd.untrusted import short
 
 OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
 PAGE = "docs/weights.md has what weights need"
@@ -99,7 +100,7 @@ def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
             refuse_settings(config, TORCHVISION_SETTINGS, origin)
             return fetch(SSD300_VGG16_Weights.COCO_V1, "ssd300_vgg16", origin)
         case path:
-            return read_state_dict(Path(path).expanduser())
+            return read_state_dict(Path(os.path.expanduser(path)))  # ~nobody stays as it is
 
 
 def imagenet_weights(config: ModelConfig) -> WeightsEnum:
@@ -120,7 +121,7 @@ def fetch(weights: WeightsEnum, network: str, origin: str) -> StateDict:
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         instead = " (vgg16_bn or ssd7 train better so)" if network == "vgg16" else ""
         raise UserError(
-            f"{origin}: the weights of {network} cannot be fetched ({one_line(error)}): give "
+            f"{origin}: the weights of {network} cannot be fetched ({one_line(error)[:120]}): give "
             f"--model.weights PATH of a local torchvision state_dict of {network}, or "
             f"--model.weights none to start from random weights{instead}"
         ) from error
@@ -135,18 +136,19 @@ def read_state_dict(path: Path) -> StateDict:
             "none, a run folder or the path of a state_dict"
         )
     try:
-        state: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises anything
+        with path.open("rb") as file:
+            state = load_tensors(file)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"model.weights {path} cannot be read ({one_line(error)}): "
             "it is damaged or no file of torch.save(model.state_dict())"
         ) from error
     if isinstance(state, dict) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+        isinstance(name, str) and is_plain(value) for name, value in state.items()
     ):
         return state
     found = (
-        f"{type(state).__name__} of {list(state)[:3]}"
+        f"{type(state).__name__} of {short(list(state)[:3])}"
         if isinstance(state, dict)
         else type(state).__name__
     )
@@ -166,8 +168,3 @@ def refuse_settings(
                 f"{origin}: model.{name} is {found}, but these weights need {value}: set it so "
                 f"({advice})"
             )
-
-
-def one_line(error: Exception) -> str:
-    """What went wrong, without line breaks."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:120]

@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import pickle
 import re
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -24,10 +23,14 @@ import torch
 from torch import Tensor
 
 from ssd.errors import UserError, one_line
+from ssd.model.tensor_file import load_tensors
+from ssd.untrusted import MOST_CLASSES, name, number, read_regular, whole
 
 STATE_FILE = "state.pt"
 CONFIG_FILE = "config.yaml"
 MANIFEST_FILE = "manifest.json"
+LARGEST_MANIFEST = 1 << 24  # bytes
+LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def save_checkpoint(
         unfinished.mkdir(parents=True)
         for name, content in contents.items():
             write_and_flush(unfinished / name, content)
+        flush_folder(unfinished)
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
         flush_folder(folder)
@@ -89,7 +93,7 @@ def save_checkpoint(
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(
             f"could not save the checkpoint {target}: {error.strerror or error}; older ones are "
-            "as they were: make room or mend the folder, then run the same command to go on"
+            "as they were: make room, or mend the folder"
         ) from error
     return target
 
@@ -124,7 +128,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first, intact or not."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if re.fullmatch(r"step_\d+", path.name)]
+    found = [path for path in folder.iterdir() if re.fullmatch(r"step_\d{1,18}", path.name)]
     return sorted(found, key=step_of, reverse=True)
 
 
@@ -141,14 +145,26 @@ def read_manifest(checkpoint: Path) -> Manifest:
     """
     path = checkpoint / MANIFEST_FILE
     try:
-        manifest = Manifest(**json.loads(path.read_bytes()))
-        whole = isinstance(manifest.step, int) and all(isinstance(c, str) for c in manifest.classes)
-        sums = {name: (entry["size"], entry["sha256"]) for name, entry in manifest.files.items()}
+        manifest = Manifest(**json.loads(read_regular(path, LARGEST_MANIFEST)))
+        _check_manifest(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not a checkpoint's manifest: {one_line(error)}") from error
-    if not whole or STATE_FILE not in sums or CONFIG_FILE not in sums:
-        raise UserError(f"{path} is not a checkpoint's manifest: entries are missing or wrong")
+        reason = one_line(error)[:LONGEST_REASON]
+        raise UserError(f"{path} is not a checkpoint's manifest: {reason}") from error
     return manifest
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    """Raises an error of any kind unless every entry is what it has to be."""
+    whole("step", manifest.step, 0)
+    if manifest.mean_average_precision is not None:
+        number("mean_average_precision", manifest.mean_average_precision)
+    if not 0 < len(manifest.classes) <= MOST_CLASSES:
+        raise ValueError(f"{len(manifest.classes)} classes, but from 1 to {MOST_CLASSES} are taken")
+    if len({name("classes", one) for one in manifest.classes}) < len(manifest.classes):
+        raise ValueError("a class is named twice")
+    for file in (STATE_FILE, CONFIG_FILE):
+        if not {"size", "sha256"} <= manifest.files[file].keys():
+            raise ValueError(f"entries of {file} are missing")
 
 
 def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:
@@ -159,7 +175,7 @@ def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:
     """
     path = checkpoint / name
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     expected = manifest.files[name]
@@ -195,14 +211,20 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
         UserError: something is missing or damaged.
     """
     manifest = read_manifest(checkpoint)
-    config_yaml = read_checked(checkpoint, CONFIG_FILE, manifest).decode()
     content = read_checked(checkpoint, STATE_FILE, manifest)
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        config_yaml = read_checked(checkpoint, CONFIG_FILE, manifest).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{checkpoint / CONFIG_FILE} is not a text file") from error
+    try:
+        state = load_tensors(io.BytesIO(content))
+    except ValueError as error:
         raise UserError(
-            f"{checkpoint / STATE_FILE} holds other than tensors and plain values: not loaded"
+            f"{checkpoint / STATE_FILE} holds other than tensors and plain values ({error}): "
+            "not loaded"
         ) from error
+    if not isinstance(state, dict):
+        raise UserError(f"{checkpoint / STATE_FILE} holds no state, but a {type(state).__name__}")
     return Checkpoint(checkpoint, manifest, state, config_yaml)
 
 
@@ -217,12 +239,25 @@ def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
+def is_intact(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is what its manifest says."""
+    try:
+        manifest = read_manifest(checkpoint)
+        for name in (STATE_FILE, CONFIG_FILE):
+            read_checked(checkpoint, name, manifest)
+    except UserError:
+        return False
+    return True
+
+
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints and the one with the best evaluation."""
-    checkpoints = list_checkpoints(folder)
+    """Removes what is older than the newest `keep` intact checkpoints, but not the best one."""
     best = best_checkpoint(folder)
-    for path in checkpoints[keep:]:
-        if path != best:
+    intact = 0
+    for path in list_checkpoints(folder):
+        if intact < keep:
+            intact += is_intact(path)
+        elif path != best:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from ssd.errors import UserError
 
 Item = TypeVar("Item")
 
@@ -23,6 +25,9 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
 
     Tensors on a GPU go by NCCL, those on a CPU by gloo. Each rank takes the GPU of its number on
     its machine.
+
+    Raises:
+        UserError: the ranks would not find each other after a restart.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -30,11 +35,41 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    store, own_rank, ranks = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=of_this_start(store),
+        rank=own_rank,
+        world_size=ranks,
+    )
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def of_this_start(store: Any) -> Any:
+    """The part of torchrun's store that is of this start of the ranks.
+
+    By default torchrun keeps one store for all its starts, in which a rank that was started again
+    may find the address of a dead one (pytorch/pytorch#135712, #167288). On one machine torchrun
+    counts the starts. On several each counts for itself, and has to make a new store for each.
+
+    Raises:
+        UserError: several machines share one store and may be started again.
+    """
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store
+    if environment.get("GROUP_WORLD_SIZE") == "1":
+        start = environment["TORCHELASTIC_RESTART_COUNT"]
+        return dist.PrefixStore(start, store)  # type: ignore[attr-defined]
+    if environment.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+        raise UserError(
+            "--max-restarts on several machines needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the "
+            "environment of each torchrun, else ranks that are started again look for dead ones"
+        )
+    return store
 
 
 def world_size() -> int:
@@ -69,9 +104,9 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return value
 
 
-def any_rank(flag: bool) -> bool:
-    """Whether the flag is set on any rank; every rank has to call it, and all get one answer."""
-    return bool(sum_over_ranks(torch.tensor(int(flag))))
+def any_rank(*flags: bool) -> list[bool]:
+    """Whether each flag is set on any rank; every rank has to call it, and all get one answer."""
+    return sum_over_ranks(torch.tensor(flags, dtype=torch.int64)).bool().tolist()
 
 
 def from_first_rank(item: Item) -> Item:
@@ -88,6 +123,25 @@ def from_all_ranks(item: Item) -> list[Item]:
     if dist.is_initialized():
         dist.all_gather_object(items, item)
     return items
+
+
+def without_ranks(model: nn.Module) -> nn.Module:
+    """The model itself, out of its DistributedDataParallel, if it is in one."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
+    """Lets the BatchNorm layers of a model take their statistics over all ranks.
+
+    Raises:
+        UserError: the ranks have no GPUs, on which alone PyTorch can do that.
+    """
+    if world_size() > 1 and device.type != "cuda":
+        raise UserError(
+            f"training.sync_batchnorm needs GPUs, and these {world_size()} ranks train on "
+            f"{device.type}: leave it off"
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
 
 
 def take_first_ranks_buffers(model: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
         UserError: if the weights cannot be fetched or read, or do not fit the model or its
             settings.
     """
-    path = Path(config.weights).expanduser()
+    path = Path(os.path.expanduser(config.weights))  # ~nobody stays as it is
     if config.weights in NAMED or not path.is_dir():
         return load_weights(model, config, classes)
     try:

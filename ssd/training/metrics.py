@@ -6,26 +6,22 @@ read in one transfer.
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from ssd.config import DIVISORS, LossConfig, TrainingConfig
 from ssd.evaluation.results import EvaluationResult
-from ssd.files import write_whole
 from ssd.metrics import read_metrics
+from ssd.training.board import Board
 from ssd.training.distributed import sum_over_ranks, world_size
+from ssd.training.rows import RowFile, cut_back, finite_or_none
 from ssd.training.step import StepFigures
 from ssd.training.watch import SpikeWatch
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 SCALARS = {
     "loss": "loss/total",
@@ -38,6 +34,9 @@ SCALARS = {
     "images_per_second": "speed/images_per_second",
     "data_wait_seconds": "speed/data_wait_seconds",
 }
+
+
+METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,14 @@ class MetricsLog:
 
     Opening it on an existing run cuts metrics.jsonl back to `first_step`, so that a resumed run
     repeats no row.
+
+    Args:
+        run_dir: the run folder.
+        first_step: steps taken before.
+        last_step: of the run.
+        keep_evaluation: whether the evaluation at `first_step` stands.
+        training: the section of the config.
+        loss: the section of the config.
     """
 
     def __init__(
@@ -62,23 +69,20 @@ class MetricsLog:
         run_dir: Path,
         first_step: int,
         last_step: int,
+        keep_evaluation: bool,
         training: TrainingConfig,
         loss: LossConfig,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._path = run_dir / "metrics.jsonl"
-        cut_back(self._path, first_step)
-        self._file = self._path.open("a", buffering=1)
-        self._writer: SummaryWriter = SummaryWriter(
-            str(run_dir / "tensorboard"), purge_step=first_step + 1
-        )
+        path = run_dir / METRICS_FILE
+        cut_back(path, first_step, keep_evaluation)
+        self._file = RowFile(path, self.say)
+        self._board = Board(run_dir / "tensorboard", first_step, self.say)
         self._bar = tqdm(
             total=last_step, initial=first_step, unit="step", desc="training", dynamic_ncols=True
         )
         self._training = training
         self._loss = loss
-        rows = read_metrics(self._path) if first_step else []
+        rows = read_metrics(path) if first_step else []
         self._watch = SpikeWatch(run_dir, loss.divisor, rows)
         self._pending: list[tuple[Position, StepFigures, float, float]] = []
         self._last_time = time.perf_counter()
@@ -105,6 +109,11 @@ class MetricsLog:
             self._write_step(position, figures, data_wait, seconds, row)
         self._pending.clear()
 
+    def sync(self) -> None:
+        """Writes the pending figures, and waits until the disk has them."""
+        self.flush()
+        self._file.sync()
+
     def _write_step(
         self,
         position: Position,
@@ -122,7 +131,7 @@ class MetricsLog:
         clip_norm = self._training.clip_norm
         undivided = class_sum + self._loss.box_weight * box_sum
         divisor = undivided / loss if loss > 0 else max(1.0, num_positives)
-        row = {
+        row: dict[str, Any] = {
             "kind": "train",
             "step": position.step,
             "epoch": position.epoch,
@@ -143,14 +152,14 @@ class MetricsLog:
             "data_wait_seconds": data_wait,
             "loss_under": loss_under,
         }
-        self._write(row)
+        self._file.add(row)
         warning = self._watch.take(row)
         if warning is not None:
             self.say(f"regular spikes: {warning}")
-            self._writer.add_text("spikes", warning, position.step)
+            self._board.text("spikes", warning, position.step)
         shares = {"class_loss": class_sum / divisor, "box_loss": box_sum / divisor}
         for name, tag in SCALARS.items():
-            self._writer.add_scalar(tag, (row | shares)[name], position.step)
+            self._board.scalar(tag, (row | shares)[name], position.step)
         self._bar.set_postfix_str(
             f"epoch {position.epoch + 1}, loss {loss:.3f}, {row['images_per_second']:.1f} images/s",
             refresh=False,
@@ -166,21 +175,18 @@ class MetricsLog:
             "mAP": result.mAP,
             "per_class": {name: finite_or_none(ap) for name, ap in result.per_class.items()},
         }
-        self._write(row)
-        self._writer.add_scalar("evaluation/mAP", result.mAP, position.step)
+        self._file.add(row)
+        self._board.scalar("evaluation/mAP", result.mAP, position.step)
         self.say(f"epoch {position.epoch + 1}, step {position.step}: mAP {result.mAP:.4f}")
         self._last_time = time.perf_counter()
 
     def picture(self, tag: str, pixels: Any, step: int) -> None:
         """Shows a picture [H, W, 3] uint8 in TensorBoard."""
-        self._writer.add_image(tag, pixels, step, dataformats="HWC")
+        self._board.picture(tag, pixels, step)
 
     def say(self, text: str) -> None:
         """Prints a line without tearing the progress bar."""
         self._bar.write(text)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps({key: finite_or_none(row[key]) for key in row}) + "\n")
 
     def close(self) -> None:
         """Writes what is pending and closes the files.
@@ -191,7 +197,7 @@ class MetricsLog:
         if world_size() == 1:
             self.flush()
         self._file.close()
-        self._writer.close()
+        self._board.close()
         self._bar.close()
 
 
@@ -214,6 +220,10 @@ class SilentLog:
             sum_over_ranks(torch.stack([figures.sums for figures in self._pending]))
             self._pending.clear()
 
+    def sync(self) -> None:
+        """Takes part in the first rank's flush."""
+        self.flush()
+
     def evaluation(self, position: Position, metric: str, result: EvaluationResult) -> None:
         """Says nothing."""
 
@@ -228,24 +238,3 @@ class SilentLog:
 
 
 Log = MetricsLog | SilentLog
-
-
-def finite_or_none(value: Any) -> Any:
-    """The value, or None for a number that JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def cut_back(path: Path, last_step: int) -> None:
-    """Removes the rows after a step, and a torn last line, from a metrics file."""
-    if not path.exists():
-        return
-    kept = [line + "\n" for line in path.read_text().splitlines() if step_of(line) <= last_step]
-    write_whole(path, "".join(kept))
-
-
-def step_of(line: str) -> float:
-    """The step of a line of metrics.jsonl; infinity where it is no whole row."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError):
-        return math.inf

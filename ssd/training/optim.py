@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,6 +50,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
     optimizer.load_state_dict(state)
     for group, settings in zip(optimizer.param_groups, own, strict=True):
         group.update(settings)
+
+
+def scaled_learning_rate(config: OptimizerConfig, images_per_step: int) -> OptimizerConfig:
+    """The config with the learning rate for steps of that many images, if it asks for it.
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 2.1.
+    """
+    if config.lr_images is None:
+        return config
+    return replace(config, lr=config.lr * images_per_step / config.lr_images)
 
 
 def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -16,20 +17,27 @@ from ssd.training.distributed import (
     take_first_ranks_buffers,
     world_size,
 )
+from ssd.training.preempt import Signals, Stopped
 
 
 def detect_on_all_ranks(
-    detector: Detector, records: Sequence[Record], workers: int
-) -> DetectionTable:
+    detector: Detector, records: Sequence[Record], workers: int, asked: Signals
+) -> DetectionTable | None:
     """What the model finds in the images of `records`, the same on every rank.
+
+    None where a rank was asked to stop meanwhile: it gives its share up, the others finish theirs.
 
     The images are dealt out in turn; nobody gets one twice to make the shares equal. The rows
     come in the order of the images, as from a single rank.
     """
     take_first_ranks_buffers(detector.model)
     ranks = world_size()
-    own = detect(detector, records[rank() :: ranks], workers, show_progress=is_first())
-    tables = from_all_ranks(own)
+    own = None
+    with suppress(Stopped), asked.interrupting():
+        own = detect(detector, records[rank() :: ranks], workers, show_progress=is_first())
+    tables = [table for table in from_all_ranks(own) if table is not None]
+    if len(tables) < ranks:
+        return None
     image_index = np.concatenate(
         [first + ranks * table.image_index for first, table in enumerate(tables)]
     )

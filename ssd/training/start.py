@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from ssd.config import Config
 from ssd.errors import UserError
 from ssd.files import write_whole
+from ssd.results import EVALUATION_FILE
 from ssd.settings import to_yaml
 from ssd.training.checkpoint import (
     Checkpoint,
@@ -26,7 +28,9 @@ from ssd.training.checkpoint import (
 )
 from ssd.training.device import choose_device
 from ssd.training.distributed import from_first_rank, is_first, joined_ranks, world_size
-from ssd.training.preempt import STOPPED_BY_SIGNAL
+from ssd.training.metrics import METRICS_FILE
+from ssd.training.preempt import STOPPED_BY_SIGNAL, Signals, Stopped
+from ssd.training.rows import has_evaluation
 from ssd.training.trainer import DONE, Trainer
 
 PACKAGES = (
@@ -52,31 +56,51 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
     Raises:
         UserError: something that the user gave does not work.
     """
-    with joined_ranks(choose_device(config.training.device)):
-        run_dir = from_first_rank(run_dir)  # it may be named after the time
-        checkpoint = find_checkpoint(run_dir, resume)
-        trainer = Trainer(config, run_dir, checkpoint)
-        tell(summary(trainer))
-        finished = trainer.state.step >= trainer.last_step
-        if from_first_rank(finished and (run_dir / "evaluation.json").exists()):
+    with joined_ranks(choose_device(config.training.device)), Signals() as asked:
+        try:
+            with asked.interrupting():
+                trainer = prepared(config, run_dir, resume)
+        except Stopped:
+            tell("stopped before the first step")
+            return STOPPED_BY_SIGNAL
+        if from_first_rank(is_finished(trainer)):
             tell(
                 f"it is trained to its last step {trainer.last_step} already: tools/evaluate.py "
-                f"{run_dir} evaluates it, another --out starts anew"
+                f"{trainer.run_dir} evaluates it, another --out starts anew"
             )
             return DONE
         if is_first():
-            prepare(run_dir, config, trainer.device)
-        status = trainer.run()
+            describe(trainer)
+        status = trainer.run(asked)
         if status == STOPPED_BY_SIGNAL:
-            tell(f"the same command with --out {run_dir} goes on")
+            tell(f"the same command with --out {trainer.run_dir} goes on")
         return status
 
 
-def prepare(run_dir: Path, config: Config, device: torch.device) -> None:
+def prepared(config: Config, run_dir: Path, resume: str) -> Trainer:
+    """The run, where it starts or goes on; says what is about to happen."""
+    run_dir = from_first_rank(run_dir)  # it may be named after the time
+    trainer = Trainer(config, run_dir, find_on_first_rank(run_dir, resume))
+    tell(summary(trainer))
+    return trainer
+
+
+def is_finished(trainer: Trainer) -> bool:
+    """Whether the last step is taken, and its evaluation written."""
+    run_dir, last = trainer.run_dir, trainer.last_step
+    return (
+        trainer.state.step >= last
+        and (run_dir / EVALUATION_FILE).exists()
+        and has_evaluation(run_dir / METRICS_FILE, last)
+    )
+
+
+def describe(trainer: Trainer) -> None:
     """Makes the run folder, with the config and what the run depends on besides it."""
+    run_dir = trainer.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(run_dir / "config.yaml", to_yaml(config))
-    environment = json.dumps(describe_environment(device), indent=2)
+    write_whole(run_dir / "config.yaml", to_yaml(trainer.config))
+    environment = json.dumps(describe_environment(trainer.device), indent=2)
     write_whole(run_dir / "environment.json", environment + "\n")
 
 
@@ -84,6 +108,13 @@ def tell(text: str) -> None:
     """Prints a text, once for all ranks."""
     if is_first():
         print(text, flush=True)
+
+
+def find_on_first_rank(run_dir: Path, resume: str) -> Checkpoint | None:
+    """The checkpoint that the first rank finds: others may see a shared disk as it was before."""
+    found = find_checkpoint(run_dir, resume) if is_first() else None
+    path = from_first_rank(found.path if found else None)
+    return found if is_first() or path is None else load_checkpoint(path)
 
 
 def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
@@ -110,7 +141,7 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             )
         return given
     checkpoint, problems = newest_intact(folder)
-    for problem in problems if is_first() else ():
+    for problem in problems:
         print(f"passed over: {problem}", file=sys.stderr)
     if checkpoint is None and problems:
         raise UserError(
@@ -139,9 +170,19 @@ def summary(trainer: Trainer) -> str:
             f"training  steps {trainer.state.step + 1} to {trainer.last_step}, "
             f"{trainer.order.steps_per_epoch} an epoch, on {trainer.device} in {numbers}"
             + (f", {world_size()} ranks" if world_size() > 1 else ""),
+            *learning_rate_line(trainer),
             f"results   {trainer.run_dir}",
         ]
     )
+
+
+def learning_rate_line(trainer: Trainer) -> list[str]:
+    """The learning rate, where it was fitted to the images of a step."""
+    config, images = trainer.config.optimizer, trainer.order.images_per_step
+    if config.lr_images is None:
+        return []
+    lr = trainer.optimizer.lr
+    return [f"lr        {lr:g}: {config.lr:g} x {images} images a step / {config.lr_images}"]
 
 
 def class_counts(objects: dict[str, int]) -> str:
@@ -168,14 +209,19 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of this code, `-dirty` if it was changed; None without git."""
+    """The commit of this code, `-dirty` if it was changed; None without git.
+
+    A container has no git: the Dockerfile tells it in `SSD_COMMIT`.
+    """
+    if told := os.environ.get("SSD_COMMIT"):
+        return told
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     folder = Path(__file__).parent
     try:
-        told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return told.stdout.strip() or None
+    return answer.stdout.strip() or None
 
 
 def installed_version(package: str) -> str | None:

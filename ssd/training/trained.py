@@ -59,7 +59,7 @@ def build_detector(checkpoint: Checkpoint, config: Config) -> Detector:
     model = build_model(config.model, len(checkpoint.manifest.classes) + 1)
     try:
         model.load_state_dict(checkpoint.weights)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{checkpoint.path} does not fit the model of its config: {one_line(error)[:300]}"
         ) from error

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,24 +19,36 @@ from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
-from ssd.errors import UserError, one_line
+from ssd.errors import UserError
 from ssd.evaluation.evaluate import Detector, measure
 from ssd.evaluation.results import result_table
 from ssd.model.ssd import SSD, build_model
 from ssd.report.pictures import draw, fit
-from ssd.results import pictures, write_results
+from ssd.results import EVALUATION_FILE, pictures, write_results
 from ssd.settings import to_yaml
 from ssd.structures import Batch, PackedSamples, to_device
-from ssd.training.checkpoint import Checkpoint, prune, record_score, save_checkpoint
+from ssd.training.checkpoint import Checkpoint
 from ssd.training.device import autocast_dtype, choose_device
-from ssd.training.distributed import any_rank, first_rank_first, is_first, rank, world_size
+from ssd.training.distributed import (
+    any_rank,
+    first_rank_first,
+    from_all_ranks,
+    from_first_rank,
+    is_first,
+    rank,
+    synchronise_batchnorm,
+    world_size,
+)
 from ssd.training.ema import MovingAverage
 from ssd.training.initial import load_initial
-from ssd.training.metrics import Log, MetricsLog, Position, SilentLog
-from ssd.training.optim import build_optimizer, learning_rate, restore_optimizer
-from ssd.training.preempt import STOPPED_BY_SIGNAL, StopSignal
+from ssd.training.metrics import METRICS_FILE, Log, MetricsLog, Position, SilentLog
+from ssd.training.optim import build_optimizer, learning_rate, scaled_learning_rate
+from ssd.training.preempt import STOPPED_BY_SIGNAL, Signals, Stopped
 from ssd.training.quarantine import Quarantine
-from ssd.training.reproducible import random_state, restore_random_state, seed_everything
+from ssd.training.reproducible import seed_everything
+from ssd.training.resume import restore, snapshot
+from ssd.training.rows import has_evaluation
+from ssd.training.saving import DiskSaver, IdleSaver, Saver
 from ssd.training.share import detect_on_all_ranks
 from ssd.training.step import StepFigures, StepSettings, TrainState, train_step
 
@@ -63,7 +74,7 @@ class Trainer:
         training = config.training
         self.device = choose_device(training.device)
         self.dtype = autocast_dtype(training.precision, self.device)
-        seed_everything(training.seed, training.deterministic)
+        seed_everything(training.seed + rank(), training.deterministic)  # weights are the first's
 
         with first_rank_first():  # it may have to draw the data
             self.train_data = load_data(config.data, config.data.train_split, config.data.classes)
@@ -79,6 +90,7 @@ class Trainer:
             seed=training.seed,
             drop_last=training.drop_last,
         )
+        self.optimizer = scaled_learning_rate(config.optimizer, self.order.images_per_step)
         self.objects_per_class = objects_per_class(self.train_data, config.data.classes)
         self.last_step = training.steps or training.epochs * self.order.steps_per_epoch
 
@@ -90,13 +102,15 @@ class Trainer:
             self.model.default_boxes, config.loss, training.clip_norm, self.dtype
         )
         if checkpoint is not None:
-            self.restore(checkpoint)
+            restore(checkpoint, self.state, self.order, list(self.classes), self.device)
 
     def build_model(self, from_scratch: bool) -> SSD:
         """The model on its device, with its initial weights unless they are restored."""
         model = build_model(self.config.model, len(self.classes) + 1)
         if from_scratch:
             self.starts_from = load_initial(model, self.config.model, self.classes)
+        if self.config.training.sync_batchnorm:
+            synchronise_batchnorm(model, self.device)
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
@@ -106,46 +120,59 @@ class Trainer:
         ranks = world_size()
         return TrainState(
             self.model if ranks == 1 else nn.parallel.DistributedDataParallel(self.model),
-            build_optimizer(self.model, self.config.optimizer),
+            build_optimizer(self.model, self.optimizer),
             torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16),
             None if decay is None else MovingAverage(self.model, decay),
         )
 
-    def run(self) -> int:
+    def run(self, asked: Signals) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
-        log, steps = self.open_log(), self.fetch_steps()
-        with StopSignal() as stop, closing(log), closing(steps):
-            if self.state.step >= self.last_step:  # it was killed in its last evaluation
-                self.evaluate(log)
-            for step in range(self.state.step, self.last_step):
+        evaluate_first = self.evaluation_is_missing()
+        log, steps = self.open_log(keep_evaluation=not evaluate_first), self.fetch_steps()
+        saver = self.open_saver(log)
+        with closing(log), closing(steps), closing(saver):
+            if evaluate_first:
+                self.evaluate(log, saver, asked)
+            stops = any_rank(asked.stop)[0]
+            while self.state.step < self.last_step and not stops:
                 started = time.perf_counter()
                 samples = next(steps)
                 data_wait = time.perf_counter() - started
 
                 batches = [self.augmented(packed) for packed in samples]
-                lr = learning_rate(self.config.optimizer, self.state.updates, self.last_step)
+                lr = learning_rate(self.optimizer, self.state.updates, self.last_step)
                 figures = train_step(self.state, batches, self.settings, lr)
 
-                log.step(self.position(step), figures, data_wait)
+                log.step(self.position(), figures, data_wait)
                 self.watch_data(log, samples)
                 self.watch_numbers(log, figures, batches)
-                evaluates, stops = self.evaluation_is_due(), any_rank(stop.requested)
-                if evaluates or stops or self.checkpoint_is_due():
-                    log.flush()
-                    saved = self.save()
-                if stops:
-                    log.say(f"stopped after step {self.state.step}, which is saved")
-                    break
-                if evaluates and (score := self.evaluate(log)) is not None:
-                    record_score(saved, score)
-            return STOPPED_BY_SIGNAL if any_rank(stop.requested) else DONE
+                stops, saves = any_rank(asked.stop, asked.save)
+                if stops or saves or self.evaluation_is_due() or self.checkpoint_is_due():
+                    asked.save = False
+                    log.sync()
+                    saver.save(self.state.step, snapshot(self.state, self.order, self.device))
+                if self.evaluation_is_due() and not stops:
+                    self.evaluate(log, saver, asked)
+                    stops = any_rank(asked.stop)[0]
+            saver.finish()
+            if stops:
+                log.say(f"stopped after step {self.state.step}, which is saved")
+            return STOPPED_BY_SIGNAL if stops else DONE
 
-    def open_log(self) -> Log:
+    def open_log(self, keep_evaluation: bool) -> Log:
         """The log of this rank: the first one writes it."""
         training = self.config.training
         if not is_first():
             return SilentLog(training.log_every)
-        return MetricsLog(self.run_dir, self.state.step, self.last_step, training, self.config.loss)
+        span = self.state.step, self.last_step, keep_evaluation
+        return MetricsLog(self.run_dir, *span, training, self.config.loss)
+
+    def open_saver(self, log: Log) -> Saver:
+        """What saves the checkpoints of this rank: the first one writes them."""
+        if not is_first():
+            return IdleSaver()
+        folder, config = self.run_dir / "checkpoints", self.config
+        return DiskSaver(folder, config.checkpoint, to_yaml(config), list(self.classes), log.say)
 
     def fetch_steps(self) -> Generator[list[PackedSamples], None, None]:
         """The packed images of every step that is left, read ahead by workers."""
@@ -161,10 +188,17 @@ class Trainer:
         seed = self.config.training.seed
         return self.preprocess.training_batch(on_device, seed, self.config.augment)
 
-    def position(self, step: int) -> Position:
-        """Where a step, counted from 0, stands in the run."""
-        epoch, step_in_epoch = self.order.position(step)
-        return Position(step + 1, epoch, step_in_epoch, self.order.steps_per_epoch)
+    def position(self) -> Position:
+        """Where the step just taken stands in the run."""
+        epoch, step_in_epoch = self.order.position(self.state.step - 1)
+        return Position(self.state.step, epoch, step_in_epoch, self.order.steps_per_epoch)
+
+    def evaluation_is_missing(self) -> bool:
+        """Whether the run ended in the evaluation of the step at which it goes on."""
+        step, metrics = self.state.step, self.run_dir / METRICS_FILE
+        if step == 0 or not self.evaluation_is_due():
+            return False
+        return from_first_rank(step == self.last_step or not has_evaluation(metrics, step))
 
     def evaluation_is_due(self) -> bool:
         """Whether the step just taken is the last one, or ends an epoch that is evaluated."""
@@ -188,11 +222,13 @@ class Trainer:
         """Tells of a step without a finite gradient; many in a row stop the run."""
         if not figures.skipped:
             return
-        class_sum, box_sum, num_positives, *_ = figures.sums.tolist()
-        images = ", ".join(image_id for batch in batches for image_id in batch.image_ids)
+        own = figures.sums.tolist(), [image for batch in batches for image in batch.image_ids]
+        ranks = from_all_ranks(own)
+        class_sum, box_sum, positives = (sum(sums[part] for sums, _ in ranks) for part in range(3))
+        images = ", ".join(image for _, images in ranks for image in images)
         log.say(
             f"step {self.state.step} skipped, its gradient is not finite: class loss "
-            f"{class_sum:g}, box loss {box_sum:g}, positives {num_positives:g}, images {images}"
+            f"{class_sum:g}, box loss {box_sum:g}, positives {positives:g}, images {images}"
         )
         if self.state.skipped_in_row >= self.config.training.max_skipped:
             raise UserError(
@@ -202,29 +238,31 @@ class Trainer:
                 "broken boxes in the data"
             )
 
-    def evaluate(self, log: Log) -> float | None:
+    def evaluate(self, log: Log, saver: Saver, asked: Signals) -> None:
         """Evaluates the model as it is now; after the last step its results are written.
 
-        Returns:
-            The mAP; None on all ranks but the first.
+        A signal to stop ends it. The run that goes on then evaluates first.
 
         Raises:
             UserError: an image cannot be read.
         """
+        records, workers = self.eval_data.records, self.config.data.workers
+        table = detect_on_all_ranks(self.detector, records, workers, asked)
+        if table is None or not is_first():
+            return
         config, step = self.config.evaluation, self.state.step
-        workers = self.config.data.workers
-        table = detect_on_all_ranks(self.detector, self.eval_data.records, workers)
-        if not is_first():
-            return None
-        result = measure(self.eval_data, table, config)
-        log.evaluation(self.position(step - 1), config.metric, result)
-        for picture in pictures(self.eval_data, table, TENSORBOARD_PICTURES):
-            pixels = draw(fit(picture, TENSORBOARD_PIXELS))
-            log.picture(f"predictions/{picture.name}", pixels, step)
-        if step >= self.last_step:
-            page = write_results(self.run_dir, self.eval_data, table, result, config)
-            log.say(f"\n{result_table(result)}\n\nreport: {page}")
-        return result.mAP
+        with suppress(Stopped), asked.interrupting():
+            result = measure(self.eval_data, table, config)
+            saver.record_score(step, result.mAP)
+            for picture in pictures(self.eval_data, table, TENSORBOARD_PICTURES):
+                pixels = draw(fit(picture, TENSORBOARD_PIXELS))
+                log.picture(f"predictions/{picture.name}", pixels, step)
+            if step >= self.last_step:
+                (self.run_dir / EVALUATION_FILE).unlink(missing_ok=True)  # of a run with less steps
+            log.evaluation(self.position(), config.metric, result)
+            if step >= self.last_step:
+                page = write_results(self.run_dir, self.eval_data, table, result, config)
+                log.say(f"\n{result_table(result)}\n\nreport: {page}")
 
     @property
     def detector(self) -> Detector:
@@ -232,61 +270,3 @@ class Trainer:
         average = self.state.average
         model = self.model if average is None else average.model
         return Detector(model, self.preprocess, self.classes, self.dtype, self.config.evaluation)
-
-    def save(self) -> Path:
-        """The first rank saves a checkpoint and removes those not kept; returns its path."""
-        folder = self.run_dir / "checkpoints"
-        if is_first():
-            config_yaml, classes = to_yaml(self.config), list(self.classes)
-            save_checkpoint(folder, self.state.step, self.state_dict(), config_yaml, classes)
-            prune(folder, self.config.checkpoint.keep)
-        return folder / f"step_{self.state.step}"
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on as if nothing had happened."""
-        state = self.state
-        return {
-            "model": self.model.state_dict(),
-            "average": None if state.average is None else state.average.model.state_dict(),
-            "optimizer_name": self.config.optimizer.name,
-            "optimizer": state.optimizer.state_dict(),
-            "scaler": state.scaler.state_dict(),
-            "random": random_state(self.device),
-            "step": state.step,
-            "updates": state.updates,
-            "skipped_in_row": state.skipped_in_row,
-        }
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Puts everything back to where a checkpoint was saved.
-
-        Raises:
-            UserError: the checkpoint belongs to other classes or another model.
-        """
-        saved, here = checkpoint.manifest.classes, list(self.classes)
-        if saved != here:
-            raise UserError(
-                f"{checkpoint.path} was trained on the classes {saved}, the data has {here}: "
-                "give the same data.classes, or start anew with another --out"
-            )
-        state, content = self.state, checkpoint.state
-        name = self.config.optimizer.name
-        if content["optimizer_name"] != name:
-            raise UserError(
-                f"{checkpoint.path} was trained with {content['optimizer_name']}, the config has "
-                f"{name}: give the same optimizer.name, or start anew with another --out"
-            )
-        try:
-            self.model.load_state_dict(content["model"])
-            if state.average is not None:
-                state.average.model.load_state_dict(content["average"] or content["model"])
-            restore_optimizer(state.optimizer, content["optimizer"])
-            state.scaler.load_state_dict(content["scaler"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{checkpoint.path} does not fit the model and optimizer of this config: "
-                f"{one_line(error)[:300]}"
-            ) from error
-        restore_random_state(content["random"], self.device)
-        state.step, state.updates = content["step"], content["updates"]
-        state.skipped_in_row = content["skipped_in_row"]

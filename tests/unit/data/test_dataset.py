@@ -113,6 +113,22 @@ def huge_bmp() -> bytes:
     return b"BM" + bytes(12) + struct.pack("<iii", 40, 20000, -20000) + bytes(100)
 
 
+PNG_OF_NOTHING = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 9, 6) + b"IEND"
+
+
+def old_bmp(width: int, height: int) -> bytes:
+    """OS/2's header: read as Windows', its width is negative and hides the size."""
+    return b"BM" + bytes(12) + struct.pack("<IHHHH", 12, width, height, 1, 24) + bytes(100)
+
+
+def lone_marker_jpeg() -> bytes:
+    """A marker without a length, D0: whoever reads one misses the frame, and finds a small one."""
+    frame = b"\xff\xc0" + struct.pack(">HBHH", 11, 8, 30000, 30000) + b"\1\1\x11\0"
+    small = b"\xff\xc0" + struct.pack(">HBHH", 11, 8, 6, 9) + b"\1\1\x11\0"
+    comment = b"\xff\xfe\xff\xff" + small * 5041
+    return b"\xff\xd8\xff\xd0" + frame + comment + b"\xff\xda\xff\xd9"
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
@@ -122,7 +138,13 @@ def huge_bmp() -> bytes:
         (b"\x89PNG\r\n\x1a\n", "image is cut off or its header is broken"),
         (b"BM", "image is cut off or its header is broken"),
         (huge_bmp(), "image is 20000x20000, more than 100000000 pixels are refused"),
-        (b"\xff\xd8\xff\xda garbage \xff\xd9", "image is damaged and cannot be decoded"),
+        (b"\xff\xd8\xff\xda garbage \xff\xd9", "image is cut off or its header is broken"),
+        (PNG_OF_NOTHING, "image is damaged and cannot be decoded"),
+        (old_bmp(30000, 33000), "image is 30000x33000, more than 100000000 pixels are refused"),
+        (
+            lone_marker_jpeg(),
+            "image is 30000x30000, more than 100000000 pixels are refused",
+        ),
     ],
 )
 def test_unreadable_files_are_told(tmp_path, data, told):

@@ -117,3 +117,14 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="other than tensors"):
         load_checkpoint(path)
+
+
+def test_nothing_is_removed_before_enough_newer_ones_are_intact(tmp_path):
+    for step in range(1, 6):
+        save(tmp_path, step)
+    (tmp_path / "step_5" / "state.pt").write_bytes(b"torn")
+    (tmp_path / "step_4" / "manifest.json").unlink()
+    prune(tmp_path, keep=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        *("step_5", "step_4", "step_3", "step_2")
+    ]

@@ -1,11 +1,10 @@
 import json
 from contextlib import closing
 
-import pytest
 import torch
 
 from ssd.config import LossConfig, TrainingConfig
-from ssd.training.metrics import MetricsLog, Position, cut_back
+from ssd.training.metrics import MetricsLog, Position
 from ssd.training.step import StepFigures
 
 LOSS = LossConfig(box_weight=2.0)
@@ -26,7 +25,7 @@ def read(path):
 
 
 def test_rows_are_written_at_the_logging_cadence_and_at_the_end(tmp_path):
-    with closing(MetricsLog(tmp_path, 0, 5, training(3, clip_norm=1.5), LOSS)) as log:
+    with closing(MetricsLog(tmp_path, 0, 5, True, training(3, clip_norm=1.5), LOSS)) as log:
         for step in range(1, 6):
             log.step(Position(step, 0, step - 1, 5), figures(2.0), data_wait=0.01)
             assert len(read(tmp_path)) == step // 3 * 3
@@ -44,7 +43,7 @@ def test_rows_are_written_at_the_logging_cadence_and_at_the_end(tmp_path):
 
 
 def test_a_number_that_json_lacks_is_null(tmp_path):
-    with closing(MetricsLog(tmp_path, 0, 1, training(1), LOSS)) as log:
+    with closing(MetricsLog(tmp_path, 0, 1, True, training(1), LOSS)) as log:
         broken = figures(float("nan"), norm=float("inf"), skipped=True)
         log.step(Position(1, 0, 0, 5), broken, data_wait=0.0)
     (row,) = read(tmp_path)
@@ -54,19 +53,11 @@ def test_a_number_that_json_lacks_is_null(tmp_path):
 
 
 def test_a_resumed_run_repeats_no_row(tmp_path):
-    with closing(MetricsLog(tmp_path, 0, 4, training(1), LOSS)) as log:
+    with closing(MetricsLog(tmp_path, 0, 4, True, training(1), LOSS)) as log:
         for step in range(1, 5):
             log.step(Position(step, 0, step - 1, 5), figures(float(step)), data_wait=0.0)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "st')
-    with closing(MetricsLog(tmp_path, 2, 4, training(1), LOSS)) as log:
+    with closing(MetricsLog(tmp_path, 2, 4, True, training(1), LOSS)) as log:
         log.step(Position(3, 0, 2, 5), figures(33.0), data_wait=0.0)
     assert [row["loss"] for row in read(tmp_path)] == [1.0, 2.0, 33.0]
-
-
-@pytest.mark.parametrize("line", ["3", "[]", '"x"', "{}", '{"step": "a"}', '{"step": null}'])
-def test_lines_that_are_no_rows_are_left_out(tmp_path, line):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(f'{{"step": 1}}\n{line}\n')
-    cut_back(path, 5)
-    assert path.read_text() == '{"step": 1}\n'

@@ -1,8 +1,5 @@
 """The smaller parts of a run: average, quarantine, device, signal."""
 
-import os
-import signal
-
 import pytest
 import torch
 from torch import nn
@@ -10,7 +7,6 @@ from torch import nn
 from ssd.errors import UserError
 from ssd.training.device import autocast_dtype, choose_device
 from ssd.training.ema import MovingAverage
-from ssd.training.preempt import StopSignal
 from ssd.training.quarantine import Quarantine
 
 
@@ -57,15 +53,3 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     assert choose_device("auto").type == "cpu"
     with pytest.raises(UserError, match="no CUDA device"):
         choose_device("cuda")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_asks_and_the_second_exits(number):
-    before = signal.getsignal(number)
-    with StopSignal() as stop:
-        assert not stop.requested
-        os.kill(os.getpid(), number)
-        assert stop.requested
-        with pytest.raises(SystemExit, match="143"):
-            os.kill(os.getpid(), number)
-    assert signal.getsignal(number) == before

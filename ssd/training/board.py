@@ -1,0 +1,52 @@
+"""TensorBoard, as far as the disk has room for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Board:
+    """Writes TensorBoard's files of a run; once that fails, it says so and writes no more.
+
+    Args:
+        folder: of the files.
+        first_step: steps taken before. TensorBoard forgets what it has of later ones, so that a
+            curve does not go back on itself.
+        say: takes a warning.
+    """
+
+    def __init__(self, folder: Path, first_step: int, say: Callable[[str], None]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first_step + 1)
+        self._say = say
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Adds a point to a curve."""
+        self._try(lambda writer: writer.add_scalar(tag, value, step))
+
+    def picture(self, tag: str, pixels: Any, step: int) -> None:
+        """Shows a picture [H, W, 3] uint8."""
+        self._try(lambda writer: writer.add_image(tag, pixels, step, dataformats="HWC"))
+
+    def text(self, tag: str, text: str, step: int) -> None:
+        """Shows a text."""
+        self._try(lambda writer: writer.add_text(tag, text, step))
+
+    def close(self) -> None:
+        """Writes what is pending and closes the file."""
+        self._try(lambda writer: writer.close())
+
+    def _try(self, write: Callable[[Any], None]) -> None:
+        if self._writer is None:
+            return
+        try:
+            write(self._writer)
+        except OSError as error:
+            self._writer = None
+            self._say(
+                f"warning: TensorBoard's file cannot be written ({error.strerror}): its curves "
+                "go on when the run is resumed"
+            )

@@ -1,0 +1,91 @@
+"""What a checkpoint holds of a run, and how a run goes on from it as if nothing had happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ssd.data.order import Order
+from ssd.errors import UserError, one_line
+from ssd.training.checkpoint import Checkpoint
+from ssd.training.distributed import from_all_ranks, rank, without_ranks
+from ssd.training.optim import restore_optimizer
+from ssd.training.reproducible import random_state, restore_random_state
+from ssd.training.step import TrainState
+
+
+def snapshot(state: TrainState, order: Order, device: torch.device) -> dict[str, Any]:
+    """All that is needed to go on; every rank has to call it.
+
+    The tensors are those that the next step changes, no copies.
+    """
+    return {
+        "model": without_ranks(state.model).state_dict(),
+        "average": None if state.average is None else state.average.model.state_dict(),
+        "optimizer_name": optimizer_name(state),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "random": from_all_ranks(random_state(device)),
+        "images_per_step": order.images_per_step,
+        "step": state.step,
+        "updates": state.updates,
+        "skipped_in_row": state.skipped_in_row,
+    }
+
+
+def restore(
+    checkpoint: Checkpoint,
+    state: TrainState,
+    order: Order,
+    classes: list[str],
+    device: torch.device,
+) -> None:
+    """Puts everything back to where a checkpoint was saved, on any number of ranks.
+
+    Raises:
+        UserError: the checkpoint belongs to other classes, another model or optimizer, or to
+            steps of another size, after which the position in the epoch would be another.
+    """
+    content, path = checkpoint.state, checkpoint.path
+    try:
+        _same(
+            f"{path} was trained on the classes",
+            *(checkpoint.manifest.classes, classes, "data.classes"),
+        )
+        _same(
+            f"{path} was trained with",
+            *(content["optimizer_name"], optimizer_name(state), "optimizer.name"),
+        )
+        _same(
+            f"{path} was trained on so many images a step:",
+            *(content["images_per_step"], order.images_per_step, "batch_size x accumulate x ranks"),
+        )
+        without_ranks(state.model).load_state_dict(content["model"])
+        if state.average is not None:
+            state.average.model.load_state_dict(content["average"] or content["model"])
+        restore_optimizer(state.optimizer, content["optimizer"])
+        state.scaler.load_state_dict(content["scaler"])
+        if rank() < len(content["random"]):
+            restore_random_state(content["random"][rank()], device)
+        state.step, state.updates = content["step"], content["updates"]
+        state.skipped_in_row = content["skipped_in_row"]
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} does not fit the model and optimizer of this config: {one_line(error)[:300]}"
+        ) from error
+
+
+def optimizer_name(state: TrainState) -> str:
+    """The name of the optimizer, as in the config."""
+    return type(state.optimizer).__name__.lower()
+
+
+def _same(claim: str, saved: Any, here: Any, setting: str) -> None:
+    if saved != here:
+        raise UserError(
+            f"{claim} {saved}, here it is {here}: give the same {setting}, or start anew with "
+            "another --out"
+        )
