@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ssd.augment.pixels import apply_plan
+from ssd.augment import pixels
 from ssd.augment.plan import Plan, draw_plan, identity_plan
 from ssd.config import AugmentConfig, ModelConfig
 from ssd.structures import Batch, PackedSamples
@@ -20,12 +20,14 @@ class Preprocess:
         mean: RGB, 0 … 255, subtracted.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
+        colours_last: whether colours change after the resize.
     """
 
     size: int
     mean: Sequence[float]
     std: Sequence[float]
     antialias: bool
+    colours_last: bool = False
 
     def training_batch(self, samples: PackedSamples, seed: int, config: AugmentConfig) -> Batch:
         """The augmented batch: a pure function of the samples, their epochs and the seed."""
@@ -38,10 +40,23 @@ class Preprocess:
         return self._batch(samples, identity_plan(samples))
 
     def _batch(self, samples: PackedSamples, plan: Plan) -> Batch:
-        images = apply_plan(samples, plan, self.size, self.mean, self.std, self.antialias)
+        if samples.pixels.is_cuda:
+            from ssd.augment import kernel  # Triton comes with PyTorch for GPUs only
+
+            apply_plan = kernel.apply_plan
+        else:
+            apply_plan = pixels.apply_plan
+        settings = self.size, self.mean, self.std, self.antialias, self.colours_last
+        images = apply_plan(samples, plan, *settings)
         return Batch(images, plan.boxes, plan.labels, samples.image_ids)
 
 
 def preprocess_of(model: ModelConfig, augment: AugmentConfig) -> Preprocess:
     """The Preprocess that a model was, or is to be, trained with."""
-    return Preprocess(model.input_size, model.pixel_mean, model.pixel_std, augment.antialias)
+    return Preprocess(
+        size=model.input_size,
+        mean=model.pixel_mean,
+        std=model.pixel_std,
+        antialias=augment.antialias,
+        colours_last=augment.photometric_after_resize,
+    )

@@ -3,7 +3,7 @@
 Crop, expansion, flip and resize are one resampling, separable into rows and columns. Along each
 axis every output pixel is a weighted sum of a few source pixels, its taps. Taps beyond the image
 stand for the mean colour, which is 0 once normalised: they are left out. The colours change
-before, pixel by pixel, as in Caffe.
+before, pixel by pixel, as in Caffe, or after, which is less work where an image shrinks.
 
 Letters: `H`, `W` pixels of the image, `S` of the output, `K` taps of an output pixel. Images on
 the way are laid out [H, 3, W]: rows in one piece to resample them, colours apart to change them.
@@ -32,8 +32,10 @@ def apply_plan(
     mean: Sequence[float],
     std: Sequence[float],
     antialias: bool,
+    colours_last: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The images [B, 3, S, S] that the plan makes: normalised, float32, channels_last.
+    """The images [B, 3, S, S] that the plan makes: normalised, channels_last.
 
     Args:
         samples: the decoded images.
@@ -42,10 +44,12 @@ def apply_plan(
         mean: RGB, 0 … 255, subtracted; also the colour of what lies beyond an image.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
+        colours_last: change the colours of the resized image, not of the image.
+        dtype: of the result; all is computed in float32.
     """
     device = samples.pixels.device
     mean_31, std_31 = (torch.tensor(values, device=device)[:, None] for values in (mean, std))
-    images_BSS3 = torch.zeros((len(samples.sizes), size, size, 3), device=device)
+    images_BSS3 = torch.zeros((len(samples.sizes), size, size, 3), dtype=dtype, device=device)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
@@ -55,13 +59,21 @@ def apply_plan(
         start = starts[index]
         image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
         cut_H3W = image_HW3[top:bottom, left:right].permute(0, 2, 1).contiguous().float()
-        change_colours(cut_H3W, *colours[index])
-        cut_H3W.sub_(mean_31).div_(std_31)
         rows = axis_taps((y1, y2), (top, bottom), size, antialias, device)
         columns = axis_taps((x1, x2), (left, right), size, antialias, device)
         if flips[index]:
             columns = columns[0].flip(0), columns[1].flip(0)
-        images_BSS3[index] = _resample(cut_H3W, rows, columns)
+        if colours_last:
+            resized_S3S = _resample(cut_H3W, rows, columns).transpose(1, 2)
+            covered_S1S = rows[1].sum(1)[:, None, None] * columns[1].sum(1)
+            resized_S3S /= covered_S1S.clamp(min=1e-12)
+            change_colours(resized_S3S, *colours[index])
+            resized_S3S.sub_(mean_31).div_(std_31).mul_(covered_S1S)
+            images_BSS3[index] = resized_S3S.transpose(1, 2)
+        else:
+            change_colours(cut_H3W, *colours[index])
+            cut_H3W.sub_(mean_31).div_(std_31)
+            images_BSS3[index] = _resample(cut_H3W, rows, columns)
     return images_BSS3.permute(0, 3, 1, 2)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssd.augment.batch import Preprocess
+from ssd.augment.batch import Preprocess, preprocess_of
 from ssd.augment.pixels import apply_plan
-from ssd.augment.plan import identity_plan
-from ssd.config import AugmentConfig
+from ssd.augment.plan import draw_plan, identity_plan
+from ssd.config import AugmentConfig, ModelConfig
 
 PREPROCESS = Preprocess(size=24, mean=(120.0, 110.0, 100.0), std=(50.0, 60.0, 70.0), antialias=True)
 
@@ -45,6 +45,15 @@ def test_a_training_batch_is_a_function_of_samples_and_seed(samples):
     assert not equal(first, PREPROCESS.training_batch(samples, 4, AugmentConfig()))
     assert first.boxes.shape == (8, 2, 4)
     assert ((first.boxes >= 0) & (first.boxes <= 1)).all()
+
+
+def test_colours_change_after_the_resize_where_the_settings_say_so(samples):
+    model, augment = ModelConfig(input_size=64), AugmentConfig(photometric_after_resize=True)
+    batch = preprocess_of(model, augment).training_batch(samples, 3, augment)
+    settings = 64, model.pixel_mean, model.pixel_std, augment.antialias
+    plan = draw_plan(samples, 3, augment)
+    assert torch.equal(batch.images, apply_plan(samples, plan, *settings, colours_last=True))
+    assert not torch.equal(batch.images, apply_plan(samples, plan, *settings))
 
 
 def test_the_engine_none_only_resizes(samples):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from ssd.augment.colours import change_colours
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import draw_plan, identity_plan
 from ssd.config import AugmentConfig
@@ -133,6 +134,47 @@ def test_colours_change_before_the_resize_each_image_its_own(pack):
         np.testing.assert_allclose(found, resized(image, 10, True), atol=1e-3)
 
 
+STEPS = {"brightness": 30.0, "contrast": 1.5, "saturation": 1.4, "hue": -9.0}
+
+
+def with_colours(plan):
+    return replace(plan, **{name: torch.tensor([value]) for name, value in STEPS.items()})
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_colours_may_change_after_the_resize(pack, antialias):
+    samples = pack([random_image(50, 40)], [[]])
+    plan = with_colours(identity_plan(samples))
+    out = apply_plan(samples, plan, 21, MEAN, STD, antialias, colours_last=True)
+    expected_S3S = torch.tensor(resized(random_image(50, 40), 21, antialias)).transpose(1, 2)
+    change_colours(expected_S3S, **STEPS, contrast_first=False)
+    np.testing.assert_allclose(grey_levels(out)[0], expected_S3S.transpose(1, 2), atol=1e-3)
+    before = apply_plan(samples, plan, 21, MEAN, STD, antialias)
+    assert (before - out).abs().max() > 0.05  # where they clamp, they differ
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_colours_after_the_resize_leave_the_fill_alone(pack, antialias):
+    """An image of one colour is the same both ways, also where its border blends with the fill."""
+    image = np.broadcast_to(np.array([200, 30, 90], np.uint8), (43, 37, 3)).copy()
+    samples = pack([image], [[]])
+    plan = with_colours(windowed(samples, (-30, -21, 91, 50)))
+    settings = 31, MEAN, STD, antialias
+    first = apply_plan(samples, plan, *settings)
+    last = apply_plan(samples, plan, *settings, colours_last=True)
+    torch.testing.assert_close(last, first, atol=1e-5, rtol=0)
+    assert not last[..., 0].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_result_is_rounded_to_the_type_once(pack, dtype):
+    samples = pack([random_image(20, 30)], [[]])
+    settings = 12, MEAN, STD, True, False
+    out = apply_plan(samples, identity_plan(samples), *settings, dtype)
+    assert out.dtype == dtype
+    assert torch.equal(out, apply_plan(samples, identity_plan(samples), *settings).to(dtype))
+
+
 def test_an_image_does_not_depend_on_its_batch(pack):
     images = [random_image(40 + 7 * seed, 60 - 3 * seed, seed) for seed in range(4)]
     boxes = [[(5, 5, 30, 30)]] * 4
@@ -144,7 +186,8 @@ def test_an_image_does_not_depend_on_its_batch(pack):
         assert torch.equal(apply_plan(alone, plan, 32, MEAN, STD, True)[0], together[index])
 
 
-def test_boxes_stay_on_their_objects(pack):
+@pytest.mark.parametrize("antialias", [True, False])
+def test_boxes_stay_on_their_objects(pack, antialias):
     """A white object on black, augmented: where it is white is where the box is."""
     rng, size, count = np.random.default_rng(0), 100, 200
     images, boxes = [], []
@@ -157,7 +200,7 @@ def test_boxes_stay_on_their_objects(pack):
         boxes.append([(x1, y1, x2, y2)])
     samples = pack(images, boxes)
     plan = draw_plan(samples, 1, AugmentConfig(photometric=False))
-    out = apply_plan(samples, plan, size, (0.0,) * 3, (1.0,) * 3, antialias=True)
+    out = apply_plan(samples, plan, size, (0.0,) * 3, (1.0,) * 3, antialias)
     kept = 0
     for index in torch.nonzero(plan.labels[:, 0])[:, 0].tolist():
         box = (plan.boxes[index, 0] * size).numpy()

@@ -1,0 +1,256 @@
+"""Applies a plan to the pixels of a batch on a GPU: `pixels.py` as one Triton kernel.
+
+A program makes one tile of one image. For every pixel of the tile it gathers the taps from the
+packed bytes, changes their colours and adds them up. Nothing is written but the normalised batch,
+and nothing is read back to the host: how many taps an image needs is worked out on the device.
+
+Whether a tap counts depends on its place, which is a whole number, and its weight on its distance
+from the output pixel's centre, which is a whole number of 1 / (2 · SIZE) pixel: both are exact,
+however large the image. Colours run 0 … 1, because the hardware clamps to that for nothing.
+
+Letters: `B` images, `S` pixels of the output, `Y`, `X` rows and columns of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ssd.augment.plan import Plan
+from ssd.structures import PackedSamples
+
+TILE = 8, 32  # rows, columns
+WARPS = 4  # of 32 threads, for a tile
+
+
+def apply_plan(
+    samples: PackedSamples,
+    plan: Plan,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    antialias: bool,
+    colours_last: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The images of `ssd.augment.pixels.apply_plan`, which explains the arguments.
+
+    Samples and plan stand on one CUDA device (on the CPU under Triton's interpreter). The host
+    does not wait for it.
+    """
+    count, device = len(samples.sizes), samples.pixels.device
+    images_BSS3 = torch.empty((count, size, size, 3), dtype=dtype, device=device)
+    inputs = (
+        samples.pixels,
+        samples.offsets,
+        samples.sizes,
+        plan.windows,
+        plan.flip,
+        plan.brightness,
+        plan.contrast,
+        plan.saturation,
+        plan.hue,
+        plan.contrast_first,
+    )
+    grid = triton.cdiv(size, TILE[1]), triton.cdiv(size, TILE[0]), count
+    with torch.cuda.device_of(samples.pixels):
+        augment_tile[grid](
+            *(tensor.contiguous() for tensor in inputs),
+            images_BSS3,
+            SIZE=size,
+            MEAN=tuple(mean),
+            STD=tuple(std),
+            ANTIALIAS=antialias,
+            COLOURS_LAST=colours_last,
+            TILE=TILE,
+            num_warps=WARPS,
+        )
+    return images_BSS3.permute(0, 3, 1, 2)
+
+
+@triton.jit
+def augment_tile(
+    pixels,
+    offsets,
+    sizes,
+    windows,
+    flip,
+    brightness,
+    contrast,
+    saturation,
+    hue,
+    contrast_first,
+    images,
+    SIZE: tl.constexpr,
+    MEAN: tl.constexpr,
+    STD: tl.constexpr,
+    ANTIALIAS: tl.constexpr,
+    COLOURS_LAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """Makes one tile; the grid is (tiles of a row, tiles of a column, images)."""
+    image = tl.program_id(2).to(tl.int64)
+    rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
+    columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
+    inside = (rows_Y1 < SIZE) & (columns_1X < SIZE)
+    places = images + ((image * SIZE + rows_Y1) * SIZE + columns_1X) * 3
+
+    y_axis, y_count = _axis(rows_Y1, sizes + 2 * image, windows + 4 * image + 1, SIZE, ANTIALIAS)
+    columns_1X = tl.where(tl.load(flip + image), SIZE - 1 - columns_1X, columns_1X)
+    x_axis, x_count = _axis(columns_1X, sizes + 2 * image + 1, windows + 4 * image, SIZE, ANTIALIAS)
+    colours = (
+        tl.load(brightness + image) / 255,
+        tl.load(contrast + image),
+        tl.load(saturation + image),
+        tl.load(hue + image) / 30,
+        tl.load(contrast_first + image),
+    )
+    red, green, blue = _sums_of_taps(
+        pixels + tl.load(offsets + image),
+        y_axis,
+        y_count * _touches(y_axis, y_count),
+        x_axis,
+        x_count * _touches(x_axis, x_count),
+        colours,
+        SIZE,
+        COLOURS_LAST,
+        TILE,
+    )
+    y_whole, y_covered = _sums_of_weights(y_axis, y_count, SIZE)
+    x_whole, x_covered = _sums_of_weights(x_axis, x_count, SIZE)
+    covered = y_covered * x_covered
+    scale = 1 / tl.maximum(covered, 1e-12)
+    red, green, blue = red * scale, green * scale, blue * scale
+    if COLOURS_LAST:
+        red, green, blue = _change_colours(red, green, blue, colours)
+    share = covered / tl.maximum(y_whole * x_whole, 1e-12)  # the rest is the mean colour
+    tl.store(places, (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share, inside)
+    tl.store(places + 1, (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share, inside)
+    tl.store(places + 2, (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share, inside)
+
+
+@triton.jit
+def _axis(outputs, side, window, SIZE: tl.constexpr, ANTIALIAS: tl.constexpr):
+    """Where the taps of some output pixels lie along one axis: what `_weights` wants to know.
+
+    `side` points to the image's side, `window` to the window's start, two numbers before its end.
+    Every output pixel has `count` taps from its `first` on, some of which weigh nothing: weights
+    are a tent over the centre. All but `first` and `count` is in units of 1 / (2 · SIZE) pixel.
+    """
+    start, end = tl.load(window).to(tl.int32), tl.load(window + 2).to(tl.int32)
+    centres = (2 * outputs + 1).to(tl.int64) * (end - start) - SIZE
+    reach = 2 * SIZE
+    if ANTIALIAS:
+        reach = tl.maximum(2 * (end - start), 2 * SIZE)
+    first = tl.maximum(centres - reach + 2 * SIZE, 0) // (2 * SIZE)  # none before the window
+    distance = (first * (2 * SIZE) - centres).to(tl.float32)
+    count = (2 * reach + 2 * SIZE - 1) // (2 * SIZE)
+    side = tl.load(side).to(tl.int32)
+    return (start + first.to(tl.int32), distance, 1.0 / reach, end, side), count
+
+
+@triton.jit
+def _weights(axis, tap, SIZE: tl.constexpr):
+    """The places of a tap in the image, its weights, and whether the image covers it."""
+    first, distance, slope, end, side = axis
+    places = first + tap
+    weights = 1 - tl.abs(distance + tap * (2.0 * SIZE)) * slope
+    weights = tl.where(places < end, tl.maximum(weights, 0), 0)
+    return places, weights, (places >= 0) & (places < side)
+
+
+@triton.jit
+def _sums_of_weights(axis, count, SIZE: tl.constexpr):
+    """The sum of all weights, and of those of taps that the image covers."""
+    whole = tl.zeros_like(axis[1])
+    covered = whole
+    for tap in range(count):
+        places, weights, is_covered = _weights(axis, tap, SIZE)
+        whole += weights
+        covered += tl.where(is_covered, weights, 0)
+    return whole, covered
+
+
+@triton.jit
+def _sums_of_taps(
+    pixels,
+    y_axis,
+    y_count,
+    x_axis,
+    x_count,
+    colours,
+    SIZE: tl.constexpr,
+    COLOURS_LAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """The weighted sums of red, green and blue over the taps that the image covers."""
+    red = tl.zeros(TILE, tl.float32)
+    green, blue = red, red
+    width = x_axis[4]
+    for y_tap in range(y_count):
+        rows_Y1, weights_Y1, covered_Y1 = _weights(y_axis, y_tap, SIZE)
+        starts_Y1 = pixels + rows_Y1.to(tl.int64) * (3 * width)
+        for x_tap in range(x_count):
+            columns_1X, weights_1X, covered_1X = _weights(x_axis, x_tap, SIZE)
+            covered = covered_Y1 & covered_1X
+            places = starts_Y1 + columns_1X * 3
+            tap_red = tl.load(places, covered, 0).to(tl.float32)
+            tap_green = tl.load(places + 1, covered, 0).to(tl.float32)
+            tap_blue = tl.load(places + 2, covered, 0).to(tl.float32)
+            if not COLOURS_LAST:
+                tap_red, tap_green, tap_blue = _change_colours(
+                    tap_red, tap_green, tap_blue, colours
+                )
+            weights = tl.where(covered, weights_Y1 * weights_1X, 0)
+            red += weights * tap_red
+            green += weights * tap_green
+            blue += weights * tap_blue
+    return red, green, blue
+
+
+@triton.jit
+def _touches(axis, count):
+    """1 if the image covers any tap of the tile, else 0."""
+    return ((tl.min(axis[0]) < axis[4]) & (tl.max(axis[0]) + count > 0)).to(tl.int32)
+
+
+@triton.jit
+def _change_colours(red, green, blue, colours):
+    """`ssd.augment.colours.change_colours`, from 0 … 255 to 0 … 1; see there."""
+    brightness, contrast, saturation, hue, contrast_first = colours
+    before = tl.where(contrast_first, contrast, 1.0)
+    after = tl.where(contrast_first, 1.0, contrast)
+    red = tl.clamp(tl.clamp(red * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
+    green = tl.clamp(tl.clamp(green * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
+    blue = tl.clamp(tl.clamp(blue * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
+    if (saturation != 1) | (hue != 0):
+        red, green, blue = _change_saturation_and_hue(red, green, blue, saturation, hue)
+    red = tl.clamp(red * after, 0.0, 1.0)
+    green = tl.clamp(green * after, 0.0, 1.0)
+    blue = tl.clamp(blue * after, 0.0, 1.0)
+    return red, green, blue
+
+
+@triton.jit
+def _change_saturation_and_hue(red, green, blue, saturation, hue):
+    """Multiplies HSV's S, at most to 1, and turns H by a number of its hexagon's sides."""
+    value = tl.maximum(tl.maximum(red, green), blue)
+    chroma = value - tl.minimum(tl.minimum(red, green), blue)
+    ratio = 1 / tl.maximum(chroma, 1e-8)
+    side = tl.where(
+        value == red,
+        (green - blue) * ratio,
+        tl.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
+    )
+    side += hue  # red's side is -1 … 1 and blue's 3 … 5: with less than a side more, below 6
+    side = tl.where(side < 0, side + 6, side)
+    chroma = tl.minimum(chroma * saturation, value)
+    least = value - chroma
+    red = least + chroma * tl.clamp(tl.abs(side - 3) - 1, 0.0, 1.0)
+    green = least + chroma * tl.clamp(2 - tl.abs(side - 2), 0.0, 1.0)
+    blue = least + chroma * tl.clamp(2 - tl.abs(side - 4), 0.0, 1.0)
+    return red, green, blue
