@@ -93,6 +93,7 @@ def _on_side_stream(steps: Steps, make_batch: MakeBatch, device: torch.device) -
             ready = _handed_over(current, torch.cuda.current_stream(device))
             current = upcoming
             yield ready
+            del ready  # its memory may serve the next step
     finally:
         side.synchronize()
 

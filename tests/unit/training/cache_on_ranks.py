@@ -1,6 +1,6 @@
 """Each rank puts the image of its number into the cache, and writes down what it sees of all.
 
-torchrun --nproc-per-node 3 cache_on_ranks.py OUT
+torchrun --nproc-per-node 2 cache_on_ranks.py OUT
 """
 
 import sys

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from ssd.augment.batch import Preprocess
 from ssd.config import Config, DataConfig
+from ssd.data.order import Order
 from ssd.data.voc import read_voc
 from ssd.errors import UserError
 from ssd.training.feed import Feed, open_host_cache
+
+# Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
 CPU = torch.device("cpu")
 SCRIPT = Path(__file__).with_name("cache_on_ranks.py")
@@ -62,10 +67,28 @@ def test_the_memory_of_a_cache_is_given_back(records):
     assert "/memfd:decoded images" not in Path("/proc/self/maps").read_text()
 
 
+@pytest.mark.parametrize("gb", [1.0, 0.0007])
+def test_the_batches_of_a_run_are_the_same_with_a_cache(records, gb):
+    order = Order(len(records), 3, accumulate=1, world_size=1, seed=0, drop_last=False)
+    preprocess = Preprocess(32, (120, 115, 100), (58, 57, 56), antialias=True)
+
+    def batches(first, **settings):
+        steps = feed(records, **settings).steps(order, preprocess, first, 8)
+        return [batch for ready in steps for batch in ready.batches]
+
+    straight = batches(0, workers=0)
+    for first in (0, 3):
+        found = batches(first, workers=2, cache="host", cache_gb=gb)
+        for ours, theirs in zip(found, straight[first:], strict=True):
+            assert ours.image_ids == theirs.image_ids
+            for name in ("images", "boxes", "labels"):
+                assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+
+
 @pytest.mark.distributed
 def test_the_ranks_of_a_machine_share_one_cache(torchrun, tmp_path):
-    done = torchrun(3, SCRIPT, tmp_path)
+    done = torchrun(2, SCRIPT, tmp_path)
     assert done.returncode == 0, done.stderr
-    for rank in range(3):
+    for rank in range(2):
         seen = np.load(tmp_path / f"seen_by_{rank}.npy")
-        assert seen.tolist() == [10, 11, 12]
+        assert seen.tolist() == [10, 11]
