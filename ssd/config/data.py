@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ssd.config.limits import check_limits, require
+from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 from ssd.errors import UserError
 from ssd.untrusted import MOST_CLASSES, name, short
 
@@ -43,12 +43,27 @@ class DataConfig:
     workers: int = 2
     """Processes that decode images; 0 decodes in the training process."""
 
+    cache: Literal["none", "host", "device"] = "none"
+    """Where decoded training images are kept, so that later epochs decode nothing: nowhere, in
+    the memory of each machine, shared by its ranks, or in the memory of each GPU."""
+
+    cache_gb: float = 8.0
+    """How much they may take there, in 10^9 bytes. An image takes 3 x width x height, COCO's
+    train2017 about 100. The memory has to be there (in a container: within its limit). Images that
+    `host` has no room for are decoded in every epoch; `device` takes the whole set or none."""
+
     max_unreadable: float = 0.01
     """Share of the training images that may turn out unreadable before training stops."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
-        check_limits("data", self, workers=(0, 256), max_unreadable=(0, 1))
+        check_limits(
+            "data",
+            self,
+            workers=(0, 256),
+            cache_gb=(SMALLEST, LARGEST),
+            max_unreadable=(0, 1),
+        )
         if self.classes is not None:
             rule = f"a list of different names, at most {MOST_CLASSES}"
             listed = isinstance(self.classes, list) and len(self.classes) <= MOST_CLASSES

@@ -22,18 +22,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from ssd.data.cache import HostCache, Pixels
 from ssd.errors import UserError
 from ssd.structures import PackedSamples, Record, Sample
 from ssd.untrusted import MAX_PIXELS, check_pixels, read_regular
 
 OLD_BMP_HEADER = 12  # bytes, of OS/2, with sizes of 16 bits
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class Request(NamedTuple):
@@ -47,7 +45,11 @@ class DetectionDataset(Dataset[Sample]):
     """The images of some records, decoded on request."""
 
     def __init__(
-        self, records: Sequence[Record], train_difficult: bool, strict: bool = False
+        self,
+        records: Sequence[Record],
+        train_difficult: bool,
+        strict: bool = False,
+        cache: HostCache | None = None,
     ) -> None:
         """Reads nothing yet.
 
@@ -56,10 +58,12 @@ class DetectionDataset(Dataset[Sample]):
             train_difficult: whether Samples contain objects marked `difficult`.
             strict: whether an unreadable image is an error, as an evaluation needs it.
                 Otherwise another one stands in.
+            cache: of the decoded images, by their positions in `records`.
         """
         self.records = records
         self.train_difficult = train_difficult
         self.strict = strict
+        self.cache = cache
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -75,20 +79,31 @@ class DetectionDataset(Dataset[Sample]):
         """
         problems: list[str] = []
         for step in range(len(self.records)):
-            record = self.records[(request.image_index + step) % len(self.records)]
+            index = (request.image_index + step) % len(self.records)
+            record = self.records[index]
             try:
-                pixels = _read_pixels(record)
+                pixels = self._pixels(index)
             except UserError as error:
                 if self.strict:
                     raise
                 problems.append(str(error))
             else:
-                return self._to_sample(record, request.epoch, pixels, tuple(problems))
+                return self.to_sample(record, request.epoch, pixels, tuple(problems))
         raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
 
-    def _to_sample(
-        self, record: Record, epoch: int, pixels: Pixels, problems: tuple[str, ...]
+    def _pixels(self, index: int) -> Pixels:
+        kept = self.cache.get(index) if self.cache else None
+        if kept is not None:
+            return kept
+        pixels = read_pixels(self.records[index])
+        if self.cache:
+            self.cache.put(index, pixels)
+        return pixels
+
+    def to_sample(
+        self, record: Record, epoch: int, pixels: Pixels, problems: tuple[str, ...] = ()
     ) -> Sample:
+        """A record's image with the objects that training sees."""
         wanted = record.trained_on(self.train_difficult)
         return Sample(
             image_id=record.image_id,
@@ -137,6 +152,18 @@ def read_image(path: Path) -> Pixels:
     return decode_image(path, read_file(path))
 
 
+def read_pixels(record: Record) -> Pixels:
+    """The pixels [H, W, 3] of a record's image, of the size that its annotation says.
+
+    Raises:
+        UserError: the image is unreadable, by the rules above.
+    """
+    pixels = read_image(record.path)
+    height, width = pixels.shape[:2]
+    check_size(record, width, height)
+    return pixels
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of an image file.
 
@@ -170,13 +197,6 @@ def check_size(record: Record, width: int, height: int) -> None:
     if (width, height) != (record.width, record.height):
         claim = f"its annotation says {record.width}x{record.height}"
         raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
-
-
-def _read_pixels(record: Record) -> Pixels:
-    pixels = read_image(record.path)
-    height, width = pixels.shape[:2]
-    check_size(record, width, height)
-    return pixels
 
 
 def _decode(data: bytes) -> Pixels:

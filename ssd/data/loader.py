@@ -5,19 +5,26 @@ What comes out does not depend on the number of workers.
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import islice
+from typing import Any, TypeVar
 
 import cv2
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.order import Order
 from ssd.errors import UserError
 from ssd.structures import PackedSamples
+
+LONGEST_WAIT = 300  # seconds for a batch, from workers
+
+Item = TypeVar("Item")
 
 
 def training_steps(
@@ -83,20 +90,64 @@ class _Batches(Dataset[PackedSamples | UserError]):
 def _packed(
     dataset: DetectionDataset, requests: Iterable[list[Request]], workers: int, pin_memory: bool
 ) -> Generator[PackedSamples, None, None]:
+    return read_ahead(_Batches(dataset), requests, workers, pin_memory)
+
+
+def read_ahead(
+    dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
+) -> Generator[Item, None, None]:
+    """The dataset's item for each request, in their order.
+
+    The caller has to close the generator, as that of `training_steps`.
+
+    Raises:
+        UserError: an item is one; a worker was killed; or none has come for `LONGEST_WAIT`.
+    """
     loader = DataLoader(
-        _Batches(dataset),
+        dataset,
         batch_size=None,  # each item that the sampler gives is a whole batch already
         sampler=requests,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=pin_memory,
+        collate_fn=_in_shared_memory if workers else None,
+        timeout=LONGEST_WAIT if workers else 0,
+        multiprocessing_context="fork" if workers else None,  # a cache's memory is inherited
         generator=torch.Generator(),  # else starting the workers would draw from the global one
         worker_init_fn=_start_worker,
     )
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    try:
+        for item in loader:
+            if isinstance(item, UserError):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader "):
+            raise
+        stopped = str(error)
+    else:
+        return
+    for worker in multiprocessing.active_children():
+        worker.kill()  # it may hang, and would be waited for at the exit
+    raise UserError(
+        f"no more images came ({stopped}): see whether the storage of data.root answers, and "
+        "whether memory is left; fewer data.workers take less"
+    )
+
+
+def _in_shared_memory(item: Item) -> Item | UserError:
+    """The item, ready to be handed over: left to PyTorch, a lack of room would lose it silently."""
+    tensors = [item] if isinstance(item, Tensor) else getattr(item, "__dict__", {}).values()
+    try:
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        return UserError(
+            f"/dev/shm has no room for the images that are read ahead ({error}): enlarge it (with "
+            "Docker, --shm-size 8g), or lower data.workers"
+        )
+    return item
 
 
 def _start_worker(_worker: int) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ssd.data.dataset import Pixels, pack, read_image
+from ssd.data.cache import Pixels
+from ssd.data.dataset import pack, read_image
 from ssd.data.voc import IMAGE_SUFFIXES
 from ssd.errors import UserError
 from ssd.evaluation.detections import DetectionTable, write_detections

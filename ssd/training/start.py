@@ -162,6 +162,7 @@ def summary(trainer: Trainer) -> str:
         [
             f"data      {len(data.records)} images to train on ({', '.join(changed)}), "
             f"{len(trainer.eval_data.records)} to evaluate on",
+            *([f"cache     {trainer.feed.cache_line}"] if trainer.feed.cache_line else []),
             f"classes   {class_counts(trainer.objects_per_class)}",
             f"model     {config.model.backbone} at {config.model.input_size} pixels: "
             f"{parameters / 1e6:.1f} million parameters, {len(trainer.model.default_boxes)} "

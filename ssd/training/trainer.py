@@ -5,8 +5,6 @@ The loop is `Trainer.run`; one step of it is `ssd.training.step.train_step`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -15,8 +13,6 @@ from torch import nn
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import Config
-from ssd.data.dataset import DetectionDataset
-from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
 from ssd.errors import UserError
@@ -26,7 +22,7 @@ from ssd.model.ssd import SSD, build_model
 from ssd.report.pictures import draw, fit
 from ssd.results import EVALUATION_FILE, pictures, write_results
 from ssd.settings import to_yaml
-from ssd.structures import Batch, PackedSamples, to_device
+from ssd.structures import Batch
 from ssd.training.checkpoint import Checkpoint
 from ssd.training.device import autocast_dtype, choose_device
 from ssd.training.distributed import (
@@ -40,6 +36,7 @@ from ssd.training.distributed import (
     world_size,
 )
 from ssd.training.ema import MovingAverage
+from ssd.training.feed import Feed
 from ssd.training.initial import load_initial
 from ssd.training.metrics import METRICS_FILE, Log, MetricsLog, Position, SilentLog
 from ssd.training.optim import build_optimizer, learning_rate, scaled_learning_rate
@@ -94,6 +91,7 @@ class Trainer:
         self.objects_per_class = objects_per_class(self.train_data, config.data.classes)
         self.last_step = training.steps or training.epochs * self.order.steps_per_epoch
 
+        self.feed = Feed(self.train_data.records, config, self.device)
         self.preprocess = preprocess_of(config.model, config.augment)
         self.starts_from = ""
         self.model = self.build_model(from_scratch=checkpoint is None)
@@ -128,23 +126,20 @@ class Trainer:
     def run(self, asked: Signals) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
         evaluate_first = self.evaluation_is_missing()
-        log, steps = self.open_log(keep_evaluation=not evaluate_first), self.fetch_steps()
+        log = self.open_log(keep_evaluation=not evaluate_first)
+        steps = self.feed.steps(self.order, self.preprocess, self.state.step, self.last_step)
         saver = self.open_saver(log)
         with closing(log), closing(steps), closing(saver):
             if evaluate_first:
                 self.evaluate(log, saver, asked)
             stops = any_rank(asked.stop)[0]
             while self.state.step < self.last_step and not stops:
-                started = time.perf_counter()
-                samples = next(steps)
-                data_wait = time.perf_counter() - started
-
-                batches = [self.augmented(packed) for packed in samples]
+                batches, problems, data_wait = next(steps)
                 lr = learning_rate(self.optimizer, self.state.updates, self.last_step)
                 figures = train_step(self.state, batches, self.settings, lr)
 
                 log.step(self.position(), figures, data_wait)
-                self.watch_data(log, samples)
+                self.watch_data(log, problems)
                 self.watch_numbers(log, figures, batches)
                 stops, saves = any_rank(asked.stop, asked.save)
                 if stops or saves or self.evaluation_is_due() or self.checkpoint_is_due():
@@ -174,20 +169,6 @@ class Trainer:
         folder, config = self.run_dir / "checkpoints", self.config
         return DiskSaver(folder, config.checkpoint, to_yaml(config), list(self.classes), log.say)
 
-    def fetch_steps(self) -> Generator[list[PackedSamples], None, None]:
-        """The packed images of every step that is left, read ahead by workers."""
-        dataset = DetectionDataset(self.train_data.records, self.config.data.train_difficult)
-        workers, on_gpu = self.config.data.workers, self.device.type == "cuda"
-        return training_steps(
-            dataset, self.order, self.state.step, self.last_step, rank(), workers, pin_memory=on_gpu
-        )
-
-    def augmented(self, samples: PackedSamples) -> Batch:
-        """The batch that the model trains on, made on its device."""
-        on_device = to_device(samples, self.device)
-        seed = self.config.training.seed
-        return self.preprocess.training_batch(on_device, seed, self.config.augment)
-
     def position(self) -> Position:
         """Where the step just taken stands in the run."""
         epoch, step_in_epoch = self.order.position(self.state.step - 1)
@@ -214,9 +195,9 @@ class Trainer:
         every = self.config.checkpoint.every_steps or self.order.steps_per_epoch
         return self.state.step % every == 0
 
-    def watch_data(self, log: Log, samples: list[PackedSamples]) -> None:
+    def watch_data(self, log: Log, problems: list[str]) -> None:
         """Tells of images that could not be read; too many of them stop the run."""
-        for problem in self.quarantine.take(p for packed in samples for p in packed.problems):
+        for problem in self.quarantine.take(problems):
             log.say(f"unreadable, another image stands in: {problem}")
 
     def watch_numbers(self, log: Log, figures: StepFigures, batches: list[Batch]) -> None:

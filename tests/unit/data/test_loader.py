@@ -118,3 +118,44 @@ def test_workers_leave_ctrl_c_to_the_parent_and_end_with_the_iterator(dataset):
     while any(worker.is_alive() for worker in workers):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+# workers in trouble
+
+
+@pytest.fixture
+def first_batch(records):
+    batches = evaluation_batches(DetectionDataset(records, True), 2, workers=1, pin_memory=False)
+    return lambda: next(batches)
+
+
+def test_workers_without_shared_memory_say_so(first_batch, monkeypatch):
+    """PyTorch's own way is to print a traceback, lose the batch, and wait for it forever."""
+
+    def full(tensor):
+        raise RuntimeError("unable to allocate shared memory")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(UserError, match=r"/dev/shm has no room .*--shm-size .* data\.workers"):
+        first_batch()
+
+
+def test_a_worker_that_hangs_is_not_waited_for(first_batch, monkeypatch):
+    monkeypatch.setattr("ssd.data.loader.LONGEST_WAIT", 1)
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr("ssd.data.dataset.read_pixels", lambda record: time.sleep(1000))
+    before = set(multiprocessing.active_children())
+    with pytest.raises(UserError, match=r"no more images came \(DataLoader timed out after 1 sec"):
+        first_batch()
+    for worker in set(multiprocessing.active_children()) - before:
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def test_a_killed_worker_is_one_line(first_batch, monkeypatch):
+    def killed(record):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("ssd.data.dataset.read_pixels", killed)
+    with pytest.raises(UserError, match=r"no more images came \(DataLoader worker"):
+        first_batch()

@@ -1,0 +1,139 @@
+"""A whole training set, decoded, in the memory of a device: nothing is read or copied any more.
+
+The set is one PackedSamples. A micro-batch has the same `pixels`, the whole set's, and offsets
+that point to its own images, which the augmentation reads where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from ssd.data.cache import image_bytes
+from ssd.data.dataset import DetectionDataset, pack, read_pixels
+from ssd.data.loader import read_ahead
+from ssd.data.order import Order
+from ssd.errors import UserError
+from ssd.structures import PackedSamples, Record, to_device
+
+Images = Generator[Tensor | str, None, None]
+
+
+@dataclass(frozen=True)
+class DeviceCache:
+    """The images of a data set, and who stands in for those that cannot be read.
+
+    Attributes:
+        samples: all images in the order of the records, on the device.
+        num_boxes: objects of each image.
+        problems: what is wrong with an image, by its position.
+    """
+
+    samples: PackedSamples
+    num_boxes: list[int]
+    problems: dict[int, str]
+
+    def micro_batch(self, indices: list[int], epoch: int) -> PackedSamples:
+        """What the workers would have made of these images, with the pixels where they are."""
+        whole, passed = self.samples, [self._passed_over(index) for index in indices]
+        after = [index + len(problems) for index, problems in zip(indices, passed, strict=True)]
+        images = [image % len(self.num_boxes) for image in after]
+        rows = torch.tensor(images, dtype=torch.int64)
+        if whole.pixels.is_cuda:
+            rows = rows.pin_memory().to(whole.pixels.device, non_blocking=True)
+        most = max([1, *(self.num_boxes[image] for image in images)])
+        return PackedSamples(
+            pixels=whole.pixels,
+            offsets=whole.offsets[rows],
+            sizes=whole.sizes[rows],
+            boxes=whole.boxes[rows, :most],
+            labels=whole.labels[rows, :most],
+            keys=whole.keys[rows],
+            epochs=torch.full_like(rows, epoch),
+            image_ids=[whole.image_ids[image] for image in images],
+            problems=[problem for problems in passed for problem in problems],
+        )
+
+    def steps(
+        self, order: Order, first_step: int, last_step: int, rank: int
+    ) -> Generator[list[PackedSamples], None, None]:
+        """The micro-batches of `ssd.data.loader.training_steps`."""
+        for step in range(first_step, last_step):
+            epoch, _ = order.position(step)
+            yield [self.micro_batch(part, epoch) for part in order.micro_batches(step, rank)]
+
+    def _passed_over(self, index: int) -> list[str]:
+        """The problems of the unreadable images from this one on, up to the one that stands in."""
+        found: list[str] = []
+        while (image := (index + len(found)) % len(self.num_boxes)) in self.problems:
+            found.append(self.problems[image])
+        return found
+
+
+def decode_onto(
+    device: torch.device, dataset: DetectionDataset, budget: int, workers: int, show_progress: bool
+) -> DeviceCache:
+    """Decodes all images of a data set and puts them on the device.
+
+    Raises:
+        UserError: they take more than `budget` bytes or the device has; or none can be read.
+    """
+    records = dataset.records
+    sizes = image_bytes(records)
+    ends = sizes.cumsum()
+    pixels = _room(int(sizes.sum()), budget, device)
+    problems: dict[int, str] = {}
+    requests = range(len(records))
+    images: Images = read_ahead(_Decoded(records), requests, workers, pin_memory=False)
+    bar = tqdm(desc="decoding", total=len(records), leave=False, disable=not show_progress)
+    with closing(images), bar:
+        for index, image in enumerate(images):
+            if isinstance(image, str):
+                problems[index] = image
+            else:
+                pixels[ends[index] - sizes[index] : ends[index]].copy_(image.view(-1))
+            bar.update()
+    if len(problems) == len(records):
+        raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
+    objects = [dataset.to_sample(record, 0, np.empty((0, 0, 3), np.uint8)) for record in records]
+    samples = replace(
+        pack(objects),
+        offsets=torch.from_numpy(ends - sizes),
+        sizes=torch.tensor([(record.height, record.width) for record in records]),
+    )
+    samples = replace(to_device(samples, device), pixels=pixels)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # whatever stream reads it
+    return DeviceCache(samples, [len(sample.labels) for sample in objects], problems)
+
+
+class _Decoded(Dataset[Tensor | str]):
+    """The pixels of each image, or what is wrong with it."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        try:
+            return torch.from_numpy(read_pixels(self.records[index]))
+        except UserError as error:
+            return str(error)
+
+
+def _room(needed: int, budget: int, device: torch.device) -> Tensor:
+    """So many bytes of the device's memory."""
+    takes = f"data.cache device takes {needed / 1e9:.2f} GB for the whole training set"
+    advice = "data.cache host keeps as many images as fit"
+    if needed > budget:
+        raise UserError(f"{takes}, but data.cache_gb is {budget / 1e9:g}: raise it; {advice}")
+    try:
+        return torch.empty(needed, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError:
+        raise UserError(f"{takes}, and {device} has not so much: {advice}") from None

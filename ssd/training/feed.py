@@ -1,0 +1,113 @@
+"""What feeds a run: from its data set, and what is kept of it in memory, to ready batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ssd.augment.batch import Preprocess
+from ssd.augment.prefetch import Ready, prefetch
+from ssd.config import Config
+from ssd.data.cache import HostCache, memory_needed, num_that_fit
+from ssd.data.dataset import DetectionDataset
+from ssd.data.device_cache import DeviceCache, decode_onto
+from ssd.data.loader import training_steps
+from ssd.data.order import Order
+from ssd.errors import UserError
+from ssd.structures import Batch, PackedSamples, Record
+from ssd.training.distributed import from_all_ranks, is_first, rank
+
+
+class Feed:
+    """The training images of a run, decoded as they are needed, or kept.
+
+    Args:
+        records: the images.
+        config: the whole run.
+        device: where it trains.
+
+    Attributes:
+        cache_line: what is kept, in a line; empty for nothing.
+
+    Raises:
+        UserError: what is to be kept has no room; on a device, no image can be read.
+    """
+
+    def __init__(self, records: Sequence[Record], config: Config, device: torch.device) -> None:
+        self.config, self.device, self.cache_line = config, device, ""
+        data = config.data
+        budget = int(data.cache_gb * 1e9)
+        self.dataset = DetectionDataset(records, data.train_difficult)
+        self.device_cache: DeviceCache | None = None
+        match data.cache:
+            case "host":
+                kept = records[: num_that_fit(records, budget)]
+                self.dataset.cache = open_host_cache(kept) if kept else None
+                left = f"; {len(records) - len(kept)} are decoded in every epoch"
+                self.cache_line = (
+                    f"host memory keeps {len(kept)} of {len(records)} images, "
+                    f"{memory_needed(kept) / 1e9:.2f} GB{left if len(kept) < len(records) else ''}"
+                )
+            case "device":
+                if device.type != "cuda":
+                    raise UserError(
+                        f"data.cache is device, which needs a CUDA device, and this run trains on "
+                        f"{device.type}: give --data.cache host"
+                    )
+                self.device_cache = decode_onto(
+                    device, self.dataset, budget, data.workers, show_progress=is_first()
+                )
+                self.cache_line = f"{device} holds all {len(records)} images"
+
+    def steps(
+        self, order: Order, preprocess: Preprocess, first: int, last: int
+    ) -> Generator[Ready, None, None]:
+        """This rank's data of every step from `first` to before `last`; the caller closes it."""
+
+        def make_batch(samples: PackedSamples) -> Batch:
+            config = self.config
+            return preprocess.training_batch(samples, config.training.seed, config.augment)
+
+        if self.device_cache is not None:
+            packed = self.device_cache.steps(order, first, last, rank())
+        else:
+            workers, on_gpu = self.config.data.workers, self.device.type == "cuda"
+            packed = training_steps(
+                self.dataset, order, first, last, rank(), workers, pin_memory=on_gpu
+            )
+        return prefetch(packed, make_batch, self.device)
+
+
+def open_host_cache(records: Sequence[Record]) -> HostCache:
+    """A cache that the ranks of this machine share: whoever decodes an image does it for all."""
+    with memory_of_this_machine(memory_needed(records)) as file:
+        return HostCache(records, file)
+
+
+@contextmanager
+def memory_of_this_machine(size: int) -> Iterator[Path]:
+    """A file of zeros in memory, the same for all ranks of a machine, while it is entered.
+
+    Whoever maps it keeps the memory; it is given back when the last one ends, however that ends.
+    """
+    file = os.memfd_create("decoded images")
+    try:
+        os.ftruncate(file, size)
+        own = this_machine(), f"/proc/{os.getpid()}/fd/{file}"
+        firsts: dict[str, str] = {}
+        for machine, path in from_all_ranks(own):
+            firsts.setdefault(machine, path)
+        yield Path(firsts[own[0]])
+        from_all_ranks(None)  # nobody closes it before all have mapped it
+    finally:
+        os.close(file)
+
+
+def this_machine() -> str:
+    """What processes share that see each other below /proc: the boot, and the container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    return boot + os.readlink("/proc/self/ns/pid")

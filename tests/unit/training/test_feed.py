@@ -1,0 +1,94 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssd.augment.batch import Preprocess
+from ssd.config import Config, DataConfig
+from ssd.data.order import Order
+from ssd.data.voc import read_voc
+from ssd.errors import UserError
+from ssd.training.feed import Feed, open_host_cache
+
+# Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+
+CPU = torch.device("cpu")
+SCRIPT = Path(__file__).with_name("cache_on_ranks.py")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    from ssd.data.shapes import draw_shapes
+
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    draw_shapes(root, 4, 1, seed=1)
+    return read_voc(root, ["trainval"], None).records
+
+
+def feed(records, **settings):
+    return Feed(records, Config(data=DataConfig(**settings)), CPU)
+
+
+def test_what_is_kept_is_told_in_one_line(records):
+    size = 3 * records[0].width * records[0].height
+    same = [replace(records[0], image_id=str(number)) for number in range(1000)]
+    gb = 1000 * (size + 1) / 1e9
+    assert feed(same).cache_line == ""
+    whole = feed(same, cache="host", cache_gb=gb)
+    assert whole.cache_line == f"host memory keeps 1000 of 1000 images, {gb:.2f} GB"
+    part = feed(same, cache="host", cache_gb=gb * 0.7505)
+    assert part.cache_line.startswith("host memory keeps 750 of 1000 images, ")
+    assert part.cache_line.endswith(" GB; 250 are decoded in every epoch")
+    none = feed(same, cache="host", cache_gb=1e-9)
+    assert none.cache_line.startswith("host memory keeps 0 of 1000 images, 0.00 GB; 1000 are")
+    assert none.dataset.cache is None
+
+
+def test_a_device_cache_needs_a_gpu(records):
+    with pytest.raises(UserError, match=r"data\.cache is device, .* on cpu: give --data\.cache ho"):
+        feed(records, cache="device")
+
+
+def test_the_memory_of_a_cache_is_given_back(records):
+    def opened():
+        return len(os.listdir("/proc/self/fd"))
+
+    before, shared = opened(), set(os.listdir("/dev/shm"))
+    cache = open_host_cache(records)
+    cache.put(0, np.full((records[0].height, records[0].width, 3), 9, np.uint8))
+    assert "/memfd:decoded images" in Path("/proc/self/maps").read_text()
+    assert set(os.listdir("/dev/shm")) <= shared
+    del cache
+    assert opened() == before
+    assert "/memfd:decoded images" not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize("gb", [1.0, 0.0007])
+def test_the_batches_of_a_run_are_the_same_with_a_cache(records, gb):
+    order = Order(len(records), 3, accumulate=1, world_size=1, seed=0, drop_last=False)
+    preprocess = Preprocess(32, (120, 115, 100), (58, 57, 56), antialias=True)
+
+    def batches(first, **settings):
+        steps = feed(records, **settings).steps(order, preprocess, first, 8)
+        return [batch for ready in steps for batch in ready.batches]
+
+    straight = batches(0, workers=0)
+    for first in (0, 3):
+        found = batches(first, workers=2, cache="host", cache_gb=gb)
+        for ours, theirs in zip(found, straight[first:], strict=True):
+            assert ours.image_ids == theirs.image_ids
+            for name in ("images", "boxes", "labels"):
+                assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+
+
+@pytest.mark.distributed
+def test_the_ranks_of_a_machine_share_one_cache(torchrun, tmp_path):
+    done = torchrun(2, SCRIPT, tmp_path)
+    assert done.returncode == 0, done.stderr
+    for rank in range(2):
+        seen = np.load(tmp_path / f"seen_by_{rank}.npy")
+        assert seen.tolist() == [10, 11]
