@@ -141,7 +141,7 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__
     if cause is not None and hasattr(cause, "errors"):  # pydantic's, of many lines
         first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = first["loc"][0] if first["loc"] else ""
         if first["type"] == "missing":
             return f"{where} is missing"
         return f"{where} is {short(first['input'])}: {first['msg']}" if where else str(first["msg"])

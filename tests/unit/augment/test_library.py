@@ -11,10 +11,7 @@ import yaml
 from ssd.augment.batch import Preprocess
 from ssd.augment.library import SSD_CHAIN, LibraryTransform, library_transform
 from ssd.config import AugmentConfig
-from ssd.data.dataset import DetectionDataset, pack
-from ssd.data.loader import training_steps
-from ssd.data.order import Order
-from ssd.data.voc import read_voc
+from ssd.data.dataset import pack
 from ssd.errors import UserError
 from ssd.structures import Sample
 
@@ -149,22 +146,15 @@ def test_epochs_images_and_seeds_differ(sample, transform):
 
 def test_transforms_draw_independently_of_each_other(sample, transform):
     """With one seed for each of them, the same images would be flipped both ways or not at all."""
-    flips = named("HorizontalFlip", 0.5), named("OneOf", transforms=[named("VerticalFlip", 0.5)])
-    nested = named("Sequential", transforms=[named("VerticalFlip", 0.5)])
-    for run in (transform(*flips), transform(flips[0], nested)):
-        results = [run(replace(sample, key=key)).pixels.tobytes() for key in range(64)]
-        sides = (
-            sample.pixels,
-            sample.pixels[:, ::-1],
-            sample.pixels[::-1],
-            sample.pixels[::-1, ::-1],
-        )
-        counts = [results.count(side.tobytes()) for side in sides]
-        if run.pipeline.transforms[1] is not None and "OneOf" in str(run.pipeline.transforms[1]):
-            assert counts[2] + counts[3] == 64  # OneOf applies what it picks
-        else:
-            assert min(counts) >= 4  # 16 expected
-            assert sum(counts) == 64
+    run = transform(
+        named("HorizontalFlip", 0.5), named("Sequential", transforms=[named("VerticalFlip", 0.5)])
+    )
+    results = [run(replace(sample, key=key)).pixels.tobytes() for key in range(64)]
+    rows = sample.pixels, sample.pixels[::-1]
+    sides = [side.tobytes() for row in rows for side in (row, row[:, ::-1])]
+    counts = [results.count(side) for side in sides]
+    assert sum(counts) == 64
+    assert min(counts) >= 4  # 16 expected, 3.5 the standard deviation
 
 
 def test_the_pipeline_has_a_probability_of_its_own(sample, transform):
@@ -172,35 +162,6 @@ def test_the_pipeline_has_a_probability_of_its_own(sample, transform):
     run.pipeline.p = 0.25
     changed = [not same(run(replace(sample, key=key)), sample) for key in range(200)]
     assert 30 <= sum(changed) <= 70  # 50 expected, 6 the standard deviation
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_workers_change_nothing(voc):
-    records = read_voc(voc.fill(7).root, ["trainval"], None).records
-    order = Order(7, batch_size=2, accumulate=1, world_size=1, seed=5, drop_last=False)
-
-    def run(workers, first=0):
-        dataset = DetectionDataset(records, True, transform=LibraryTransform(SSD_CHAIN, SEED))
-        steps = training_steps(dataset, order, first, 8, 0, workers, pin_memory=False)
-        return [batch for step in steps for batch in step]
-
-    def equal(batches, others):
-        return all(
-            torch.equal(getattr(one, name), getattr(other, name))
-            for one, other in zip(batches, others, strict=True)
-            for name in ("pixels", "sizes", "boxes", "labels")
-        )
-
-    straight = run(0)
-    assert equal(straight, run(1))
-    assert equal(straight, run(2))
-    assert equal(straight[3:], run(0, first=3))
-    by_image = [dict(zip(b.image_ids, b.sizes.tolist(), strict=True)) for b in straight]
-    epochs = [
-        {k: v for each in part for k, v in each.items()} for part in (by_image[:4], by_image[4:])
-    ]
-    assert epochs[0].keys() == epochs[1].keys()
-    assert epochs[0] != epochs[1]
 
 
 @pytest.mark.parametrize(
@@ -227,15 +188,6 @@ def test_a_transform_that_fails_is_named_with_the_image(sample, transform, entry
     assert str(caught.value).startswith(f"{run.path}: {message}")
     assert str(caught.value).endswith("change or remove it")
     assert "\n" not in str(caught.value)
-
-
-def test_a_failing_transform_is_no_unreadable_image(voc, transform):
-    records = read_voc(voc.fill(3).root, ["trainval"], None).records
-    order = Order(3, batch_size=2, accumulate=1, world_size=1, seed=5, drop_last=False)
-    run = transform(named("RandomCrop", height=9999, width=9))
-    dataset = DetectionDataset(records, True, transform=run)
-    with pytest.raises(UserError, match="RandomCrop fails on image img0"):
-        next(training_steps(dataset, order, 0, 2, 0, workers=0, pin_memory=False))
 
 
 def test_the_engine_decides_what_runs_and_where(sample, tmp_path, transform):
