@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ class DetectionDataset(Dataset[Sample]):
         train_difficult: bool,
         strict: bool = False,
         cache: HostCache | None = None,
+        transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
         """Reads nothing yet.
 
@@ -59,11 +60,13 @@ class DetectionDataset(Dataset[Sample]):
             strict: whether an unreadable image is an error, as an evaluation needs it.
                 Otherwise another one stands in.
             cache: of the decoded images, by their positions in `records`.
+            transform: changes every Sample once it is decoded.
         """
         self.records = records
         self.train_difficult = train_difficult
         self.strict = strict
         self.cache = cache
+        self.transform = transform
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -75,7 +78,8 @@ class DetectionDataset(Dataset[Sample]):
         `Sample.problems` tells of every unreadable image on the way.
 
         Raises:
-            UserError: no image can be read; when strict, this image cannot be read.
+            UserError: no image can be read; when strict, this image cannot be read; the
+                transform fails.
         """
         problems: list[str] = []
         for step in range(len(self.records)):
@@ -88,7 +92,8 @@ class DetectionDataset(Dataset[Sample]):
                     raise
                 problems.append(str(error))
             else:
-                return self.to_sample(record, request.epoch, pixels, tuple(problems))
+                sample = self.to_sample(record, request.epoch, pixels, tuple(problems))
+                return sample if self.transform is None else self.transform(sample)
         raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
 
     def _pixels(self, index: int) -> Pixels:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ssd.augment.batch import Preprocess
+from ssd.augment.library import library_transform
 from ssd.augment.prefetch import Ready, prefetch
 from ssd.config import Config
 from ssd.data.cache import HostCache, memory_needed, num_that_fit
@@ -41,7 +42,8 @@ class Feed:
         self.config, self.device, self.cache_line = config, device, ""
         data = config.data
         budget = int(data.cache_gb * 1e9)
-        self.dataset = DetectionDataset(records, data.train_difficult)
+        transform = library_transform(config.augment, config.training.seed)
+        self.dataset = DetectionDataset(records, data.train_difficult, transform=transform)
         self.device_cache: DeviceCache | None = None
         match data.cache:
             case "host":
@@ -57,6 +59,11 @@ class Feed:
                     raise UserError(
                         f"data.cache is device, which needs a CUDA device, and this run trains on "
                         f"{device.type}: give --data.cache host"
+                    )
+                if transform is not None:
+                    raise UserError(
+                        "data.cache is device, but Albumentations (augment.library) works in the "
+                        "workers: give --data.cache host"
                     )
                 self.device_cache = decode_onto(
                     device, self.dataset, budget, data.workers, show_progress=is_first()
