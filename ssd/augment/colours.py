@@ -49,6 +49,7 @@ def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float)
     OpenCV's H counts degrees and takes those beyond 360 too, but none below 0. Its V is not
     changed, so it may run to 255. Whole rows of numbers are changed at once: H, S, V, H, S, V, ….
     """
+    assert image_HW3.is_contiguous()  # OpenCV would write to a copy
     height, width, _ = image_HW3.shape
     image = image_HW3.numpy()
     hsv = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)).view(height, 3 * width)

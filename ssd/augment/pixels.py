@@ -5,7 +5,8 @@ axis every output pixel is a weighted sum of a few source pixels, its taps. Taps
 stand for the mean colour, which is 0 once normalised: they are left out. The colours change
 before, pixel by pixel, as in Caffe, or after, which is less work where an image shrinks.
 
-Letters: `H`, `W` pixels of the image, `S` of the output, `K` taps of an output pixel.
+Letters: `H`, `W` pixels of the image, `S` of the output, `K` taps of an output pixel, `X` the
+numbers of a row of pixels.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def apply_plan(
         colours_last: change the colours of the resized image, not of the image.
         dtype: of the result; all is computed in float32.
     """
-    mean_3, std_3 = torch.tensor(mean), torch.tensor(std)
+    mean_X, std_X = torch.tensor(mean).repeat(size), torch.tensor(std).repeat(size)
     images_BSS3 = torch.zeros((len(samples.sizes), size, size, 3), dtype=dtype)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
@@ -62,15 +63,16 @@ def apply_plan(
         columns = axis_taps((x1, x2), (left, right), size, antialias)
         if flips[index]:
             columns = columns[0].flip(0), columns[1].flip(0)
-        covered_SS1 = (rows[1].sum(1)[:, None] * columns[1].sum(1))[..., None]
+        covered_SX = rows[1].sum(1, keepdim=True) * columns[1].sum(1).repeat_interleave(3)
         if colours_last:
-            resized_SS3 = _resample(cut_HW3, rows, columns).div_(covered_SS1.clamp(min=1e-12))
-            change_colours(resized_SS3, *colours[index])
-            resized_SS3.mul_(covered_SS1)
+            resized_SX = _resample(cut_HW3, rows, columns).div_(covered_SX.clamp(min=1e-12))
+            change_colours(resized_SX.view(size, size, 3), *colours[index])
+            resized_SX.mul_(covered_SX)
         else:
             change_colours(cut_HW3, *colours[index])
-            resized_SS3 = _resample(cut_HW3, rows, columns)
-        images_BSS3[index] = resized_SS3.sub_(covered_SS1 * mean_3).div_(std_3)
+            resized_SX = _resample(cut_HW3, rows, columns)
+        resized_SX.addcmul_(covered_SX, mean_X, value=-1).div_(std_X)
+        images_BSS3[index] = resized_SX.view(size, size, 3)
     return images_BSS3.permute(0, 3, 1, 2)
 
 
@@ -107,13 +109,13 @@ def axis_taps(
 
 
 def _resample(image_HW3: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """The image as [S, S, 3]: rows first, then columns, as the rows of the transposed image."""
+    """The image as [S, X]: rows first, then columns, as the rows of the transposed image."""
     height, width, _ = image_HW3.shape
     size = len(rows[0])
     rows_SX = _weighted_sums(image_HW3.view(height, 3 * width), rows)
     columns_WS3 = _transpose(rows_SX.view(size, width, 3))
     columns_SX = _weighted_sums(columns_WS3.view(width, 3 * size), columns)
-    return _transpose(columns_SX.view(size, size, 3))
+    return _transpose(columns_SX.view(size, size, 3)).view(size, 3 * size)
 
 
 def _transpose(image_HW3: Tensor) -> Tensor:

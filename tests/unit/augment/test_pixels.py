@@ -146,7 +146,7 @@ def test_colours_may_change_after_the_resize(pack, antialias):
     samples = pack([random_image(50, 40)], [[]])
     plan = with_colours(identity_plan(samples))
     out = apply_plan(samples, plan, 21, MEAN, STD, antialias, colours_last=True)
-    expected_SS3 = torch.tensor(resized(random_image(50, 40), 21, antialias)).float()
+    expected_SS3 = torch.tensor(resized(random_image(50, 40), 21, antialias)).float().contiguous()
     change_colours(expected_SS3, **STEPS, contrast_first=False)
     np.testing.assert_allclose(grey_levels(out)[0], expected_SS3, atol=1e-3)
     before = apply_plan(samples, plan, 21, MEAN, STD, antialias)
