@@ -31,7 +31,7 @@ class Preprocess:
 
     def training_batch(self, samples: PackedSamples, seed: int, config: AugmentConfig) -> Batch:
         """The augmented batch: a pure function of the samples, their epochs and the seed."""
-        if config.engine == "none":
+        if config.engine != "device":  # `library` has changed the samples already
             return self.evaluation_batch(samples)
         return self._batch(samples, draw_plan(samples, seed, config))
 

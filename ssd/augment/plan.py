@@ -87,7 +87,9 @@ def draw_plan(samples: PackedSamples, seed: int, config: AugmentConfig) -> Plan:
     colours_B9, expand_B4, flip_B1, crop_BN = draws_BN.split_with_sizes(DRAWS, 1)
     colour = COLOUR_PROBABILITY if config.photometric else 0.0
 
-    windows_B4 = _expand(_image_windows(samples), expand_B4, config)
+    windows_B4 = draw_canvas(
+        _image_windows(samples), expand_B4, config.expand_probability, config.expand_max
+    )
     sampler_B = torch.zeros_like(samples.keys)
     if config.crop:
         objects = samples.boxes, samples.labels
@@ -132,6 +134,17 @@ def move_boxes(
     return torch.where(kept_BG[..., None], moved_BG4, 0.0), torch.where(kept_BG, labels_BG, 0)
 
 
+def draw_canvas(
+    images_B4: Tensor, draws_B4: Tensor, probability: float, expand_max: float
+) -> Tensor:
+    """The canvas [B, 4] of each image: larger than it with some probability, placed at random."""
+    sizes_B2 = images_B4[:, 2:]
+    ratio_B = _maybe(draws_B4, probability, (1, expand_max), off=1)
+    canvas_B2 = (sizes_B2 * ratio_B[:, None]).floor()
+    shift_B2 = (draws_B4[:, 2:] * (canvas_B2 - sizes_B2)).floor()
+    return torch.cat([-shift_B2, canvas_B2 - shift_B2], 1)
+
+
 def _image_windows(samples: PackedSamples) -> Tensor:
     """The windows [B, 4], float32, that are the whole images."""
     sizes_B2 = samples.sizes.flip(1).float()
@@ -143,12 +156,3 @@ def _maybe(draws_B2: Tensor, probability: float, limits: tuple[float, float], of
     low, high = limits
     drawn_B = low + (high - low) * draws_B2[:, 1]
     return torch.where(draws_B2[:, 0] < probability, drawn_B, off)
-
-
-def _expand(images_B4: Tensor, draws_B4: Tensor, config: AugmentConfig) -> Tensor:
-    """The canvas [B, 4] of each image: larger than it with some probability, placed at random."""
-    sizes_B2 = images_B4[:, 2:]
-    ratio_B = _maybe(draws_B4, config.expand_probability, (1, config.expand_max), off=1)
-    canvas_B2 = (sizes_B2 * ratio_B[:, None]).floor()
-    shift_B2 = (draws_B4[:, 2:] * (canvas_B2 - sizes_B2)).floor()
-    return torch.cat([-shift_B2, canvas_B2 - shift_B2], 1)

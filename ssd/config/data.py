@@ -64,8 +64,15 @@ class DataConfig:
 class AugmentConfig:
     """Random changes of the training images: Caffe's SSD chain, with its numbers."""
 
-    engine: Literal["device", "none"] = "device"
-    """`device` augments on the device that trains; `none` only resizes."""
+    engine: Literal["device", "library", "none"] = "device"
+    """`device` runs Caffe's chain on the device that trains. `library` leaves it out: what changes
+    an image is Albumentations alone, in the workers, by `augment.library` or, without that, by the
+    same chain in `configs/augment/ssd_albumentations.yaml`; of the settings below, only
+    `augment.antialias` counts. `none` only resizes."""
+
+    library: str | None = None
+    """A YAML file with an Albumentations pipeline, as `albumentations.save` writes it, that changes
+    the decoded images in the workers before the engine does. Boxes are carried along."""
 
     antialias: bool = True
     """Whether shrinking an image averages all the pixels that a result covers. Holds for
@@ -104,3 +111,5 @@ class AugmentConfig:
             crop_min_scale=(0.05, 1),
             flip_probability=(0, 1),
         )
+        unused = self.engine == "none" and self.library is not None
+        require(not unused, "augment.engine", "none", "library for augment.library to be applied")

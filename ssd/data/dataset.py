@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +47,11 @@ class DetectionDataset(Dataset[Sample]):
     """The images of some records, decoded on request."""
 
     def __init__(
-        self, records: Sequence[Record], train_difficult: bool, strict: bool = False
+        self,
+        records: Sequence[Record],
+        train_difficult: bool,
+        strict: bool = False,
+        transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
         """Reads nothing yet.
 
@@ -56,10 +60,12 @@ class DetectionDataset(Dataset[Sample]):
             train_difficult: whether Samples contain objects marked `difficult`.
             strict: whether an unreadable image is an error, as an evaluation needs it.
                 Otherwise another one stands in.
+            transform: changes every Sample once it is decoded.
         """
         self.records = records
         self.train_difficult = train_difficult
         self.strict = strict
+        self.transform = transform
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -71,7 +77,8 @@ class DetectionDataset(Dataset[Sample]):
         `Sample.problems` tells of every unreadable image on the way.
 
         Raises:
-            UserError: no image can be read; when strict, this image cannot be read.
+            UserError: no image can be read; when strict, this image cannot be read; the
+                transform fails.
         """
         problems: list[str] = []
         for step in range(len(self.records)):
@@ -83,7 +90,8 @@ class DetectionDataset(Dataset[Sample]):
                     raise
                 problems.append(str(error))
             else:
-                return self._to_sample(record, request.epoch, pixels, tuple(problems))
+                sample = self._to_sample(record, request.epoch, pixels, tuple(problems))
+                return sample if self.transform is None else self.transform(sample)
         raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
 
     def _to_sample(
