@@ -76,9 +76,7 @@ def apply_plan(
     return images_BSS3.permute(0, 3, 1, 2)
 
 
-def axis_taps(
-    window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool
-) -> Taps:
+def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
     """Which pixels of the cut make each of the `size` output pixels along one axis.
 
     Args:
