@@ -52,9 +52,9 @@ class LibraryTransform:
         self.pipeline.set_random_state(generator, python_random)
         if python_random.random() >= self.pipeline.p:
             return sample
-        # A copy: some transforms write into the image, which may be kept for the next epoch.
+        # A copy: a transform may write into the image, which may be kept for the next epoch.
         data: dict[str, Any] = {"image": sample.pixels.copy(), "bboxes": _rows(sample)}
-        step: Any = "reading the boxes"
+        step = self.pipeline
         try:
             self.pipeline.preprocess(data)
             for step in self.pipeline.transforms:

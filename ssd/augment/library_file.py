@@ -91,6 +91,8 @@ def _build(entry: Any) -> Any:
         raise ValueError(f"{name}: {_reason(error)}") from error
     if wrong := getattr(built, "invalid_args", []):
         raise ValueError(f"{name} has no parameter {wrong[0]}")
+    if missing := sorted({*getattr(built, "targets_as_params", [])} - {"image", "bboxes"}):
+        raise ValueError(f"{name} needs {missing[0]}, and there are images and boxes: remove it")
     return built
 
 
@@ -109,10 +111,11 @@ def _class(name: str) -> Any:
     if name in OURS:
         return getattr(library_transforms, name)
     kinds = albumentations.BasicTransform, albumentations.BaseCompose
+    abstract = *kinds, albumentations.DualTransform, albumentations.ImageOnlyTransform
     known: dict[str, Any] = {
         key: value
         for key, value in vars(albumentations).items()
-        if isinstance(value, type) and issubclass(value, kinds) and value not in kinds
+        if isinstance(value, type) and issubclass(value, kinds) and value not in abstract
     }
     if name not in known:
         close = difflib.get_close_matches(name, [*known, *OURS], 1)
@@ -138,6 +141,8 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__
     if cause is not None and hasattr(cause, "errors"):  # pydantic's, of many lines
         first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where} is {short(first['input'])}: {first['msg']}"
+        where = first["loc"][0] if first["loc"] else ""
+        if first["type"] == "missing":
+            return f"{where} is missing"
+        return f"{where} is {short(first['input'])}: {first['msg']}" if where else str(first["msg"])
     return one_line(error)

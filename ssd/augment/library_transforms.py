@@ -47,8 +47,7 @@ class _Window(A.DualTransform):
         windows_14, flip_1 = torch.tensor([window]).float(), torch.zeros(1, dtype=torch.bool)
         moved_1G4, kept_1G = move_boxes(boxes_1G4, some_1G, windows_14, flip_1)
         kept_G = kept_1G[0].bool().numpy()
-        moved_GX: Array = np.hstack([moved_1G4[0].numpy(), bboxes[:, 4:]])
-        return moved_GX[kept_G]
+        return np.asarray(np.hstack([moved_1G4[0].numpy(), bboxes[:, 4:]])[kept_G])
 
 
 class SSDExpand(_Window):

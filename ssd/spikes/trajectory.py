@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssd.augment.batch import preprocess_of
+from ssd.augment.library import library_transform
 from ssd.config import DIVISORS, Config, Divisor
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.order import Order
@@ -48,7 +49,8 @@ def trajectory_distances(
     """
     data = read_voc(data_root, ["trainval"], None)
     order = Order(len(data.records), sum(SIZES), 1, 1, base.training.seed, drop_last=True)
-    dataset = DetectionDataset(data.records, base.data.train_difficult)
+    transform = library_transform(base.augment, base.training.seed)
+    dataset = DetectionDataset(data.records, base.data.train_difficult, transform=transform)
     steps = [order.micro_batches(step, rank=0)[0] for step in range(NUM_STEPS)]
 
     def batches(sizes: tuple[int, ...]) -> list[list[Batch]]:

@@ -1,0 +1,133 @@
+"""Albumentations' expansion and crop against the windows of the device's plan."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ssd.augment.library import LibraryTransform
+from ssd.augment.plan import draw_plan
+from ssd.config import AugmentConfig
+from ssd.structures import Sample
+
+HEIGHT, WIDTH = 90, 120
+BOXES = np.array([[10, 20, 40, 80], [50, 5, 115, 45], [60, 60, 70, 68]], np.float32)
+FILL = (255, 254, 253)  # no pixel has it
+BEYOND = 10_000
+EXPAND = "{__class_fullname__: SSDExpand, p: 0.5, fill: [255, 254, 253]}"
+CROP = "{__class_fullname__: SSDCrop, p: 1.0}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Many samples of an image whose pixels tell where they were, through some transforms."""
+    rows, columns = np.indices((HEIGHT, WIDTH), dtype=np.uint8)
+    image = np.stack([rows, columns, np.zeros_like(rows)], -1)
+    sample = Sample("a", 0, 0, image, BOXES, np.array([1, 2, 3]))
+
+    def run_all(count, *transforms):
+        path = tmp_path_factory.mktemp("library") / "mine.yaml"
+        listed = ", ".join(transforms)
+        path.write_text(f"transform: {{__class_fullname__: Compose, transforms: [{listed}]}}")
+        transform = LibraryTransform(path, 3)
+        return [transform(replace(sample, key=key)) for key in range(count)]
+
+    return run_all
+
+
+def windows(samples):
+    """The windows [N, 4] that the samples show; beyond everything where no pixel is the image's."""
+    found = []
+    for sample in samples:
+        ys, xs = np.nonzero((sample.pixels != FILL).any(-1))
+        if len(ys) == 0:
+            found.append((BEYOND, BEYOND, *(BEYOND + np.array(sample.pixels.shape[1::-1]))))
+            continue
+        left = int(sample.pixels[ys[0], xs[0], 1]) - xs[0]
+        top = int(sample.pixels[ys[0], xs[0], 0]) - ys[0]
+        height, width = sample.pixels.shape[:2]
+        found.append((left, top, left + width, top + height))
+    return np.array(found)
+
+
+def seen(window):
+    """The boxes [K, 4] and labels [K] of the objects whose centre the window holds, one by one."""
+    x1, y1, x2, y2 = window
+    boxes, labels = [], []
+    for label, (left, top, right, bottom) in enumerate(BOXES.tolist(), 1):
+        if x1 <= (left + right) / 2 <= x2 and y1 <= (top + bottom) / 2 <= y2:
+            corners = max(left, x1), max(top, y1), min(right, x2), min(bottom, y2)
+            boxes.append([corners[0] - x1, corners[1] - y1, corners[2] - x1, corners[3] - y1])
+            labels.append(label)
+    return np.reshape(boxes, (-1, 4)), labels
+
+
+def best_overlaps(windows_N4):
+    """The largest IoU [N] of each window with an object."""
+    best = []
+    for x1, y1, x2, y2 in windows_N4:
+        ious = []
+        for left, top, right, bottom in BOXES.tolist():
+            inter = max(0, min(x2, right) - max(x1, left)) * max(0, min(y2, bottom) - max(y1, top))
+            union = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top) - inter
+            ious.append(inter / union)
+        best.append(max(ious))
+    return np.array(best)
+
+
+@pytest.mark.parametrize("transforms", [(EXPAND,), (CROP,), (EXPAND, CROP)])
+def test_pixels_and_boxes_are_those_of_one_window(run, transforms):
+    samples = run(150, *transforms)
+    for sample, (x1, y1, x2, y2) in zip(samples, windows(samples), strict=True):
+        rows, columns = np.mgrid[y1:y2, x1:x2]
+        inside = (rows >= 0) & (rows < HEIGHT) & (columns >= 0) & (columns < WIDTH)
+        expected = np.stack([rows, columns, 0 * rows], -1)
+        expected = np.where(inside[..., None], expected, FILL)
+        assert np.array_equal(sample.pixels, expected)
+        boxes, labels = seen((x1, y1, x2, y2))
+        np.testing.assert_allclose(sample.boxes, boxes, atol=1e-3)
+        assert sample.labels.tolist() == labels
+
+
+def test_crops_keep_to_their_limits(run):
+    windows_N4 = windows(run(300, CROP))
+    sizes_N2 = windows_N4[:, 2:] - windows_N4[:, :2]
+    assert (windows_N4[:, :2] >= 0).all()
+    assert (windows_N4[:, 2:] <= (WIDTH, HEIGHT)).all()
+    scales_N = np.sqrt((sizes_N2 + 1).prod(1) / (WIDTH * HEIGHT))
+    assert (scales_N >= 0.3).all()
+    ratio_N = (sizes_N2[:, 0] / WIDTH) / (sizes_N2[:, 1] / HEIGHT)
+    slack = 1 + 1 / sizes_N2.min()  # of whole pixels
+    assert (ratio_N >= 0.5 / slack).all()
+    assert (ratio_N <= 2 * slack).all()
+
+
+def test_windows_are_distributed_as_those_of_the_device(run, pack):
+    """Means and tails of sizes, places and overlaps, within four standard errors."""
+    count = 600
+    images = [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * (8 * count)
+    config = AugmentConfig(expand_probability=0.5, expand_max=4, crop=True)
+    plan = draw_plan(pack(images, [BOXES] * len(images)), 4, config)
+
+    def figures(windows_N4):
+        sizes_N2 = windows_N4[:, 2:] - windows_N4[:, :2]
+        areas_N, sides_N = sizes_N2.prod(1) / (WIDTH * HEIGHT), sizes_N2[:, 0] / sizes_N2[:, 1]
+        best_N = best_overlaps(windows_N4)
+        tails = [best_N >= overlap for overlap in (0.1, 0.3, 0.5, 0.7, 0.9)]
+        whole_N = (windows_N4 == (0, 0, WIDTH, HEIGHT)).all(1)
+        empty_N = (windows_N4[:, :2] >= (WIDTH, HEIGHT)).any(1) | (windows_N4[:, 2:] <= 0).any(1)
+        corners_N2 = np.where(empty_N[:, None], 0, windows_N4[:, :2] / (WIDTH, HEIGHT))
+        columns = [areas_N, np.log(areas_N), np.log(sides_N), areas_N > 1, best_N, *tails]
+        return np.stack([*columns, whole_N, empty_N, *corners_N2.T], 1).astype(float)
+
+    ours, theirs = figures(windows(run(count, EXPAND, CROP))), figures(plan.windows.numpy())
+    error = np.sqrt(ours.var(0) / len(ours) + theirs.var(0) / len(theirs))
+    assert (np.abs(ours.mean(0) - theirs.mean(0)) < 4 * error).all()
+    assert (error < 0.15).all()  # else anything would do
+
+
+def test_an_image_without_objects_stays_whole(run):
+    """Caffe crops only to windows that overlap an object."""
+    nothing = "{__class_fullname__: Crop, p: 1.0, x_max: 9, y_max: 9}"
+    shapes = {sample.pixels.shape for sample in run(20, nothing, CROP)}
+    assert shapes == {(9, 9, 3)}
