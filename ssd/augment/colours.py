@@ -6,22 +6,27 @@ Caffe's 8 bits clamp. Its hue sticks at red where it would fall below 0; here it
 
 from __future__ import annotations
 
+import math
+
+import cv2
 import torch
 from torch import Tensor
 
+DEGREES = 2  # of a step of hue
+
 
 def change_colours(
-    image_H3W: Tensor,
+    image_HW3: Tensor,
     brightness: float,
     contrast: float,
     saturation: float,
     hue: float,
     contrast_first: bool,
 ) -> None:
-    """Changes an image [H, 3, W], RGB, float32, 0 … 255, in place; steps that are off are skipped.
+    """Changes an image [H, W, 3], RGB, float32, 0 … 255, in place; steps that are off are skipped.
 
     Args:
-        image_H3W: the image.
+        image_HW3: the image, contiguous, on the CPU.
         brightness: added to every number; 0 is off.
         contrast: factor on every number; 1 is off.
         saturation: factor on HSV's S; 1 is off.
@@ -29,33 +34,27 @@ def change_colours(
         contrast_first: contrast before saturation and hue, or after.
     """
     if brightness != 0:
-        image_H3W.add_(brightness).clamp_(0, 255)
+        image_HW3.add_(brightness).clamp_(0, 255)
     if contrast != 1 and contrast_first:
-        image_H3W.mul_(contrast).clamp_(0, 255)
+        image_HW3.mul_(contrast).clamp_(0, 255)
     if saturation != 1 or hue != 0:
-        _change_saturation_and_hue(image_H3W, saturation, hue)
+        _change_saturation_and_hue(image_HW3, saturation, hue)
     if contrast != 1 and not contrast_first:
-        image_H3W.mul_(contrast).clamp_(0, 255)
+        image_HW3.mul_(contrast).clamp_(0, 255)
 
 
-def _change_saturation_and_hue(image_H3W: Tensor, saturation: float, hue: float) -> None:
+def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float) -> None:
     """Multiplies HSV's S, at most to 1, and turns H by steps of 2 degrees, in place.
 
-    HSV's hexagon has six sides of 60 degrees: on each of them one colour is the value V, one is
-    V less the chroma, and one runs linearly between the two.
+    OpenCV's H counts degrees and takes those beyond 360 too, but none below 0. Its V is not
+    changed, so it may run to 255. Whole rows of numbers are changed at once: H, S, V, H, S, V, ….
     """
-    red, green, blue = image_H3W.unbind(1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    ratio = chroma.clamp(min=1e-6).reciprocal_()
-    side = torch.where(
-        value == red,
-        (green - blue) * ratio,
-        torch.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
-    )
-    side = side.add_(hue / 30).remainder_(6)
-    chroma = torch.minimum(chroma * saturation, value)
-    least = value - chroma
-    torch.addcmul(least, (side - 3).abs_().sub_(1).clamp_(0, 1), chroma, out=red)
-    torch.addcmul(least, (side - 2).abs_().neg_().add_(2).clamp_(0, 1), chroma, out=green)
-    torch.addcmul(least, (side - 4).abs_().neg_().add_(2).clamp_(0, 1), chroma, out=blue)
+    assert image_HW3.is_contiguous()  # OpenCV would write to a copy
+    height, width, _ = image_HW3.shape
+    image = image_HW3.numpy()
+    hsv = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)).view(height, 3 * width)
+    turn = torch.tensor([DEGREES * hue % 360, 0, 0]).repeat(width)
+    factor = torch.tensor([1, saturation, 1]).repeat(width)
+    most = torch.tensor([math.inf, 1, math.inf]).repeat(width)
+    torch.minimum(torch.addcmul(turn, hsv, factor, out=hsv), most, out=hsv)
+    cv2.cvtColor(hsv.view_as(image_HW3).numpy(), cv2.COLOR_HSV2RGB, dst=image)

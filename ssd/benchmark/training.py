@@ -76,11 +76,14 @@ def our_step(config: ModelConfig, batch: Batch, dtype: torch.dtype | None) -> Si
 
 
 def our_state(
-    config: ModelConfig, dtype: torch.dtype | None, device: torch.device
+    config: ModelConfig,
+    dtype: torch.dtype | None,
+    device: torch.device,
+    num_classes: int = NUM_CLASSES,
 ) -> tuple[TrainState, StepSettings]:
     """What `train_step` needs, as training builds it; the weights are the same at every call."""
     torch.manual_seed(0)
-    model = build_model(config, NUM_CLASSES)
+    model = build_model(config, num_classes)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = TrainState(
         model,

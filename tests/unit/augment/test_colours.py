@@ -12,9 +12,9 @@ OFF = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "contr
 
 
 def changed(image_HW3, **steps):
-    image_H3W = torch.from_numpy(image_HW3).permute(0, 2, 1).contiguous().float()
-    change_colours(image_H3W, **{**OFF, **steps})
-    return image_H3W.permute(0, 2, 1).numpy()
+    image_HW3 = torch.from_numpy(image_HW3).float()
+    change_colours(image_HW3, **{**OFF, **steps})
+    return image_HW3.numpy()
 
 
 def naive(pixel, brightness, contrast, saturation, hue, contrast_first):

@@ -1,0 +1,140 @@
+"""What training waits for its data: the smallest network on the real pipeline, and on one batch.
+
+The network is SSD7 at 300 pixels, the fastest there is, so the hardest to feed. A step on the
+pipeline is that of `Trainer`: take packed images from the workers (the data wait), augment them,
+train. The other side trains on one batch that lies on the device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+from ssd.augment.batch import preprocess_of
+from ssd.augment.plan import draw_plan
+from ssd.benchmark.compare import compare, synchronize
+from ssd.benchmark.training import LEARNING_RATE, our_state, random_batch
+from ssd.config import AugmentConfig, DataConfig, ModelConfig
+from ssd.data.dataset import DetectionDataset, pack
+from ssd.data.loader import training_steps
+from ssd.data.order import Order
+from ssd.data.source import load_data
+from ssd.structures import Batch, DataSet, PackedSamples, Sample, to_device
+from ssd.training.device import autocast_dtype
+from ssd.training.step import train_step
+
+MODEL = ModelConfig("ssd7", 300)
+AUGMENT = AugmentConfig()
+SEED = 0
+STEPS = 12  # of a turn
+WARM_UP = 3  # more of them, not timed
+KERNEL_BATCH, KERNEL_SIZE = 128, (480, 640)
+
+
+def benchmark_feeding(
+    data: DataConfig, batch_size: int, rounds: int, device: torch.device
+) -> list[str]:
+    """Seconds of a step and of its data wait, and what the pipeline costs against one fixed batch.
+
+    On a GPU, the augmentation kernel alone too.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
+    loaded = load_data(data, data.train_split, data.classes)
+    step = training_step(len(loaded.classes) + 1, device)
+    fixed = random_batch(batch_size, MODEL.input_size, device)
+    feeds, unfed = [], []
+    for _ in tqdm(range(rounds), desc="feeding", leave=False, unit="round"):
+        feeds.append(feed(loaded, data.workers, batch_size, step, device))
+        unfed.append(repeat(fixed, step, device))
+    waited, augmented, whole = (median(column) for column in zip(*feeds, strict=True))
+    alone = median(unfed)
+    lines = [
+        f"{'step on the pipeline':<34} {1e3 * whole:.1f} ms   data wait {1e3 * waited:.1f} ms "
+        f"({waited / whole:.1%})   augmentation {1e3 * augmented:.1f} ms ({augmented / whole:.1%})",
+        f"{'step on one fixed batch':<34} {1e3 * alone:.1f} ms   the pipeline reaches "
+        f"{alone / whole:.1%} of its {batch_size / alone:.1f} images/s",
+    ]
+    return lines + ([kernel_alone(rounds, device)] if device.type == "cuda" else [])
+
+
+def training_step(num_classes: int, device: torch.device) -> Callable[[Batch], object]:
+    """A training step of the network in training's default precision."""
+    state, settings = our_state(MODEL, autocast_dtype("auto", device), device, num_classes)
+    return lambda batch: train_step(state, [batch], settings, LEARNING_RATE)
+
+
+def feed(
+    data: DataSet,
+    workers: int,
+    batch_size: int,
+    step: Callable[[Batch], object],
+    device: torch.device,
+) -> tuple[float, float, float]:
+    """Seconds of a step's data wait, of its augmentation as the host sees it, and of the whole."""
+    order = Order(len(data.records), batch_size, 1, 1, SEED, drop_last=True)
+    dataset = DetectionDataset(data.records, train_difficult=True)
+    preprocess, on_gpu = preprocess_of(MODEL, AUGMENT), device.type == "cuda"
+    steps = training_steps(dataset, order, 0, WARM_UP + STEPS, 0, workers, on_gpu)
+    waited = augmented = started = 0.0
+    with closing(steps):
+        for number in range(WARM_UP + STEPS):
+            if number == WARM_UP:
+                synchronize(device)
+                waited, augmented, started = 0.0, 0.0, time.perf_counter()
+            asked = time.perf_counter()
+            (samples,) = next(steps)
+            came = time.perf_counter()
+            batch = preprocess.training_batch(to_device(samples, device), SEED, AUGMENT)
+            made = time.perf_counter()
+            step(batch)
+            waited, augmented = waited + came - asked, augmented + made - came
+        synchronize(device)
+        whole = time.perf_counter() - started
+    return waited / STEPS, augmented / STEPS, whole / STEPS
+
+
+def repeat(batch: Batch, step: Callable[[Batch], object], device: torch.device) -> float:
+    """Seconds of a step on one and the same batch."""
+    for _ in range(WARM_UP):
+        step(batch)
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step(batch)
+    synchronize(device)
+    return (time.perf_counter() - started) / STEPS
+
+
+def kernel_alone(rounds: int, device: torch.device) -> str:
+    """Images per second of the augmentation kernel, of noise of 640×480 that lies on the GPU."""
+    from ssd.augment import kernel  # Triton comes with PyTorch for GPUs only
+
+    samples = to_device(noise(KERNEL_BATCH, *KERNEL_SIZE), device)
+    plan, settings = draw_plan(samples, SEED, AUGMENT), preprocess_of(MODEL, AUGMENT)
+    numbers = settings.size, settings.mean, settings.std, settings.antialias
+    sides = {"exact": lambda: kernel.apply_plan(samples, plan, *numbers)} | {
+        "colours last": lambda: kernel.apply_plan(samples, plan, *numbers, colours_last=True)
+    }
+    seconds = compare("kernel", sides, 10 * rounds, device).seconds
+    rates = [f"{name} {KERNEL_BATCH / taken:,.0f} images/s" for name, taken in seconds.items()]
+    return f"{f'kernel, batch {KERNEL_BATCH}, 640x480':<34} {'   '.join(rates)}"
+
+
+def noise(count: int, height: int, width: int) -> PackedSamples:
+    """Images of noise, each with one object in its middle."""
+    generator = torch.Generator().manual_seed(SEED)
+    shape = height, width, 3
+    box = torch.tensor([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]]).numpy()
+    label = torch.ones(1, dtype=torch.int64).numpy()
+    images = (
+        torch.randint(256, shape, generator=generator, dtype=torch.uint8).numpy()
+        for _ in range(count)
+    )
+    return pack([Sample(str(key), key, 0, image, box, label) for key, image in enumerate(images)])
