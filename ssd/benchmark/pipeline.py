@@ -7,12 +7,12 @@
 | torchvision | all of its reference recipe (`peers.py`), stack | nothing |
 
 All take the same images of a data set in the same order, with the same batch size and number of
-workers. *On one core* is one process and no workers, by the time that it computed, so that others on
-the machine count little. With workers, what the training process does
-runs beside them, so that every side may use all cores; what counts is the work of an image, whoever
-does it, since on a CPU the model takes its time from the same cores. Every process has one thread:
-more of them, beside workers on as many cores, wait for one another. The clock of a turn starts once
-there were as many batches as there are workers: starting processes and importing do not count.
+workers. *On one core* is one process and no workers, by the time that it computed, so that others
+on a shared machine count little. With workers, what the training process does runs beside them, so
+that every side may use all cores; what counts is the work of an image, whoever does it, since on a
+CPU the model takes its time from the same cores. Every process has one thread: more of them, beside
+workers on as many cores, wait for one another. The clock of a turn starts once there were as many
+batches as there are workers: starting processes and importing do not count.
 """
 
 from __future__ import annotations

@@ -275,6 +275,7 @@ def test_nothing_readable_is_told_too(coco, tmp_path, capsys):
         (["--data.format", "kitti"], "kitti"),
         (["--model.box_sizes", "[1, 2]"], "model.box_sizes"),
         (["--out", "a_file"], "a_file"),
+        (["--show", "0"], "--show is 0"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_2(mistaken, coco, tmp_path, mistake, told):

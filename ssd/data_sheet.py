@@ -1,0 +1,105 @@
+"""A sheet of augmented training images with their objects, made as training makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ssd.augment.batch import preprocess_of
+from ssd.augment.library import library_transform
+from ssd.config import Config, ModelConfig
+from ssd.data.dataset import DetectionDataset
+from ssd.data.loader import training_steps
+from ssd.data.order import Order
+from ssd.data.source import load_data
+from ssd.report.pictures import Box, Picture, draw
+from ssd.structures import Batch, DataSet
+
+SHEET = "augmented.png"
+EPOCHS = 5  # columns
+GAP = 6  # white pixels between images
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def write_sheet(config: Config, out: Path, num_images: int) -> Path:
+    """Writes a row for each image: what the first epochs of training make of it, box by box.
+
+    The images are the first ones that training takes, by its seed.
+
+    Args:
+        config: the run.
+        out: the folder, which exists.
+        num_images: rows; at most as many as there are images.
+
+    Returns:
+        The path of the PNG.
+
+    Raises:
+        UserError: the data or its augmentation makes no sense.
+    """
+    data = load_data(config.data, config.data.train_split, config.data.classes)
+    rows: dict[str, list[Pixels]] = {}
+    for batch in first_epochs(config, data, num_images):
+        # By name: where an image cannot be read, another one stands in, maybe for the second time.
+        pictures = {picture.name: picture for picture in shown(batch, data.classes, config.model)}
+        for name, picture in pictures.items():
+            rows.setdefault(name, []).append(draw(picture))
+    path = out / SHEET
+    cv2.imwrite(str(path), sheet(list(rows.values()))[..., ::-1])
+    return path
+
+
+def first_epochs(config: Config, data: DataSet, num_images: int) -> Iterator[Batch]:
+    """The first images that training takes, as they are in each of its first epochs."""
+    seed = config.training.seed
+    count = min(num_images, len(data.records))
+    (indices,) = Order(len(data.records), count, 1, 1, seed, drop_last=True).micro_batches(0, 0)
+    transform = library_transform(config.augment, seed)
+    records = [data.records[index] for index in indices]
+    dataset = DetectionDataset(records, config.data.train_difficult, transform=transform)
+    order = Order(count, count, 1, 1, seed, drop_last=True)  # a step is an epoch
+    preprocess = preprocess_of(config.model, config.augment)
+    steps = training_steps(dataset, order, 0, EPOCHS, 0, config.data.workers, pin_memory=False)
+    with closing(steps):
+        for (samples,) in steps:
+            yield preprocess.training_batch(samples, seed, config.augment)
+
+
+def shown(batch: Batch, classes: Sequence[str], model: ModelConfig) -> Iterator[Picture]:
+    """The images of a batch as they can be seen, with their objects."""
+    mean_3, std_3 = torch.tensor(model.pixel_mean), torch.tensor(model.pixel_std)
+    levels_BSS3 = (batch.images.permute(0, 2, 3, 1) * std_3 + mean_3).round().clamp(0, 255).byte()
+    corners_BG4 = batch.boxes * model.input_size
+    for name, pixels, corners_G4, labels_G in zip(
+        batch.image_ids,
+        levels_BSS3.numpy(),
+        corners_BG4.tolist(),
+        batch.labels.tolist(),
+        strict=True,
+    ):
+        boxes = [
+            Box(classes[label - 1], label, tuple(corners))
+            for label, corners in zip(labels_G, corners_G4, strict=True)
+            if label > 0
+        ]
+        yield Picture(name, pixels, boxes)
+
+
+def sheet(rows: Sequence[Sequence[Pixels]]) -> Pixels:
+    """Images of one size in rows and columns, white between and around them."""
+    side = rows[0][0].shape[0]
+    step = side + GAP
+    columns = max(len(row) for row in rows)
+    canvas = np.full((len(rows) * step + GAP, columns * step + GAP, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            top, left = GAP + y * step, GAP + x * step
+            canvas[top : top + side, left : left + side] = image
+    return canvas
