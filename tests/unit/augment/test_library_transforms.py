@@ -89,17 +89,19 @@ def test_pixels_and_boxes_are_those_of_one_window(run, transforms):
         assert sample.labels.tolist() == labels
 
 
-def test_crops_keep_to_their_limits(run):
-    windows_N4 = windows(run(300, CROP))
+@pytest.mark.parametrize("min_scale", [0.3, 0.6])
+def test_crops_keep_to_their_limits(run, min_scale):
+    crop = f"{{__class_fullname__: SSDCrop, p: 1.0, min_scale: {min_scale}}}"
+    windows_N4 = windows(run(400, crop))
     sizes_N2 = windows_N4[:, 2:] - windows_N4[:, :2]
     assert (windows_N4[:, :2] >= 0).all()
     assert (windows_N4[:, 2:] <= (WIDTH, HEIGHT)).all()
-    scales_N = np.sqrt((sizes_N2 + 1).prod(1) / (WIDTH * HEIGHT))
-    assert (scales_N >= 0.3).all()
+    scales_N = np.sqrt(sizes_N2.prod(1) / (WIDTH * HEIGHT))
+    rounding = 1 / sizes_N2.min()  # to whole pixels
+    assert min_scale - rounding <= scales_N.min() < min_scale + 0.05
     ratio_N = (sizes_N2[:, 0] / WIDTH) / (sizes_N2[:, 1] / HEIGHT)
-    slack = 1 + 1 / sizes_N2.min()  # of whole pixels
-    assert (ratio_N >= 0.5 / slack).all()
-    assert (ratio_N <= 2 * slack).all()
+    assert (ratio_N >= 0.5 - rounding).all()
+    assert (ratio_N <= 2 + 2 * rounding).all()
 
 
 def test_windows_are_distributed_as_those_of_the_device(run, pack):
