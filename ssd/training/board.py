@@ -35,6 +35,10 @@ class Board:
         """Shows a text."""
         self._try(lambda writer: writer.add_text(tag, text, step))
 
+    def flush(self) -> None:
+        """Waits until the file has everything: a kill would lose what the writer's thread has."""
+        self._try(lambda writer: writer.flush())
+
     def close(self) -> None:
         """Writes what is pending and closes the file."""
         self._try(lambda writer: writer.close())

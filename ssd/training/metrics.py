@@ -112,6 +112,7 @@ class MetricsLog:
     def sync(self) -> None:
         """Writes the pending figures, and waits until the disk has them."""
         self.flush()
+        self._board.flush()
         self._file.sync()
 
     def _write_step(
@@ -175,8 +176,9 @@ class MetricsLog:
             "mAP": result.mAP,
             "per_class": {name: finite_or_none(ap) for name, ap in result.per_class.items()},
         }
-        self._file.add(row)
         self._board.scalar("evaluation/mAP", result.mAP, position.step)
+        self._board.flush()
+        self._file.add(row)  # last: a run that ends before evaluates again when it goes on
         self.say(f"epoch {position.epoch + 1}, step {position.step}: mAP {result.mAP:.4f}")
         self._last_time = time.perf_counter()
 

@@ -12,14 +12,24 @@ logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every st
 OF_THE_CLOCK = {"images_per_second", "data_wait_seconds"}
 
 
-def curves(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
-    """TensorBoard's curves, as it shows them."""
+def curves(run_dir: Path) -> dict[str, dict[int, float]]:
+    """TensorBoard's curves, as it shows them; a step may come twice, but none after a later one.
+
+    (Twice: a run that is killed between TensorBoard's point of an evaluation and the row in
+    metrics.jsonl evaluates again, with the same result.)
+    """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("speed/")]
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in tags}
+    found = {}
+    for tag in events.Tags()["scalars"]:
+        points = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert [step for step, _ in points] == sorted(step for step, _ in points), tag
+        if not tag.startswith("speed/"):
+            found[tag] = dict(points)
+            assert len(found[tag]) == len(set(points)), tag
+    return found
 
 
 def rows(run_dir: Path) -> list[dict]:

@@ -24,7 +24,7 @@ from lives import flags, lived
 from ssd.data.shapes import draw_shapes
 from ssd.training.checkpoint import list_checkpoints
 
-STEPS_OF_A_KILL = 4  # so many steps the run has for each kill
+STEPS_OF_A_KILL = 8  # the run has so many for each kill, and lives for half as many on average
 
 
 class Pace(NamedTuple):
@@ -65,7 +65,7 @@ def soak(run_dir: Path, pace: Pace, kills: int, workers: int, chance: random.Ran
     for life in range(kills):
         print(f"\rwith {workers} workers: kill {life + 1} of {kills}", end="", file=sys.stderr)
         before = being_written(checkpoints)
-        end = time.monotonic() + chance.uniform(0, pace.start + 2 * STEPS_OF_A_KILL * pace.step)
+        end = time.monotonic() + chance.uniform(0, pace.start + STEPS_OF_A_KILL * pace.step)
 
         def is_time(saves: bool = life % 3 == 2, before: Any = before, end: float = end) -> bool:
             return being_written(checkpoints) > before if saves else time.monotonic() >= end
