@@ -196,13 +196,13 @@ def _decode(data: bytes) -> Pixels:
         raise ValueError("image is cut off or its header is broken")
     check_pixels(width, height)
     try:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
-        bgr = None
-    if bgr is None:
+        rgb = None
+    if rgb is None:
         raise ValueError("image is damaged and cannot be decoded")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(rgb, np.uint8)
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
