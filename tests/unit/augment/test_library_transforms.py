@@ -1,17 +1,21 @@
-"""Albumentations' expansion and crop against the windows of the device's plan."""
+"""The shipped Albumentations chain against the plan and the colours of the device."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from ssd.augment.library import LibraryTransform
-from ssd.augment.plan import draw_plan
-from ssd.config import AugmentConfig
+from ssd.augment.colours import change_colours
+from ssd.augment.library import SSD_CHAIN, LibraryTransform
+from ssd.augment.library_file import read_pipeline
+from ssd.augment.plan import COLOUR_PROBABILITY, FACTORS, MAX_BRIGHTNESS, MAX_HUE, draw_plan
+from ssd.config import AugmentConfig, ModelConfig
 from ssd.structures import Sample
 
 HEIGHT, WIDTH = 90, 120
 BOXES = np.array([[10, 20, 40, 80], [50, 5, 115, 45], [60, 60, 70, 68]], np.float32)
+COLOURED = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 FILL = (255, 254, 253)  # no pixel has it
 BEYOND = 10_000
 EXPAND = "{__class_fullname__: SSDExpand, p: 0.5, fill: [255, 254, 253]}"
@@ -89,17 +93,19 @@ def test_pixels_and_boxes_are_those_of_one_window(run, transforms):
         assert sample.labels.tolist() == labels
 
 
-def test_crops_keep_to_their_limits(run):
-    windows_N4 = windows(run(300, CROP))
+@pytest.mark.parametrize("min_scale", [0.3, 0.6])
+def test_crops_keep_to_their_limits(run, min_scale):
+    crop = f"{{__class_fullname__: SSDCrop, p: 1.0, min_scale: {min_scale}}}"
+    windows_N4 = windows(run(400, crop))
     sizes_N2 = windows_N4[:, 2:] - windows_N4[:, :2]
     assert (windows_N4[:, :2] >= 0).all()
     assert (windows_N4[:, 2:] <= (WIDTH, HEIGHT)).all()
-    scales_N = np.sqrt((sizes_N2 + 1).prod(1) / (WIDTH * HEIGHT))
-    assert (scales_N >= 0.3).all()
+    scales_N = np.sqrt(sizes_N2.prod(1) / (WIDTH * HEIGHT))
+    rounding = 1 / sizes_N2.min()  # to whole pixels
+    assert min_scale - rounding <= scales_N.min() < min_scale + 0.05
     ratio_N = (sizes_N2[:, 0] / WIDTH) / (sizes_N2[:, 1] / HEIGHT)
-    slack = 1 + 1 / sizes_N2.min()  # of whole pixels
-    assert (ratio_N >= 0.5 / slack).all()
-    assert (ratio_N <= 2 * slack).all()
+    assert (ratio_N >= 0.5 - rounding).all()
+    assert (ratio_N <= 2 + 2 * rounding).all()
 
 
 def test_windows_are_distributed_as_those_of_the_device(run, pack):
@@ -131,3 +137,63 @@ def test_an_image_without_objects_stays_whole(run):
     nothing = "{__class_fullname__: Crop, p: 1.0, x_max: 9, y_max: 9}"
     shapes = {sample.pixels.shape for sample in run(20, nothing, CROP)}
     assert shapes == {(9, 9, 3)}
+
+
+def colours(tmp_path, transform):
+    """A coloured image through a transform, [H, W, 3] as float."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"transform: {{__class_fullname__: Compose, transforms: [{transform}]}}")
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    return LibraryTransform(path, 0)(Sample("a", 0, 0, COLOURED, *none)).pixels.astype(float)
+
+
+@pytest.mark.parametrize(
+    ("transform", "change", "largest"),
+    [
+        (
+            "{__class_fullname__: RandomBrightnessContrast, p: 1.0, brightness_by_max: true, "
+            "brightness_limit: [0.12549, 0.12549], contrast_limit: [0.0, 0.0]}",
+            (32, 1, 1, 0),
+            1,  # cut off to 8 bits, not rounded
+        ),
+        (
+            "{__class_fullname__: RandomBrightnessContrast, p: 1.0, "
+            "brightness_limit: [0.0, 0.0], contrast_limit: [-0.4, -0.4]}",
+            (0, 0.6, 1, 0),
+            1,
+        ),
+        (
+            "{__class_fullname__: HueSaturationValue, p: 1.0, hue_shift_limit: [18, 18], "
+            "sat_shift_limit: [0, 0], val_shift_limit: [0, 0]}",
+            (0, 1, 1, 18),
+            6,  # OpenCV's 8-bit hue is one of 180
+        ),
+    ],
+)
+def test_the_colours_of_the_shipped_chain_are_those_of_the_device(
+    tmp_path, transform, change, largest
+):
+    expected_H3W = torch.from_numpy(COLOURED).permute(0, 2, 1).float().contiguous()
+    change_colours(expected_H3W, *change, True)
+    difference = np.abs(colours(tmp_path, transform) - expected_H3W.permute(0, 2, 1).numpy())
+    assert difference.max() <= largest
+    assert np.abs(colours(tmp_path, transform) - COLOURED).max() > 20
+
+
+def test_the_shipped_chain_has_the_limits_of_the_device():
+    brightness, orders, expand, crop, flip = read_pipeline(SSD_CHAIN).transforms
+    most = MAX_BRIGHTNESS / 255
+    assert brightness.brightness_limit == pytest.approx((-most, most), abs=1e-6)
+    for order in orders.transforms:
+        steps = {type(step).__name__: step for step in order.transforms}
+        assert steps["RandomBrightnessContrast"].contrast_limit == (-0.5, 0.5)
+        assert steps["ColorJitter"].saturation == FACTORS
+        assert steps["HueSaturationValue"].hue_shift_limit == (-MAX_HUE, MAX_HUE)
+        assert {step.p for step in order.transforms} == {COLOUR_PROBABILITY}
+    first = [type(order.transforms[0]).__name__ for order in orders.transforms]
+    assert first == ["RandomBrightnessContrast", "ColorJitter"]
+    config = AugmentConfig()
+    assert (expand.p, expand.expand_max) == (config.expand_probability, config.expand_max)
+    assert (crop.p, crop.min_scale) == (1, config.crop_min_scale)
+    assert flip.p == config.flip_probability
+    np.testing.assert_allclose(expand.fill, ModelConfig().pixel_mean, atol=0.5)
