@@ -50,7 +50,7 @@ def apply_plan(
         dtype: of the result; all is computed in float32.
     """
     mean_X, std_X = torch.tensor(mean).repeat(size), torch.tensor(std).repeat(size)
-    images_BSS3 = torch.zeros((len(samples.sizes), size, size, 3), dtype=dtype)
+    images_BSX = torch.zeros((len(samples.sizes), size, 3 * size), dtype=dtype)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
@@ -71,9 +71,9 @@ def apply_plan(
             resized_SX.mul_(covered_SX)
         else:
             resized_SX = _resample(colours_of_bytes(cut_HW3, *colours[index]), rows, columns)
-        resized_SX.addcmul_(covered_SX, mean_X, value=-1).div_(std_X)
-        images_BSS3[index] = resized_SX.view(size, size, 3)
-    return images_BSS3.permute(0, 3, 1, 2)
+        resized_SX.addcmul_(covered_SX, mean_X, value=-1)
+        torch.div(resized_SX, std_X, out=images_BSX[index])
+    return images_BSX.view(-1, size, size, 3).permute(0, 3, 1, 2)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:

@@ -209,7 +209,7 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
     """(width, height) by the header, after a look at whether the end is there."""
     if data.startswith(b"\xff\xd8"):
         size, scan = _jpeg_header(data)
-        whole = data.find(b"\xff\xd9", scan) >= 0
+        whole = data.rfind(b"\xff\xd9", scan) >= 0
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
         size = struct.unpack_from(">II", data, 16)
         whole = data.rfind(b"IEND") >= 0
