@@ -43,6 +43,25 @@ def change_colours(
         image_HW3.mul_(contrast).clamp_(0, 255)
 
 
+def colours_of_bytes(
+    pixels_HW3: Tensor,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    contrast_first: bool,
+) -> Tensor:
+    """The changed image as float32, of 8-bit pixels [H, W, 3]: `change_colours` to the bit.
+
+    What comes before saturation and hue is looked up: it changes each number by itself.
+    """
+    levels = torch.arange(256, dtype=torch.float32)
+    change_colours(levels, brightness, contrast if contrast_first else 1, 1, 0, contrast_first)
+    image_HW3 = torch.from_numpy(cv2.LUT(pixels_HW3.numpy(), levels.numpy()))
+    change_colours(image_HW3, 0, 1 if contrast_first else contrast, saturation, hue, False)
+    return image_HW3
+
+
 def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float) -> None:
     """Multiplies HSV's S, at most to 1, and turns H by steps of 2 degrees, in place.
 

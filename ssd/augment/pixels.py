@@ -15,11 +15,12 @@ import math
 from collections.abc import Sequence
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ssd.augment.colours import change_colours
+from ssd.augment.colours import change_colours, colours_of_bytes
 from ssd.augment.plan import Plan
 from ssd.structures import PackedSamples
 
@@ -49,7 +50,7 @@ def apply_plan(
         dtype: of the result; all is computed in float32.
     """
     mean_X, std_X = torch.tensor(mean).repeat(size), torch.tensor(std).repeat(size)
-    images_BSS3 = torch.zeros((len(samples.sizes), size, size, 3), dtype=dtype)
+    images_BSX = torch.zeros((len(samples.sizes), size, 3 * size), dtype=dtype)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
@@ -58,22 +59,21 @@ def apply_plan(
             continue  # nothing of the image is in the window
         start = starts[index]
         image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
-        cut_HW3 = image_HW3[top:bottom, left:right].contiguous().float()
+        cut_HW3 = image_HW3[top:bottom, left:right]
         rows = axis_taps((y1, y2), (top, bottom), size, antialias)
         columns = axis_taps((x1, x2), (left, right), size, antialias)
         if flips[index]:
             columns = columns[0].flip(0), columns[1].flip(0)
         covered_SX = rows[1].sum(1, keepdim=True) * columns[1].sum(1).repeat_interleave(3)
         if colours_last:
-            resized_SX = _resample(cut_HW3, rows, columns).div_(covered_SX.clamp(min=1e-12))
+            resized_SX = _resample(cut_HW3.float(), rows, columns).div_(covered_SX.clamp(min=1e-12))
             change_colours(resized_SX.view(size, size, 3), *colours[index])
             resized_SX.mul_(covered_SX)
         else:
-            change_colours(cut_HW3, *colours[index])
-            resized_SX = _resample(cut_HW3, rows, columns)
-        resized_SX.addcmul_(covered_SX, mean_X, value=-1).div_(std_X)
-        images_BSS3[index] = resized_SX.view(size, size, 3)
-    return images_BSS3.permute(0, 3, 1, 2)
+            resized_SX = _resample(colours_of_bytes(cut_HW3, *colours[index]), rows, columns)
+        resized_SX.addcmul_(covered_SX, mean_X, value=-1)
+        torch.div(resized_SX, std_X, out=images_BSX[index])
+    return images_BSX.view(-1, size, size, 3).permute(0, 3, 1, 2)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
@@ -94,16 +94,16 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
     start, end = window
     scale = (end - start) / size
     reach = max(scale, 1.0) if antialias else 1.0
-    outputs_S1 = torch.arange(size, dtype=torch.float64)[:, None]
-    centres_S1 = start + (outputs_S1 + 0.5) * scale - 0.5
-    nearby_K = torch.arange(1, math.ceil(2 * reach) + 1)
-    places_SK = (centres_S1 - reach).floor().long() + nearby_K
+    centres_S1 = start + (np.arange(size)[:, None] + 0.5) * scale - 0.5
+    firsts_S1 = np.floor(centres_S1 - reach).astype(np.int64)
+    places_SK = firsts_S1 + np.arange(1, math.ceil(2 * reach) + 1)
 
-    weights_SK = (1 - (places_SK - centres_S1).abs() / reach).clamp(min=0)
+    weights_SK = np.maximum(1 - np.abs(places_SK - centres_S1) / reach, 0)
     weights_SK *= (places_SK >= start) & (places_SK < end)
-    weights_SK /= weights_SK.sum(1, keepdim=True)
+    weights_SK /= weights_SK.sum(1, keepdims=True)
     weights_SK *= (places_SK >= cut[0]) & (places_SK < cut[1])
-    return (places_SK.clamp(cut[0], cut[1] - 1) - cut[0]), weights_SK.float()
+    places_SK = places_SK.clip(cut[0], cut[1] - 1) - cut[0]
+    return torch.from_numpy(places_SK), torch.from_numpy(weights_SK.astype(np.float32))
 
 
 def _resample(image_HW3: Tensor, rows: Taps, columns: Taps) -> Tensor:

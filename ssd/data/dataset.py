@@ -213,20 +213,20 @@ def _decode(data: bytes) -> Pixels:
         raise ValueError("image is cut off or its header is broken")
     check_pixels(width, height)
     try:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
-        bgr = None
-    if bgr is None:
+        rgb = None
+    if rgb is None:
         raise ValueError("image is damaged and cannot be decoded")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(rgb, np.uint8)
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
     """(width, height) by the header, after a look at whether the end is there."""
     if data.startswith(b"\xff\xd8"):
         size, scan = _jpeg_header(data)
-        whole = data.find(b"\xff\xd9", scan) >= 0
+        whole = data.rfind(b"\xff\xd9", scan) >= 0
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
         size = struct.unpack_from(">II", data, 16)
         whole = data.rfind(b"IEND") >= 0

@@ -62,7 +62,7 @@ def extent(mask):
 
 
 def test_every_outline_surrounds_its_object(root, tmp_path):
-    """Wherever expansion and flip have put the rectangle; and the sheet has all of them in order."""
+    """Wherever expansion and flip have put it; and the sheet has all pictures, in order."""
     config = config_of(root, photometric=False, crop=False, expand_max=2.0)
     drawn, extents = {}, set()
     data = load_data(config.data, "train", None)
