@@ -21,7 +21,7 @@ from tqdm import tqdm
 import ssd.training.start  # noqa: F401 - what a run imports, before it is forked
 
 TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
-LONGEST_LIFE = 180
+LONGEST_LIFE = 600
 
 
 def flags(run_dir: Path, steps: int, workers: int) -> list[str]:

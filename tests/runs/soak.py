@@ -24,7 +24,7 @@ from lives import flags, lived
 from ssd.data.shapes import draw_shapes
 from ssd.training.checkpoint import list_checkpoints
 
-STEPS_OF_A_KILL = 8  # the run has so many for each kill, and lives for half as many on average
+STEPS_OF_A_KILL = 6  # the run has so many for each kill, and lives for half as many on average
 
 
 class Pace(NamedTuple):
