@@ -328,15 +328,14 @@ from unittest import mock
 from ssd.training import trainer
 from ssd.training.distributed import rank
 
-augmented = trainer.Trainer.augmented
+train_step = trainer.train_step
 
-def poisoned(self, samples):
-    batch = augmented(self, samples)
-    if rank() == 1 and self.state.step == 2:
-        batch.images.fill_(float("nan"))
-    return batch
+def poisoned(state, batches, *others):
+    if rank() == 1 and state.step == 2:
+        batches[0].images.fill_(float("nan"))
+    return train_step(state, batches, *others)
 
-with mock.patch.object(trainer.Trainer, "augmented", poisoned):
+with mock.patch.object(trainer, "train_step", poisoned):
     runpy.run_path({str(repository / "tools" / "train.py")!r}, run_name="__main__")
 """)
     flags = ("--training.batch_size", "2", "--training.steps", "4", "--optimizer.lr_images", "2")
