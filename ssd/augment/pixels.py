@@ -1,18 +1,20 @@
 """Applies a plan to the pixels of a batch on the CPU.
 
-Crop, expansion, flip and resize are one resampling, separable into rows and columns. Along each
+Crop, expansion, flip and resize are one resampling, separable into columns and rows. Along each
 axis every output pixel is a weighted sum of a few source pixels, its taps. Taps beyond the image
-stand for the mean colour, which is 0 once normalised: they are left out. The colours change
-before, pixel by pixel, as in Caffe, or after, which is less work where an image shrinks.
+stand for the mean colour, which is 0 once normalised: they are left out, and where an output pixel
+has no others it is not computed. The colours change before, pixel by pixel, as in Caffe, or after,
+which is less work where an image shrinks.
 
-Letters: `H`, `W` pixels of the image, `S` of the output, `K` taps of an output pixel, `X` the
-numbers of a row of pixels.
+Letters: `H`, `W` pixels of the image, `S` of the output, `N` computed output pixels of an axis, `h`
+and `w` those of rows and columns, `K` taps of an output pixel, `X` the numbers of a row of pixels.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,7 +26,24 @@ from ssd.augment.colours import change_colours, colours_of_bytes
 from ssd.augment.plan import Plan
 from ssd.structures import PackedSamples
 
-Taps = tuple[Tensor, Tensor]
+
+class Taps(NamedTuple):
+    """What makes the output pixels of one axis.
+
+    Attributes:
+        first: the first output pixel that has taps.
+        places: positions in the cut [N, K], int64, of this pixel's taps and of those after it.
+        weights: their weights [N, K], float32.
+    """
+
+    first: int
+    places: Tensor
+    weights: Tensor
+
+    def mirrored(self, size: int) -> Taps:
+        """The same, counted from the other end of the `size` output pixels."""
+        first = size - self.first - len(self.places)
+        return Taps(first, self.places.flip(0), self.weights.flip(0))
 
 
 def apply_plan(
@@ -49,8 +68,8 @@ def apply_plan(
         colours_last: change the colours of the resized image, not of the image.
         dtype: of the result; all is computed in float32.
     """
+    images_BSS3 = _zeros((len(samples.sizes), size, size, 3), dtype)
     mean_X, std_X = torch.tensor(mean).repeat(size), torch.tensor(std).repeat(size)
-    images_BSX = torch.zeros((len(samples.sizes), size, 3 * size), dtype=dtype)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
@@ -59,21 +78,23 @@ def apply_plan(
             continue  # nothing of the image is in the window
         start = starts[index]
         image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
-        cut_HW3 = image_HW3[top:bottom, left:right]
+        cut_WH3 = _transpose(image_HW3[top:bottom, left:right])
         rows = axis_taps((y1, y2), (top, bottom), size, antialias)
         columns = axis_taps((x1, x2), (left, right), size, antialias)
         if flips[index]:
-            columns = columns[0].flip(0), columns[1].flip(0)
-        covered_SX = rows[1].sum(1, keepdim=True) * columns[1].sum(1).repeat_interleave(3)
+            columns = columns.mirrored(size)
+        covered_hX = rows.weights.sum(1, keepdim=True) * columns.weights.sum(1).repeat_interleave(3)
         if colours_last:
-            resized_SX = _resample(cut_HW3.float(), rows, columns).div_(covered_SX.clamp(min=1e-12))
-            change_colours(resized_SX.view(size, size, 3), *colours[index])
-            resized_SX.mul_(covered_SX)
+            resized_hX = _resample(cut_WH3.float(), rows, columns).div_(covered_hX.clamp(min=1e-12))
+            change_colours(resized_hX.view(len(rows.places), -1, 3), *colours[index])
+            resized_hX.mul_(covered_hX)
         else:
-            resized_SX = _resample(colours_of_bytes(cut_HW3, *colours[index]), rows, columns)
-        resized_SX.addcmul_(covered_SX, mean_X, value=-1)
-        torch.div(resized_SX, std_X, out=images_BSX[index])
-    return images_BSX.view(-1, size, size, 3).permute(0, 3, 1, 2)
+            resized_hX = _resample(colours_of_bytes(cut_WH3, *colours[index]), rows, columns)
+        num_rows, num_numbers = resized_hX.shape
+        resized_hX.addcmul_(covered_hX, mean_X[:num_numbers], value=-1)
+        below = images_BSS3[index].view(size, 3 * size)[rows.first :, 3 * columns.first :]
+        torch.div(resized_hX, std_X[:num_numbers], out=below[:num_rows, :num_numbers])
+    return images_BSS3.permute(0, 3, 1, 2)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
@@ -86,34 +107,34 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
         antialias: whether the weights widen when the window shrinks.
 
     Returns:
-        Positions in the cut [S, K], int64, and weights [S, K], float32. The weights fall
-        linearly with the distance from the output pixel's centre and sum to 1 over the window:
-        bilinear interpolation as in `torch.nn.functional.interpolate`, of the window alone.
-        Beyond the cut they are 0.
+        Of every output pixel that reaches into the cut. The weights fall linearly with the distance
+        from the output pixel's centre and sum to 1 over the window: bilinear interpolation as in
+        `torch.nn.functional.interpolate`, of the window alone. Beyond the cut they are 0.
     """
     start, end = window
     scale = (end - start) / size
     reach = max(scale, 1.0) if antialias else 1.0
-    centres_S1 = start + (np.arange(size)[:, None] + 0.5) * scale - 0.5
-    firsts_S1 = np.floor(centres_S1 - reach).astype(np.int64)
-    places_SK = firsts_S1 + np.arange(1, math.ceil(2 * reach) + 1)
+    first = max(math.floor((cut[0] - reach + 0.5 - start) / scale - 0.5), 0)
+    last = math.ceil((cut[1] + reach - 0.5 - start) / scale - 0.5)
+    last = min(max(last, first + 1), size)  # without antialiasing a small cut may be passed over
+    centres_N1 = start + (np.arange(first, last)[:, None] + 0.5) * scale - 0.5
+    firsts_N1 = np.floor(centres_N1 - reach).astype(np.int64)
+    places_NK = firsts_N1 + np.arange(1, math.ceil(2 * reach) + 1)
 
-    weights_SK = np.maximum(1 - np.abs(places_SK - centres_S1) / reach, 0)
-    weights_SK *= (places_SK >= start) & (places_SK < end)
-    weights_SK /= weights_SK.sum(1, keepdims=True)
-    weights_SK *= (places_SK >= cut[0]) & (places_SK < cut[1])
-    places_SK = places_SK.clip(cut[0], cut[1] - 1) - cut[0]
-    return torch.from_numpy(places_SK), torch.from_numpy(weights_SK.astype(np.float32))
+    weights_NK = np.maximum(1 - np.abs(places_NK - centres_N1) / reach, 0)
+    weights_NK *= (places_NK >= start) & (places_NK < end)
+    weights_NK /= weights_NK.sum(1, keepdims=True)
+    weights_NK *= (places_NK >= cut[0]) & (places_NK < cut[1])
+    places_NK = places_NK.clip(cut[0], cut[1] - 1) - cut[0]
+    return Taps(first, torch.from_numpy(places_NK), torch.from_numpy(weights_NK.astype(np.float32)))
 
 
-def _resample(image_HW3: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """The image as [S, X]: rows first, then columns, as the rows of the transposed image."""
-    height, width, _ = image_HW3.shape
-    size = len(rows[0])
-    rows_SX = _weighted_sums(image_HW3.view(height, 3 * width), rows)
-    columns_WS3 = _transpose(rows_SX.view(size, width, 3))
-    columns_SX = _weighted_sums(columns_WS3.view(width, 3 * size), columns)
-    return _transpose(columns_SX.view(size, size, 3)).view(size, 3 * size)
+def _resample(image_WH3: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """The transposed image as [h, X]: its columns first, then its rows."""
+    width, height, _ = image_WH3.shape
+    columns_wX = _weighted_sums(image_WH3.view(width, 3 * height), columns)
+    rows_Hw3 = _transpose(columns_wX.view(-1, height, 3))
+    return _weighted_sums(rows_Hw3.view(height, -1), rows)
 
 
 def _transpose(image_HW3: Tensor) -> Tensor:
@@ -121,10 +142,18 @@ def _transpose(image_HW3: Tensor) -> Tensor:
     return torch.from_numpy(cv2.transpose(image_HW3.numpy()))
 
 
-def _weighted_sums(table_NX: Tensor, taps: Taps) -> Tensor:
-    """For each output the sum [S, X] of the table's rows [N, X] at its taps, by weight."""
-    places_SK, weights_SK = taps
-    return embedding_bag(places_SK, table_NX, per_sample_weights=weights_SK, mode="sum")
+def _weighted_sums(table_LX: Tensor, taps: Taps) -> Tensor:
+    """For each output pixel the sum [N, X] of the table's rows [L, X] at its taps, by weight."""
+    return embedding_bag(taps.places, table_LX, per_sample_weights=taps.weights, mode="sum")
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros by NumPy: fresh memory is zero already, where `torch.zeros` writes all of it once."""
+    return (
+        torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8))
+        .view(dtype)
+        .view(shape)
+    )
 
 
 def _colours(plan: Plan) -> list[tuple[float, float, float, float, bool]]:

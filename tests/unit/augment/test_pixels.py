@@ -211,3 +211,13 @@ def test_boxes_stay_on_their_objects(pack, antialias):
         np.testing.assert_allclose(found, box, atol=1.0)
         kept += 1
     assert kept > count / 2
+
+
+def test_an_image_that_no_output_pixel_reaches_leaves_the_mean() -> None:
+    box, label = np.zeros((1, 4), np.float32), np.ones(1, np.int64)
+    image = np.full((1, 1, 3), 255, np.uint8)
+    samples = pack([Sample("dot", 0, 0, image, box, label)])
+
+    out = apply_plan(samples, windowed(samples, (0, 0, 40, 40)), 10, MEAN, STD, antialias=False)
+
+    assert torch.equal(out, torch.zeros_like(out))
