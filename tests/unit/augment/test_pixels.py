@@ -10,6 +10,8 @@ from ssd.augment.colours import change_colours
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import draw_plan, identity_plan
 from ssd.config import AugmentConfig
+from ssd.data.dataset import pack
+from ssd.structures import Sample
 
 MEAN, STD = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
 SIZES = [(1, 1), (3, 7), (5, 400), (37, 53), (60, 60), (199, 131), (333, 500)]  # height, width
