@@ -215,7 +215,7 @@ def test_boxes_stay_on_their_objects(pack, antialias):
     assert kept > count / 2
 
 
-def test_an_image_that_no_output_pixel_reaches_leaves_the_mean() -> None:
+def test_an_image_that_no_output_pixel_reaches_leaves_the_mean():
     box, label = np.zeros((1, 4), np.float32), np.ones(1, np.int64)
     image = np.full((1, 1, 3), 255, np.uint8)
     samples = pack([Sample("dot", 0, 0, image, box, label)])
