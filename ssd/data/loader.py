@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
 
 import cv2
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.order import Order
+from ssd.data.parcel import Parcel, memory_files
 from ssd.errors import UserError
 from ssd.structures import PackedSamples
 
 LONGEST_WAIT = 300  # seconds for a batch, from workers
+AHEAD = 2  # batches of each worker
 
 Item = TypeVar("Item")
 
@@ -103,30 +105,52 @@ def read_ahead(
     Raises:
         UserError: an item is one; a worker was killed; or none has come for `LONGEST_WAIT`.
     """
-    loader = DataLoader(
-        dataset,
-        batch_size=None,  # each item that the sampler gives is a whole batch already
-        sampler=requests,
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        pin_memory=pin_memory,
-        collate_fn=_in_shared_memory if workers else None,
-        timeout=LONGEST_WAIT if workers else 0,
-        multiprocessing_context="fork" if workers else None,  # a cache's memory is inherited
-        generator=torch.Generator(),  # else starting the workers would draw from the global one
-        worker_init_fn=_start_worker,
+    items = (
+        _from_workers(dataset, requests, workers, pin_memory)
+        if workers
+        else (dataset[request] for request in requests)
     )
-    try:
-        for item in loader:
+    with closing(items):
+        for item in items:
             if isinstance(item, UserError):
                 raise item
             yield item
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader "):
-            raise
-        stopped = str(error)
-    else:
-        return
+
+
+def _from_workers(
+    dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
+) -> Generator[Item | UserError, None, None]:
+    with memory_files(workers * AHEAD + 1) as files:  # the loader asks for one before it gives one
+        free, lent = list(files), deque[int]()
+
+        def orders() -> Iterator[tuple[int, Any]]:
+            for request in requests:
+                lent.append(free.pop())
+                yield lent[-1], request
+
+        loader = DataLoader(
+            _Senders(dataset),
+            batch_size=None,  # each item that the sampler gives is a whole batch already
+            sampler=orders(),
+            num_workers=workers,
+            prefetch_factor=AHEAD,
+            pin_memory=pin_memory,
+            timeout=LONGEST_WAIT,
+            multiprocessing_context="fork",  # a cache's memory is inherited, and the memory files
+            generator=torch.Generator(),  # else starting the workers would draw from the global one
+            worker_init_fn=_start_worker,
+        )
+        try:
+            for sent in loader:
+                item = sent.received() if isinstance(sent, Parcel) else sent
+                free.append(lent.popleft())
+                yield item
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader "):
+                raise
+            stopped = str(error)
+        else:
+            return
     for worker in multiprocessing.active_children():
         worker.kill()  # it may hang, and would be waited for at the exit
     raise UserError(
@@ -135,19 +159,24 @@ def read_ahead(
     )
 
 
-def _in_shared_memory(item: Item) -> Item | UserError:
-    """The item, ready to be handed over: left to PyTorch, a lack of room would lose it silently."""
-    tensors = [item] if isinstance(item, Tensor) else getattr(item, "__dict__", {}).values()
-    try:
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        return UserError(
-            f"/dev/shm has no room for the images that are read ahead ({error}): enlarge it (with "
-            "Docker, --shm-size 8g), or lower data.workers"
-        )
-    return item
+class _Senders(Dataset[Parcel | UserError]):
+    """Sends each item in the memory file that is given with its request."""
+
+    def __init__(self, dataset: Dataset[Item | UserError]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, order: tuple[int, Any]) -> Parcel | UserError:
+        file, request = order
+        item = self.dataset[request]
+        if isinstance(item, UserError):
+            return item
+        try:
+            return Parcel.sent(item, file)
+        except OSError as error:
+            return UserError(
+                f"there is no memory for the images that are read ahead ({error.strerror}): "
+                "lower data.workers"
+            )
 
 
 def _start_worker(_worker: int) -> None:

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from itertools import islice
@@ -129,15 +130,14 @@ def first_batch(records):
     return lambda: next(batches)
 
 
-def test_workers_without_shared_memory_say_so(first_batch, monkeypatch):
-    """PyTorch's own way is to print a traceback, lose the batch, and wait for it forever."""
-
-    def full(tensor):
-        raise RuntimeError("unable to allocate shared memory")
-
-    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
-    with pytest.raises(UserError, match=r"/dev/shm has no room .*--shm-size .* data\.workers"):
-        first_batch()
+def test_a_worker_without_memory_says_so(first_batch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # bytes; the worker inherits it
+    try:
+        with pytest.raises(UserError, match=r"no memory for .* \(File too large\): lower data\.w"):
+            first_batch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_worker_that_hangs_is_not_waited_for(first_batch, monkeypatch):
