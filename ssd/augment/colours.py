@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,25 +44,6 @@ def change_colours(
         image_HW3.mul_(contrast).clamp_(0, 255)
 
 
-def colours_of_bytes(
-    pixels_HW3: Tensor,
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
-    contrast_first: bool,
-) -> Tensor:
-    """The changed image as float32, of 8-bit pixels [H, W, 3]: `change_colours` to the bit.
-
-    What comes before saturation and hue is looked up: it changes each number by itself.
-    """
-    levels = torch.arange(256, dtype=torch.float32)
-    change_colours(levels, brightness, contrast if contrast_first else 1, 1, 0, contrast_first)
-    image_HW3 = torch.from_numpy(cv2.LUT(pixels_HW3.numpy(), levels.numpy()))
-    change_colours(image_HW3, 0, 1 if contrast_first else contrast, saturation, hue, False)
-    return image_HW3
-
-
 def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float) -> None:
     """Multiplies HSV's S, at most to 1, and turns H by steps of 2 degrees, in place.
 
@@ -72,8 +54,15 @@ def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float)
     height, width, _ = image_HW3.shape
     image = image_HW3.numpy()
     hsv = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)).view(height, 3 * width)
-    turn = torch.tensor([DEGREES * hue % 360, 0, 0]).repeat(width)
-    factor = torch.tensor([1, saturation, 1]).repeat(width)
-    most = torch.tensor([math.inf, 1, math.inf]).repeat(width)
-    torch.minimum(torch.addcmul(turn, hsv, factor, out=hsv), most, out=hsv)
+    if saturation != 1:
+        hsv.mul_(_row(1, saturation, 1, width))
+    if saturation > 1:
+        torch.minimum(hsv, _row(math.inf, 1, math.inf, width), out=hsv)
+    if hue != 0:
+        hsv.add_(_row(DEGREES * hue % 360, 0, 0, width))
     cv2.cvtColor(hsv.view_as(image_HW3).numpy(), cv2.COLOR_HSV2RGB, dst=image)
+
+
+def _row(hue: float, saturation: float, value: float, width: int) -> Tensor:
+    """The three numbers for each pixel of a row [3·W], float32."""
+    return torch.from_numpy(np.tile(np.array([hue, saturation, value], np.float32), width))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ssd.augment.colours import change_colours, colours_of_bytes
+from ssd.augment.colours import change_colours
 from ssd.augment.plan import Plan
 from ssd.structures import PackedSamples
 
@@ -69,7 +69,7 @@ def apply_plan(
         dtype: of the result; all is computed in float32.
     """
     images_BSS3 = _zeros((len(samples.sizes), size, size, 3), dtype)
-    mean_X, std_X = torch.tensor(mean).repeat(size), torch.tensor(std).repeat(size)
+    mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(size)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
@@ -83,15 +83,18 @@ def apply_plan(
         columns = axis_taps((x1, x2), (left, right), size, antialias)
         if flips[index]:
             columns = columns.mirrored(size)
-        covered_hX = rows.weights.sum(1, keepdim=True) * columns.weights.sum(1).repeat_interleave(3)
+        image_WH3 = cut_WH3.float()
+        if not colours_last:
+            change_colours(image_WH3, *colours[index])
+        resized_hX = _resample(image_WH3, rows, columns)
+        rows_h1, columns_w1 = (axis.weights.sum(1, keepdim=True) for axis in (rows, columns))
         if colours_last:
-            resized_hX = _resample(cut_WH3.float(), rows, columns).div_(covered_hX.clamp(min=1e-12))
+            covered_hX = rows_h1 * columns_w1.expand(-1, 3).reshape(-1)
+            resized_hX.div_(covered_hX.clamp(min=1e-12))
             change_colours(resized_hX.view(len(rows.places), -1, 3), *colours[index])
             resized_hX.mul_(covered_hX)
-        else:
-            resized_hX = _resample(colours_of_bytes(cut_WH3, *colours[index]), rows, columns)
+        resized_hX.addcmul_(rows_h1, (columns_w1 * mean_3).view(-1), value=-1)
         num_rows, num_numbers = resized_hX.shape
-        resized_hX.addcmul_(covered_hX, mean_X[:num_numbers], value=-1)
         below = images_BSS3[index].view(size, 3 * size)[rows.first :, 3 * columns.first :]
         torch.div(resized_hX, std_X[:num_numbers], out=below[:num_rows, :num_numbers])
     return images_BSS3.permute(0, 3, 1, 2)
@@ -125,7 +128,7 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
     weights_NK *= (places_NK >= start) & (places_NK < end)
     weights_NK /= weights_NK.sum(1, keepdims=True)
     weights_NK *= (places_NK >= cut[0]) & (places_NK < cut[1])
-    places_NK = places_NK.clip(cut[0], cut[1] - 1) - cut[0]
+    places_NK = np.minimum(np.maximum(places_NK, cut[0]), cut[1] - 1) - cut[0]
     return Taps(first, torch.from_numpy(places_NK), torch.from_numpy(weights_NK.astype(np.float32)))
 
 

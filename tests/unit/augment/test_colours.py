@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssd.augment.colours import change_colours, colours_of_bytes
+from ssd.augment.colours import change_colours
 
 OFF = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "contrast_first": False}
 
@@ -63,14 +63,6 @@ def test_saturation_and_hue_equal_opencv_in_float(saturation, hue):
     hsv[..., 1] = np.minimum(hsv[..., 1] * saturation, 1)
     expected = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255
     np.testing.assert_allclose(changed(sheet, saturation=saturation, hue=hue), expected, atol=0.02)
-
-
-@pytest.mark.parametrize("steps", CASES)
-def test_bytes_are_looked_up_to_the_bit(steps):
-    sheet = colour_sheet()
-    part = sheet[2:17, 1:9]  # as a crop has it: rows that do not follow one another
-    found = colours_of_bytes(torch.from_numpy(part), **{**OFF, **steps})
-    assert np.array_equal(found.numpy(), changed(part.copy(), **steps))
 
 
 def test_nothing_changes_when_all_is_off():
