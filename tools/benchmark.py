@@ -22,32 +22,7 @@ from ssd.training.device import choose_device
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="tools/benchmark.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        default="all",
-        choices=["step", "loss", "postprocess", "evaluation", "pipeline", "all"],
-        help="step: a training step of SSD300-VGG16, on one rank and on several; loss: matching "
-        "and loss alone; postprocess: from predictions to detections; evaluation: from detections "
-        "to AP, some minutes; pipeline: from image files to batches, beside torchvision and "
-        "Albumentations, and what a training step waits for them (default: all)",
-    )
-    parser.add_argument("--against", choices=["torchvision"], help="measure it beside ours")
-    parser.add_argument("--batch-size", type=int, default=8, help="images of a step (default: 8)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument(
-        "--data.format", default="shapes", choices=["voc", "coco", "shapes"], help="of the pipeline"
-    )
-    parser.add_argument("--data.root", default=DataConfig.root, help="of the pipeline's images")
-    parser.add_argument("--data.train_split", default=DataConfig.train_split)
-    parser.add_argument("--data.workers", type=int, default=DataConfig.workers)
-    flags = parser.parse_args(arguments)
+    flags = parse(arguments)
     if min(flags.rounds, flags.batch_size) < 1:
         raise UserError("--rounds and --batch-size have to be at least 1")
     parts = {flags.parts} if isinstance(flags.parts, str) else set(flags.parts)
@@ -78,6 +53,43 @@ def main(arguments: Sequence[str]) -> int:
             for line in benchmark():
                 print(line, flush=True)
     return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tools/benchmark.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        default="all",
+        choices=["step", "loss", "postprocess", "evaluation", "pipeline", "all"],
+        help="step: a training step of SSD300-VGG16, on one rank and on several; loss: matching "
+        "and loss alone; postprocess: from predictions to detections; evaluation: from detections "
+        "to AP, some minutes; pipeline: from image files to batches, beside torchvision and "
+        "Albumentations, and what a training step waits for them (default: all)",
+    )
+    parser.add_argument("--against", choices=["torchvision"], help="measure it beside ours")
+    parser.add_argument("--batch-size", type=int, default=8, help="images of a step (default: 8)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument(
+        "--data.format", default="shapes", choices=["voc", "coco", "shapes"], help="of the pipeline"
+    )
+    parser.add_argument("--data.root", default=DataConfig.root, help="of the pipeline's images")
+    parser.add_argument("--data.train_split", default=DataConfig.train_split, help="part of them")
+    parser.add_argument(
+        "--data.workers", type=int, default=DataConfig.workers, help="processes that decode them"
+    )
+    parser.add_argument(
+        "--data.cache",
+        default="none",
+        choices=["none", "host", "device"],
+        help="where the step on the pipeline keeps decoded images",
+    )
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

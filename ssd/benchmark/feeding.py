@@ -1,14 +1,14 @@
 """What training waits for its data: the smallest network on the real pipeline, and on one batch.
 
-The network is SSD7 at 300 pixels, the fastest there is, so the hardest to feed. A step on the
-pipeline is that of `Trainer`: take packed images from the workers (the data wait), augment them,
-train. The other side trains on one batch that lies on the device.
+The network is SSD7 at 300 pixels, the fastest there is, so the hardest to feed. The pipeline is
+the one that trains: `Feed`, with its cache, its workers and, on a GPU, its stream. The other side
+trains on one batch that lies on the device. A third only takes the batches.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from statistics import median
 
@@ -17,15 +17,16 @@ from tqdm import tqdm
 
 from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
+from ssd.augment.prefetch import Ready
 from ssd.benchmark.compare import compare, synchronize
 from ssd.benchmark.training import LEARNING_RATE, our_state, random_batch
-from ssd.config import AugmentConfig, DataConfig, ModelConfig
-from ssd.data.dataset import DetectionDataset, pack
-from ssd.data.loader import training_steps
+from ssd.config import AugmentConfig, Config, DataConfig, ModelConfig
+from ssd.data.dataset import pack
 from ssd.data.order import Order
 from ssd.data.source import load_data
-from ssd.structures import Batch, DataSet, PackedSamples, Sample, to_device
+from ssd.structures import Batch, PackedSamples, Sample, to_device
 from ssd.training.device import autocast_dtype
+from ssd.training.feed import Feed
 from ssd.training.step import train_step
 
 MODEL = ModelConfig("ssd7", 300)
@@ -44,22 +45,33 @@ def benchmark_feeding(
     On a GPU, the augmentation kernel alone too.
 
     Raises:
-        UserError: the data cannot be read.
+        UserError: the data cannot be read, or what is to be kept of it has no room.
     """
     loaded = load_data(data, data.train_split, data.classes)
-    step = training_step(len(loaded.classes) + 1, device)
-    fixed = random_batch(batch_size, MODEL.input_size, device)
-    feeds, unfed = [], []
+    num_classes = len(loaded.classes) + 1
+    train = training_step(num_classes, device)
+    fixed = random_batch(batch_size, MODEL.input_size, device, num_classes)
+    feed = Feed(loaded.records, Config(data=data), device)
+    order = Order(len(loaded.records), batch_size, 1, 1, SEED, drop_last=True)
+
+    def steps() -> Generator[Ready, None, None]:
+        return feed.steps(order, preprocess_of(MODEL, AUGMENT), 0, WARM_UP + STEPS)
+
+    fed, unfed = [], []
+    taken = [take(steps(), device)]  # which fills a cache
     for _ in tqdm(range(rounds), desc="feeding", leave=False, unit="round"):
-        feeds.append(feed(loaded, data.workers, batch_size, step, device))
-        unfed.append(repeat(fixed, step, device))
-    waited, augmented, whole = (median(column) for column in zip(*feeds, strict=True))
-    alone = median(unfed)
+        fed.append(train_on(steps(), train, device))
+        unfed.append(repeat(fixed, train, device))
+        taken.append(take(steps(), device))
+    waited, made, whole = (median(column) for column in zip(*fed, strict=True))
+    alone, rate = median(unfed), batch_size / median(taken[1:])
     lines = [
         f"{'step on the pipeline':<34} {1e3 * whole:.1f} ms   data wait {1e3 * waited:.1f} ms "
-        f"({waited / whole:.1%})   augmentation {1e3 * augmented:.1f} ms ({augmented / whole:.1%})",
+        f"({waited / whole:.1%})   augmentation {1e3 * made:.1f} ms ({made / whole:.1%})",
         f"{'step on one fixed batch':<34} {1e3 * alone:.1f} ms   the pipeline reaches "
         f"{alone / whole:.1%} of its {batch_size / alone:.1f} images/s",
+        f"{'pipeline without training':<34} {rate:,.1f} images/s   "
+        f"{feed.cache_line or 'every image is decoded'}",
     ]
     return lines + ([kernel_alone(rounds, device)] if device.type == "cuda" else [])
 
@@ -70,44 +82,38 @@ def training_step(num_classes: int, device: torch.device) -> Callable[[Batch], o
     return lambda batch: train_step(state, [batch], settings, LEARNING_RATE)
 
 
-def feed(
-    data: DataSet,
-    workers: int,
-    batch_size: int,
-    step: Callable[[Batch], object],
-    device: torch.device,
+def train_on(
+    steps: Generator[Ready, None, None], train: Callable[[Batch], object], device: torch.device
 ) -> tuple[float, float, float]:
     """Seconds of a step's data wait, of its augmentation as the host sees it, and of the whole."""
-    order = Order(len(data.records), batch_size, 1, 1, SEED, drop_last=True)
-    dataset = DetectionDataset(data.records, train_difficult=True)
-    preprocess, on_gpu = preprocess_of(MODEL, AUGMENT), device.type == "cuda"
-    steps = training_steps(dataset, order, 0, WARM_UP + STEPS, 0, workers, on_gpu)
-    waited = augmented = started = 0.0
+    waited = made = started = 0.0
     with closing(steps):
         for number in range(WARM_UP + STEPS):
             if number == WARM_UP:
                 synchronize(device)
-                waited, augmented, started = 0.0, 0.0, time.perf_counter()
+                waited, made, started = 0.0, 0.0, time.perf_counter()
             asked = time.perf_counter()
-            (samples,) = next(steps)
-            came = time.perf_counter()
-            batch = preprocess.training_batch(to_device(samples, device), SEED, AUGMENT)
-            made = time.perf_counter()
-            step(batch)
-            waited, augmented = waited + came - asked, augmented + made - came
+            ready = next(steps)
+            waited, made = waited + ready.waited, made + time.perf_counter() - asked - ready.waited
+            train(ready.batches[0])
         synchronize(device)
         whole = time.perf_counter() - started
-    return waited / STEPS, augmented / STEPS, whole / STEPS
+    return waited / STEPS, made / STEPS, whole / STEPS
 
 
-def repeat(batch: Batch, step: Callable[[Batch], object], device: torch.device) -> float:
+def take(steps: Generator[Ready, None, None], device: torch.device) -> float:
+    """Seconds of a step that only takes its batch."""
+    return train_on(steps, lambda _batch: None, device)[2]
+
+
+def repeat(batch: Batch, train: Callable[[Batch], object], device: torch.device) -> float:
     """Seconds of a step on one and the same batch."""
     for _ in range(WARM_UP):
-        step(batch)
+        train(batch)
     synchronize(device)
     started = time.perf_counter()
     for _ in range(STEPS):
-        step(batch)
+        train(batch)
     synchronize(device)
     return (time.perf_counter() - started) / STEPS
 

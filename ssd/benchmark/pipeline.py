@@ -29,16 +29,15 @@ from tqdm import tqdm
 
 from ssd.augment import pixels
 from ssd.augment.batch import preprocess_of
-from ssd.augment.library import library_transform
 from ssd.augment.plan import draw_plan
 from ssd.benchmark.compare import Side, compare
 from ssd.benchmark.peers import torchvision_batches
-from ssd.config import AugmentConfig, DataConfig, ModelConfig
+from ssd.config import AugmentConfig, Config, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
-from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
-from ssd.structures import Batch, Record, to_device
+from ssd.structures import Batch, Record
+from ssd.training.feed import Feed
 
 MODEL = ModelConfig("vgg16", 300)
 OURS, ALBUMENTATIONS = AugmentConfig(), AugmentConfig(engine="library")
@@ -99,7 +98,7 @@ def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds
     steps = passes * order.steps_per_epoch
 
     def ours(augment: AugmentConfig) -> Callable[[], Iterator[object]]:
-        return lambda: our_batches(records, order, steps, workers, augment, CPU)
+        return lambda: our_batches(records, order, steps, workers, augment)
 
     def theirs() -> Iterator[object]:
         batches = [order.micro_batches(step, 0)[0] for step in range(steps)]
@@ -118,21 +117,13 @@ def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds
 
 
 def our_batches(
-    records: list[Record],
-    order: Order,
-    steps: int,
-    workers: int,
-    augment: AugmentConfig,
-    device: torch.device,
+    records: list[Record], order: Order, steps: int, workers: int, augment: AugmentConfig
 ) -> Generator[Batch, None, None]:
-    """The batches of training, as `Trainer` makes them."""
-    dataset = DetectionDataset(
-        records, train_difficult=True, transform=library_transform(augment, SEED)
-    )
-    preprocess, on_gpu = preprocess_of(MODEL, augment), device.type == "cuda"
-    with closing(training_steps(dataset, order, 0, steps, 0, workers, on_gpu)) as packs:
-        for (samples,) in packs:
-            yield preprocess.training_batch(to_device(samples, device), SEED, augment)
+    """The batches of training."""
+    feed = Feed(records, Config(DataConfig(workers=workers), augment), CPU)
+    with closing(feed.steps(order, preprocess_of(MODEL, augment), 0, steps)) as all_ready:
+        for ready in all_ready:
+            yield ready.batches[0]
 
 
 def by_turns(

@@ -27,19 +27,23 @@ OBJECTS = 12
 LEARNING_RATE = 1e-4
 
 
-def random_objects(batch_size: int, objects: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def random_objects(
+    batch_size: int, objects: int, device: torch.device, num_classes: int = NUM_CLASSES
+) -> tuple[Tensor, Tensor]:
     """Boxes [B, G, 4] of 3 to 43 % of the image's side, and labels [B, G]."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(batch_size, objects, 2, generator=generator)
     sides = 0.03 + 0.4 * torch.rand(batch_size, objects, 2, generator=generator)
     boxes = torch.cat([centres - sides / 2, centres + sides / 2], -1).clamp(0, 1)
-    labels = torch.randint(1, NUM_CLASSES, (batch_size, objects), generator=generator)
+    labels = torch.randint(1, num_classes, (batch_size, objects), generator=generator)
     return boxes.to(device), labels.to(device)
 
 
-def random_batch(batch_size: int, size: int, device: torch.device) -> Batch:
+def random_batch(
+    batch_size: int, size: int, device: torch.device, num_classes: int = NUM_CLASSES
+) -> Batch:
     """Images of noise, channels_last as training has them, with 12 objects each."""
-    boxes, labels = random_objects(batch_size, OBJECTS, device)
+    boxes, labels = random_objects(batch_size, OBJECTS, device, num_classes)
     images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0))
     return Batch(images.to(device, memory_format=torch.channels_last), boxes, labels, [])
 
