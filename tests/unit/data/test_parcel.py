@@ -14,6 +14,9 @@ class Item:
     boxes: np.ndarray
     names: list[str]
 
+    def pin_memory(self):
+        return Item(self.pixels + 1, self.boxes, self.names)
+
 
 @pytest.fixture
 def file():
@@ -67,6 +70,11 @@ def test_what_was_received_may_be_written_to(file):
     received = Parcel.sent(an_item(3), file).received()
     received.pixels += 1
     assert received.pixels.tolist() == [1, 2, 3]
+
+
+def test_the_loader_pins_what_was_received(file):
+    item = an_item(20)
+    assert_equal(Parcel.sent(item, file).pin_memory(), item.pin_memory())
 
 
 def test_the_system_may_write_and_read_less_than_was_asked(file, monkeypatch):
