@@ -120,6 +120,7 @@ def read_ahead(
 def _from_workers(
     dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
 ) -> Generator[Item | UserError, None, None]:
+    """Each request goes out with a memory file for its item, which is free again once it came."""
     with memory_files(workers * AHEAD + 1) as files:  # the loader asks for one before it gives one
         free, lent = list(files), deque[int]()
 

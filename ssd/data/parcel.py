@@ -1,9 +1,9 @@
 """What workers hand over: pickles, whose arrays travel in memory files that are used again.
 
 PyTorch hands every tensor over in shared memory of its own, and the kernel clears and maps its
-pages one by one, which can take half the time of decoding. A file in memory has its pages from the
-second parcel on: to send is to write, to receive is to read. The size of /dev/shm does not limit
-it, and a process that is killed leaves nothing behind.
+pages one by one, which takes a good part of the time of decoding. A file in memory has its pages
+from the second parcel on: to send is to write, to receive is to read. The size of /dev/shm does not
+limit it, and a process that is killed leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Parcel:
 
     @classmethod
     def sent(cls, item: object, file: int) -> Parcel:
-        """Writes the item's arrays to the file, over what is there.
+        """Writes the item's arrays to the file, in the place of what is there.
 
         Raises:
             OSError: there is no room for them.
@@ -50,6 +50,7 @@ class Parcel:
             while view:
                 written = os.pwrite(file, view, at)
                 view, at = view[written:], at + written
+        os.ftruncate(file, at)  # what a larger parcel took is given back
         return cls(file, pickled.getvalue(), lengths)
 
     def received(self) -> Any:

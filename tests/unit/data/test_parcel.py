@@ -57,6 +57,12 @@ def test_what_was_received_stays_when_the_file_is_used_again(file):
     assert_equal(received_second, second)
 
 
+def test_the_file_is_no_larger_than_its_parcel(file):
+    Parcel.sent(an_item(200), file)
+    parcel = Parcel.sent(an_item(100), file)
+    assert os.fstat(file).st_size == sum(parcel.lengths)
+
+
 def test_tensors_of_any_layout(file):
     table = torch.arange(12).view(3, 4)
     views = [table.T, table[:, 1:3], table[1, 2], table[:0], torch.tensor([True, False])]
