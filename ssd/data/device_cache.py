@@ -23,7 +23,13 @@ from ssd.data.order import Order
 from ssd.errors import UserError
 from ssd.structures import PackedSamples, Record, to_device
 
-Images = Generator[Tensor | str, None, None]
+
+@dataclass(frozen=True)
+class Decoded:
+    """The pixels [H, W, 3] of an image, uint8, or, where they are none, what is wrong with it."""
+
+    pixels: Tensor
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,14 +97,14 @@ def decode_onto(
     pixels = _room(int(sizes.sum()), budget, device)
     problems: dict[int, str] = {}
     requests = range(len(records))
-    images: Images = read_ahead(_Decoded(records), requests, workers, pin_memory=False)
+    images = read_ahead(_Images(records), requests, workers, pin_memory=False)
     bar = tqdm(desc="decoding", total=len(records), leave=False, disable=not show_progress)
     with closing(images), bar:
         for index, image in enumerate(images):
-            if isinstance(image, str):
-                problems[index] = image
+            if image.problem:
+                problems[index] = image.problem
             else:
-                pixels[ends[index] - sizes[index] : ends[index]].copy_(image.view(-1))
+                pixels[ends[index] - sizes[index] : ends[index]].copy_(image.pixels.view(-1))
             bar.update()
     if len(problems) == len(records):
         raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
@@ -114,17 +120,17 @@ def decode_onto(
     return DeviceCache(samples, [len(sample.labels) for sample in objects], problems)
 
 
-class _Decoded(Dataset[Tensor | str]):
-    """The pixels of each image, or what is wrong with it."""
+class _Images(Dataset[Decoded]):
+    """The images of the records, decoded."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
 
-    def __getitem__(self, index: int) -> Tensor | str:
+    def __getitem__(self, index: int) -> Decoded:
         try:
-            return torch.from_numpy(read_pixels(self.records[index]))
+            return Decoded(torch.from_numpy(read_pixels(self.records[index])))
         except UserError as error:
-            return str(error)
+            return Decoded(torch.empty(0, dtype=torch.uint8), str(error))
 
 
 def _room(needed: int, budget: int, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""What workers hand over: pickles, whose arrays travel in memory files that are used again.
+"""What workers hand over: items whose tensors travel in memory files that are used again.
 
 PyTorch hands every tensor over in shared memory of its own, and the kernel clears and maps its
 pages one by one, which takes a good part of the time of decoding. A file in memory has its pages
@@ -8,60 +8,59 @@ limit it, and a process that is killed leaves nothing behind.
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """An item on its way from a worker.
+    """An item, some dataclass, on its way from a worker.
 
     Attributes:
-        file: descriptor of the memory file that holds the arrays; the receiver has it too.
-        pickled: the item without its arrays.
-        lengths: bytes of each array, as they lie one after another.
+        item: the item; its tensors are left out.
+        layout: names, dtypes and shapes of its tensors, as they lie in the file one after another.
+        file: descriptor of the memory file; the receiver has it too.
     """
 
+    item: Any
+    layout: list[tuple[str, torch.dtype, torch.Size]]
     file: int
-    pickled: bytes
-    lengths: list[int]
 
     @classmethod
-    def sent(cls, item: object, file: int) -> Parcel:
-        """Writes the item's arrays to the file, in the place of what is there.
+    def sent(cls, item: Any, file: int) -> Parcel:
+        """Writes the item's tensors to the file, in the place of what is there.
 
         Raises:
             OSError: there is no room for them.
         """
-        pickled, buffers = io.BytesIO(), list[pickle.PickleBuffer]()
-        _Pickler(pickled, protocol=5, buffer_callback=buffers.append).dump(item)
-        views = [buffer.raw() for buffer in buffers]
-        lengths, at = [len(view) for view in views], 0
-        for view in views:
-            while view:
-                written = os.pwrite(file, view, at)
-                view, at = view[written:], at + written
+        layout, at = [], 0
+        for field in fields(item):
+            tensor = getattr(item, field.name)
+            if isinstance(tensor, Tensor):
+                layout.append((field.name, tensor.dtype, tensor.shape))
+                view = _bytes(tensor.contiguous())
+                while view:
+                    written = os.pwrite(file, view, at)
+                    view, at = view[written:], at + written
         os.ftruncate(file, at)  # what a larger parcel took is given back
-        return cls(file, pickled.getvalue(), lengths)
+        return cls(replace(item, **{name: None for name, _, _ in layout}), layout, file)
 
     def received(self) -> Any:
         """The item, in memory of its own: the file may be written to again."""
-        arrays, at = [np.empty(length, np.uint8) for length in self.lengths], 0
-        for array in arrays:
-            view = array.data
+        tensors, at = {}, 0
+        for name, dtype, shape in self.layout:
+            tensors[name] = torch.empty(shape, dtype=dtype)
+            view = _bytes(tensors[name])
             while view:
                 read = os.preadv(self.file, [view], at)
                 view, at = view[read:], at + read
-        return pickle.loads(self.pickled, buffers=arrays)
+        return replace(self.item, **tensors)
 
     def pin_memory(self) -> Any:
         """The item, in page-locked memory; the data loader calls this by name."""
@@ -79,10 +78,6 @@ def memory_files(count: int) -> Iterator[list[int]]:
             os.close(file)
 
 
-class _Pickler(pickle.Pickler):
-    """Leaves the numbers of tensors to the buffers, as those of arrays are."""
-
-    def reducer_override(self, item: object) -> Any:
-        if isinstance(item, Tensor):
-            return torch.from_numpy, (item.numpy(),)
-        return NotImplemented
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
+    return tensor.flatten().view(torch.uint8).numpy().data

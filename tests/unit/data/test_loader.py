@@ -64,9 +64,10 @@ def test_neither_workers_nor_resuming_change_anything(dataset):
     assert run(4, workers=0) == run(4, workers=2) == straight[4:]
 
 
-def test_ranks_share_a_step_and_may_get_nothing(dataset):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ranks_share_a_step_and_may_get_nothing(dataset, workers):
     order = Order(NUM_IMAGES, batch_size=5, accumulate=1, world_size=2, seed=0, drop_last=False)
-    ranks = [list(training_steps(dataset, order, 0, 2, rank, 0, False)) for rank in range(2)]
+    ranks = [list(training_steps(dataset, order, 0, 2, rank, workers, False)) for rank in range(2)]
     sizes = [[[len(batch.image_ids) for batch in step] for step in steps] for steps in ranks]
     assert sizes == [[[5], [1]], [[5], [0]]]
     seen = [name for steps in ranks for step in steps for batch in step for name in batch.image_ids]
