@@ -105,16 +105,27 @@ def read_ahead(
     Raises:
         UserError: an item is one; a worker was killed; or none has come for `LONGEST_WAIT`.
     """
-    items = (
-        _from_workers(dataset, requests, workers, pin_memory)
-        if workers
-        else (dataset[request] for request in requests)
-    )
+    if workers:
+        items = _from_workers(dataset, requests, workers, pin_memory)
+    else:
+        items = _from_this_process(dataset, requests, pin_memory)
     with closing(items):
         for item in items:
             if isinstance(item, UserError):
                 raise item
             yield item
+
+
+def _from_this_process(
+    dataset: Dataset[Item | UserError], requests: Iterable[Any], pin_memory: bool
+) -> Generator[Item | UserError, None, None]:
+    yield from DataLoader(
+        dataset,
+        batch_size=None,  # each item that the sampler gives is a whole batch already
+        sampler=requests,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # else starting would draw from the global one
+    )
 
 
 def _from_workers(
@@ -131,14 +142,14 @@ def _from_workers(
 
         loader = DataLoader(
             _Senders(dataset),
-            batch_size=None,  # each item that the sampler gives is a whole batch already
+            batch_size=None,
             sampler=orders(),
             num_workers=workers,
             prefetch_factor=AHEAD,
             pin_memory=pin_memory,
             timeout=LONGEST_WAIT,
             multiprocessing_context="fork",  # a cache's memory is inherited, and the memory files
-            generator=torch.Generator(),  # else starting the workers would draw from the global one
+            generator=torch.Generator(),
             worker_init_fn=_start_worker,
         )
         try:
