@@ -25,7 +25,7 @@ test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and tests, as CI r
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED)    ## Kill a training 150 times and compare its end with an undisturbed one's: some minutes
 	$(BIN)/python tests/runs/soak.py --kills 50 --workers 0 1 2
