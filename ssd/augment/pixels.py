@@ -26,6 +26,9 @@ from ssd.augment.colours import change_colours
 from ssd.augment.plan import Plan
 from ssd.structures import PackedSamples
 
+# Brightness, contrast, saturation, hue and contrast_first of an image.
+Colours = tuple[float, float, float, float, bool]
+
 
 class Taps(NamedTuple):
     """What makes the output pixels of one axis.
@@ -90,9 +93,7 @@ def apply_plan(
         rows_h1, columns_w1 = (axis.weights.sum(1, keepdim=True) for axis in (rows, columns))
         if colours_last:
             covered_hX = rows_h1 * columns_w1.expand(-1, 3).reshape(-1)
-            resized_hX.div_(covered_hX.clamp(min=1e-12))
-            change_colours(resized_hX.view(len(rows.places), -1, 3), *colours[index])
-            resized_hX.mul_(covered_hX)
+            _change_covered(resized_hX, covered_hX, colours[index])
         resized_hX.addcmul_(rows_h1, (columns_w1 * mean_3).view(-1), value=-1)
         num_rows, num_numbers = resized_hX.shape
         below = images_BSS3[index].view(size, 3 * size)[rows.first :, 3 * columns.first :]
@@ -132,6 +133,13 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
     return Taps(first, torch.from_numpy(places_NK), torch.from_numpy(weights_NK.astype(np.float32)))
 
 
+def _change_covered(resized_hX: Tensor, covered_hX: Tensor, colours: Colours) -> None:
+    """Changes the colours of what the image contributes, in place; `covered` is its share."""
+    resized_hX.div_(covered_hX.clamp(min=1e-12))
+    change_colours(resized_hX.view(len(resized_hX), -1, 3), *colours)
+    resized_hX.mul_(covered_hX)
+
+
 def _resample(image_WH3: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """The transposed image as [h, X]: its columns first, then its rows."""
     width, height, _ = image_WH3.shape
@@ -159,8 +167,8 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     )
 
 
-def _colours(plan: Plan) -> list[tuple[float, float, float, float, bool]]:
-    """Brightness, contrast, saturation, hue and contrast_first of each image, on the host."""
+def _colours(plan: Plan) -> list[Colours]:
+    """The changes of colour of each image, on the host."""
     numbers = plan.brightness, plan.contrast, plan.saturation, plan.hue
     columns = torch.stack(numbers, 1).tolist(), plan.contrast_first.tolist()
     return [(*row, first) for row, first in zip(*columns, strict=True)]
