@@ -1,39 +1,7 @@
-"""Tells where training stands before it starts: what is wrong with the data, and what is in it.
+"""Tells what is wrong with a data set, and what is in it: a door to `ssd/commands/check.py`."""
 
-    python tools/check_data.py configs/custom_voc.yaml --data.root FOLDER
-
-Takes the settings of tools/train.py. Exit status 0: nothing would hurt training; 1: something
-would. Writes data_check.json, with everything, and data_check.png. With --show N also
-augmented.png: the first N images of training, a row each, as they are in its first five epochs.
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
-
-from ssd.cli import config_of, parse, run, settings_parser
-from ssd.data_report import report_data
-from ssd.data_sheet import write_sheet
-from ssd.errors import UserError
-
-USAGE = "tools/check_data.py [CONFIG.yaml …] [--section.key VALUE …] [--out FOLDER] [--show N]"
-QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
-
-
-def main(arguments: Sequence[str]) -> int:
-    parser = settings_parser("tools/check_data.py", USAGE, __doc__)
-    parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
-    parser.add_argument("--out", type=str, help="where the results go (default: data_check)")
-    parser.add_argument("--show", type=int, help="draw so many images as training sees them")
-    flags = parse(parser, arguments)
-    config = config_of(flags, flags.get("files") or [QUICKSTART])
-    out, show = Path(flags.get("out") or "data_check"), flags.get("show")
-    if show is not None and show < 1:
-        raise UserError(f"--show is {show}, but has to be at least 1")
-    status = report_data(config, out)
-    if show is not None:
-        print(f"as training sees them: {write_sheet(config, out, show)}")
-    return status
-
+from ssd.commands.check import main
+from ssd.commands.status import run
 
 if __name__ == "__main__":
     run(main)

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.augment.library_file import read_pipeline
+from ssd.common.errors import UserError, one_line
 from ssd.config import AugmentConfig
-from ssd.errors import UserError, one_line
-from ssd.settings import LONGEST_ERROR
+from ssd.config.recipes import ALBUMENTATIONS
+from ssd.config.settings import LONGEST_ERROR
 from ssd.structures import Sample
-
-SSD_CHAIN = Path(__file__).parents[2] / "configs" / "augment" / "ssd_albumentations.yaml"
 
 
 class LibraryTransform:
@@ -76,7 +75,7 @@ def library_transform(config: AugmentConfig, seed: int) -> LibraryTransform | No
     """
     if config.library is not None:
         return LibraryTransform(Path(config.library), seed)
-    return LibraryTransform(SSD_CHAIN, seed) if config.engine == "library" else None
+    return LibraryTransform(ALBUMENTATIONS, seed) if config.engine == "library" else None
 
 
 def _called(step: Any) -> str:

@@ -12,9 +12,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ssd.errors import UserError, one_line
-from ssd.settings import LARGEST_YAML, LONGEST_ERROR, load_yaml
-from ssd.untrusted import number, read_regular, short
+from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import as_number, read_regular, short
+from ssd.config.settings import LARGEST_YAML, LONGEST_ERROR, load_yaml
 
 HOW_TO_WRITE = 'write it with albumentations.save(pipeline, FILE, data_format="yaml")'
 OURS = "SSDExpand", "SSDCrop"
@@ -64,11 +64,11 @@ def _compose(entry: dict[str, Any]) -> Any:
     try:
         given = entry.get("bbox_params") or {}
         params = {name: given[name] for name in KEPT_PARAMS if given.get(name) is not None}
-        numbers = {name: number(name, value) for name, value in params.items()}
+        numbers = {name: as_number(name, value) for name, value in params.items()}
         numbers["min_area"] = max(numbers.get("min_area", 0.0), LEAST_AREA)
         boxes = albumentations.BboxParams("albumentations", clip=True, **numbers)
         boxes.filter_invalid_bboxes = True
-        probability = number("p", entry.get("p", 1.0))
+        probability = as_number("p", entry.get("p", 1.0))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"Compose: {one_line(error)}") from error
     return albumentations.Compose(transforms, bbox_params=boxes, p=probability)

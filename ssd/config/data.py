@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ssd.common.errors import UserError
+from ssd.common.untrusted import MOST_CLASSES, as_name, short
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
-from ssd.errors import UserError
-from ssd.untrusted import MOST_CLASSES, name, short
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class DataConfig:
             listed = isinstance(self.classes, list) and len(self.classes) <= MOST_CLASSES
             require(listed, "data.classes", short(self.classes), rule)
             try:
-                names = {name("data.classes", one) for one in self.classes}
+                names = {as_name("data.classes", one) for one in self.classes}
             except ValueError as problem:
                 raise UserError(str(problem)) from None
             require(0 < len(names) == len(self.classes), "data.classes", short(self.classes), rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 
 SMALLEST = 1e-12
 LARGEST = 2**62

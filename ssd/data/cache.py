@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.structures import IntArray, Record
 
 Pixels = npt.NDArray[np.uint8]

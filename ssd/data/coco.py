@@ -28,11 +28,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ssd.common.errors import UserError
+from ssd.common.untrusted import shown
 from ssd.data.coco_file import AnnotationFile, read_annotation_file
 from ssd.data.findings import Findings, Refuse
-from ssd.errors import UserError
 from ssd.structures import CocoTruth, DataSet, IntArray, Record
-from ssd.untrusted import shown
 
 COUNTED = ("objects", "other_class", "crowd", "degenerate", "clamped")
 

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssd.data.findings import Findings
-from ssd.data.links import list_folder, real_folders, refuse_to_leave
-from ssd.errors import UserError
-from ssd.structures import BoolArray, IntArray
-from ssd.untrusted import (
+from ssd.common.errors import UserError
+from ssd.common.untrusted import (
     MOST_CLASSES,
     MOST_OBJECTS,
-    box,
+    as_box,
+    as_name,
+    as_number,
+    as_whole,
     check_pixels,
-    name,
-    number,
     read_json,
     required,
     short,
-    whole,
 )
+from ssd.data.findings import Findings
+from ssd.data.links import list_folder, real_folders, refuse_to_leave
+from ssd.structures import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _category_reader(categories: dict[str, int]) -> Callable[[Any], None]:
 
     def read(entry: Any) -> None:
         category_id, category = required(entry, "id", "name")
-        category_id, category = whole("id", category_id, 0), name("name", category)
+        category_id, category = as_whole("id", category_id, 0), as_name("name", category)
         if category_id in ids:
             raise ValueError("another category has this id")
         if category in categories:
@@ -163,7 +163,7 @@ def _image_reader(
 
     def read(entry: Any) -> None:
         image_id, file_name, width, height = required(entry, "id", "file_name", "width", "height")
-        image_id = whole("id", image_id, 0)
+        image_id = as_whole("id", image_id, 0)
         if image_id in named:
             raise ValueError("another image has this id")
         named.add(image_id)
@@ -177,7 +177,7 @@ def _image_reader(
             raise ValueError(f"file_name {short(file_name)} is no file in {folder}")
         if is_link:
             refuse_to_leave(folder / relative, homes)
-        sides = whole("width", width, 1), whole("height", height, 1)
+        sides = as_whole("width", width, 1), as_whole("height", height, 1)
         check_pixels(*sides)
         images[image_id] = Image(image_id, folder / relative, *sides)
 
@@ -194,7 +194,7 @@ def _annotation_reader(
     def read(entry: Any) -> None:
         fields = required(entry, "id", "image_id", "category_id", "bbox")
         annotation_id, image_id, category_id = (
-            whole(field, value, 0)
+            as_whole(field, value, 0)
             for field, value in zip(("id", "image_id", "category_id"), fields, strict=False)
         )
         if annotation_id in seen:
@@ -203,11 +203,11 @@ def _annotation_reader(
             raise ValueError(f"image_id {image_id} is none of the {len(named)} images")
         if category_id not in category_ids:
             raise ValueError(f"category_id {category_id} is none of {len(category_ids)} categories")
-        sides = box(fields[3])
+        sides = as_box(fields[3])
         crowd = entry.get("iscrowd", 0)
         if type(crowd) not in (int, bool) or crowd not in (0, 1):
             raise ValueError(f"iscrowd is {short(crowd)}, but has to be 0 or 1")
-        area = number("area", entry.get("area", sides[2] * sides[3]))
+        area = as_number("area", entry.get("area", sides[2] * sides[3]))
         seen.add(annotation_id)
         if (index := index_of.get(image_id)) is not None:
             rows.append((index, category_id, sides, area, bool(crowd), annotation_id))

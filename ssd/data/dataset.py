@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ssd.common.errors import UserError
+from ssd.common.untrusted import MAX_PIXELS, check_pixels, read_regular
 from ssd.data.cache import HostCache, Pixels
-from ssd.errors import UserError
 from ssd.structures import PackedSamples, Record, Sample
-from ssd.untrusted import MAX_PIXELS, check_pixels, read_regular
 
 OLD_BMP_HEADER = 12  # bytes, of OS/2, with sizes of 16 bits
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ssd.common.errors import UserError
 from ssd.data.cache import image_bytes
 from ssd.data.dataset import DetectionDataset, pack, read_pixels
 from ssd.data.loader import read_ahead
 from ssd.data.order import Order
-from ssd.errors import UserError
 from ssd.structures import PackedSamples, Record, to_device
 
 

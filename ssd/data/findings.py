@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 
 
 class Findings(Protocol):

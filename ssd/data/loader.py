@@ -17,10 +17,10 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ssd.common.errors import UserError
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.order import Order
 from ssd.data.parcel import Parcel, memory_files
-from ssd.errors import UserError
 from ssd.structures import PackedSamples
 
 LONGEST_WAIT = 300  # seconds for a batch, from workers

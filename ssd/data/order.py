@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.structures import IntArray
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.structures import BoolArray
 
 NUM_TRAINVAL = 400

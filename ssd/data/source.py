@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ssd.common.errors import UserError
+from ssd.common.untrusted import shown
 from ssd.config import DataConfig
 from ssd.data import shapes
 from ssd.data.coco import read_coco
 from ssd.data.findings import Findings
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 from ssd.structures import DataSet
-from ssd.untrusted import shown
 
 
 def load_data(

@@ -25,17 +25,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ssd.data.findings import Findings, Refuse
-from ssd.data.links import list_folder, real_folders, refuse_to_leave
-from ssd.data.voc_file import Annotation, read_annotation
-from ssd.errors import UserError, one_line
-from ssd.structures import BoolArray, DataSet, Record
-from ssd.untrusted import (
+from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import (
     LONGEST_NAME,
     MOST_CLASSES,
     read_regular,
     shown,
 )
+from ssd.data.findings import Findings, Refuse
+from ssd.data.links import list_folder, real_folders, refuse_to_leave
+from ssd.data.voc_file import Annotation, read_annotation
+from ssd.structures import BoolArray, DataSet, Record
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 LARGEST_LIST = 1 << 28  # bytes

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
+from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import LONGEST_NAME, MOST_OBJECTS, check_pixels, read_regular, short
 from ssd.data.findings import Findings
-from ssd.errors import UserError, one_line
-from ssd.untrusted import LONGEST_NAME, MOST_OBJECTS, check_pixels, read_regular, short
 
 LARGEST_ANNOTATION = 1 << 22  # bytes
 

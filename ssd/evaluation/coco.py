@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ssd.common.errors import UserError
 from ssd.config import CocoEvaluator
-from ssd.errors import UserError
 from ssd.evaluation.detections import DetectionTable
-from ssd.evaluation.results import EvaluationResult, Floats
+from ssd.evaluation.result import EvaluationResult, Floats
 from ssd.structures import CocoTruth, DataSet, IntArray
 
 FIGURES = (

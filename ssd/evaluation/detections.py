@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssd.errors import UserError
-from ssd.files import write_whole
-from ssd.untrusted import box, number, read_json, required, short
+from ssd.common.errors import UserError
+from ssd.common.files import write_whole
+from ssd.common.untrusted import as_box, as_number, read_json, required, short
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _parse_entry(
     if label is None:
         known = f"one of the {len(label_of)} classes of the data; data.classes may name more"
         raise ValueError(f"{field} is {short(category)}, but has to be {known}")
-    sides = box(bbox)
+    sides = as_box(bbox)
     if min(sides[2:]) < 0:
         raise ValueError(f"bbox is {short(bbox)}, but has to be a box in pixels")
-    return index, label, number("score", score), sides
+    return index, label, as_number("score", score), sides

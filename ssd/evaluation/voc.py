@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ssd.config import Metric
 from ssd.evaluation.detections import DetectionTable
-from ssd.evaluation.results import EvaluationResult, Floats
+from ssd.evaluation.result import EvaluationResult, Floats
 from ssd.structures import Record
 
 Ints = npt.NDArray[np.int64]

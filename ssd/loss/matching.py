@@ -15,6 +15,8 @@ Letters: `B` images, `G` ground-truth boxes (padded), `P` default boxes, `K` can
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -45,40 +47,54 @@ def match(
     Returns:
         Targets on the device of the boxes.
     """
-    best_iou_BP, object_BP, candidate_iou_BGK, candidate_BGK = overlaps(
-        boxes_BG4, to_corner_form(default_boxes_P4)
-    )
-    own_BP = bipartite(candidate_iou_BGK, candidate_BGK, len(default_boxes_P4))
+    found = overlaps(boxes_BG4, to_corner_form(default_boxes_P4))
+    own_BP = bipartite(found.candidate_iou, found.candidates, len(default_boxes_P4))
     owned_BP = own_BP >= 0
-    object_BP = torch.where(owned_BP, own_BP, object_BP)
-    positive_BP = owned_BP | (best_iou_BP >= match_iou)
+    object_BP = torch.where(owned_BP, own_BP, found.best_object)
+    positive_BP = owned_BP | (found.best_iou >= match_iou)
 
     matched_boxes_BP4 = boxes_BG4.gather(1, object_BP[..., None].expand(-1, -1, 4))
     matched_labels_BP = labels_BG.gather(1, object_BP)
     return Targets(
         labels=matched_labels_BP * positive_BP,
         locations=encode(matched_boxes_BP4, default_boxes_P4),
-        eligible=~positive_BP & (best_iou_BP < negative_iou),
+        eligible=~positive_BP & (found.best_iou < negative_iou),
         num_positives=positive_BP.sum(1, dtype=torch.float32),
     )
 
 
-def overlaps(boxes_BG4: Tensor, default_boxes_P4: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+class Overlaps(NamedTuple):
     """What matching needs to know of the overlaps [B, G, P], which are large and not kept.
 
-    On a CPU a few images are taken at a time, so that their overlaps stay in its cache (five
-    times faster at 32 images of 60 boxes); an accelerator takes them all at once.
+    An object competes with G - 1 others, so one of its G best default boxes is always left to
+    it: K = G candidates are enough for the exact matching, whatever P is.
 
-    Returns:
-        Of every default box the highest overlap and its object [B, P]; of every object its best
-        overlaps, highest first, and their default boxes [B, G, K]. An object competes with
-        G - 1 others, so one of its G best default boxes is always left to it: K = G candidates
-        are enough for the exact matching, whatever P is. Of equal overlaps (a small object
-        inside several default boxes of one size) the first default box wins, on any device:
-        its rank is lowered least, by less than the precision of the overlaps.
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | best_iou | [B, P] | float32 | the highest overlap of every default box |
+    | best_object | [B, P] | int64 | the object that it overlaps so much |
+    | candidate_iou | [B, G, K] | float32 | the best overlaps of every object, highest first |
+    | candidates | [B, G, K] | int64 | the default boxes of these overlaps |
+    """
+
+    best_iou: Tensor
+    best_object: Tensor
+    candidate_iou: Tensor
+    candidates: Tensor
+
+
+def overlaps(boxes_BG4: Tensor, default_boxes_P4: Tensor) -> Overlaps:
+    """The overlaps of the objects of each image with the default boxes, in corner form.
+
+    A CPU takes a few images at a time, so that their overlaps stay in its cache (five times
+    faster at 32 images of 60 boxes); an accelerator takes them all at once.
     """
     B, G, _ = boxes_BG4.shape
     P = len(default_boxes_P4)
+    # A small object inside several default boxes of one size overlaps them equally. The first of
+    # them has to win, on every device. Each rank lowers an overlap by 2^-50, which float64 tells
+    # apart (2^-53); all P ranks together stay far below the distance of two float32 (2^-24), so
+    # the order of unequal overlaps does not change.
     first_wins_P = 1 - torch.arange(P, dtype=torch.float64, device=boxes_BG4.device) * 2.0**-50
     on_cpu = boxes_BG4.device.type == "cpu"
     images = max(1, CPU_CACHE_ELEMENTS // (G * P)) if on_cpu else B
@@ -87,8 +103,7 @@ def overlaps(boxes_BG4: Tensor, default_boxes_P4: Tensor) -> tuple[Tensor, Tenso
         iou_bGP = pairwise_iou(boxes_bG4, default_boxes_P4)
         ranked_bGP = iou_bGP.double() * first_wins_P
         parts.append((*iou_bGP.max(dim=1), *ranked_bGP.topk(min(G, P), dim=2)))
-    best_iou_BP, object_BP, iou_BGK, box_BGK = map(torch.cat, zip(*parts, strict=True))
-    return best_iou_BP, object_BP, iou_BGK, box_BGK
+    return Overlaps(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def bipartite(iou_BGK: Tensor, box_BGK: Tensor, num_default_boxes: int) -> Tensor:

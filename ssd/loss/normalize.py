@@ -23,8 +23,7 @@ stays the same, and the learning rate absorbs it. But the last batch of an epoch
 r = (images mod B) that are left over, so once per epoch the loss and the gradient are B / r times
 too large, and the momentum carries the blow into the following steps.
 
-Written as weights of the images, all four are one line each. Under DistributedDataParallel the
-gradients of the ranks are averaged, so a sum over ranks needs the factor `world_size`.
+Written as what each image's sum is divided by, all four are one line each.
 
 Letters: `B` images of a micro-batch.
 """
@@ -55,36 +54,53 @@ class StepCounts:
     world_size: int
 
 
-def image_weights(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> Tensor:
-    """The weight [B] of each image of a micro-batch: the loss is the weighted sum of their sums.
+@dataclass(frozen=True)
+class Losses:
+    """What a micro-batch contributes to the loss of its step.
+
+    Attributes:
+        under: the loss under every divisor, a float32 scalar each, with its graph.
+        divisors: [B] float32, what the sum of each image is divided by under the rule in use.
+    """
+
+    under: dict[Divisor, Tensor]
+    divisors: Tensor
+
+
+def image_divisors(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> Tensor:
+    """What the sum of each image [B] of a micro-batch is divided by, all in all.
 
     Args:
         divisor: the rule, see above.
         positives_B: positives of each image of this micro-batch, float32.
         step: the counts of the whole step.
     """
-    micro_batches = step.num_micro_batches
+    parts = step.world_size * step.num_micro_batches
     batch_size = len(positives_B)
     match divisor:
         case "step_positives":
-            weight = step.world_size / step.num_positives.clamp(min=1)
+            divisors = step.num_positives.clamp(min=1)
         case "rank_positives":
-            weight = 1 / (micro_batches * positives_B.sum().clamp(min=1))
+            divisors = parts * positives_B.sum().clamp(min=1)
         case "image_positives":
-            weight = 1 / (micro_batches * batch_size * positives_B.clamp(min=1))
+            divisors = parts * batch_size * positives_B.clamp(min=1)
         case "batch_positives_and_size":
-            weight = 1 / (micro_batches * batch_size * positives_B.sum().clamp(min=1))
-    return torch.broadcast_to(weight, positives_B.shape)
+            divisors = parts * batch_size * positives_B.sum().clamp(min=1)
+    return torch.broadcast_to(divisors, positives_B.shape)
 
 
-def losses_under(sums: LossSums, step: StepCounts, box_weight: float) -> dict[Divisor, Tensor]:
-    """The loss of one micro-batch under every divisor: a scalar each, with its graph.
+def losses_under(sums: LossSums, step: StepCounts, box_weight: float, used: Divisor) -> Losses:
+    """The loss of one micro-batch under every divisor, and the divisors of the rule in use.
 
-    One of them is backpropagated; the others cost a dozen operations on [B] numbers and tell, in
-    the log, what the same step would have reported.
+    The loss of that rule is backpropagated; the others cost a dozen operations on [B] numbers and
+    tell, in the log, what the same step would have reported. DistributedDataParallel averages the
+    gradients of the ranks, so each rank's loss carries the factor `world_size`.
     """
     loss_B = sums.class_loss + box_weight * sums.box_loss
-    return {
-        divisor: (image_weights(divisor, sums.num_positives, step) * loss_B).sum()
-        for divisor in DIVISORS
+    divisors_B = {
+        divisor: image_divisors(divisor, sums.num_positives, step) for divisor in DIVISORS
     }
+    under = {
+        divisor: (step.world_size / each_B * loss_B).sum() for divisor, each_B in divisors_B.items()
+    }
+    return Losses(under, divisors_B[used])

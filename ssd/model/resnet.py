@@ -13,7 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.model.layers import BatchNorm, xavier_init
 
 INPUT_SIZE = 300

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.errors import UserError
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
+from ssd.common.untrusted import LONGEST_NAME
 from ssd.model.class_rows import describe, has_classes, shared_rows, take_rows
 from ssd.model.foreign import StateDict, own_name, reduced_vgg_name
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd import SSD, Backbone
 from ssd.model.ssd7 import SSD7
 from ssd.model.vgg import VGG16
-from ssd.untrusted import LONGEST_NAME
 
 Layout = Callable[[str], str]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.model.layers import BatchNorm, kaiming_init, xavier_init
 
 FEATURES: tuple[int | str, ...] = (

@@ -17,8 +17,10 @@ from torchvision.models import (
 )
 from torchvision.models.detection import SSD300_VGG16_Weights
 
+from ssd.common.errors import UserError, one_line
+from ssd.common.tensor_file import is_plain, load_tensors
+from ssd.common.untrusted import short
 from ssd.config import ModelConfig
-from ssd.errors import UserError, one_line
 from ssd.model.foreign import (
     REDUCED_VGG_SETTINGS,
     SSD_PYTORCH_CLASSES,
@@ -31,9 +33,7 @@ from ssd.model.foreign import (
     torchvision_name,
 )
 from ssd.model.ssd import SSD
-from ssd.model.tensor_file import is_plain, load_tensors
 from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
-from ssd.untrusted import short
 
 OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
 PAGE = "docs/weights.md has what weights need"

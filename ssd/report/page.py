@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssd.diagnose.explain import explain
-from ssd.diagnose.read import log_of_rows
-from ssd.errors import UserError
-from ssd.metrics import read_metrics
+from ssd.common.errors import UserError
 from ssd.report import plots
 from ssd.report.pictures import Picture, draw, encode_jpeg, fit
-from ssd.report.render import count, is_number, percent, write_page
+from ssd.report.render import TEMPLATES, count, is_number, percent, write_page
+from ssd.run import names
+from ssd.run.rows import only, read_rows
+from ssd.structures import EvaluationRow, StepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE_SIDE = 640
 LAST_STEPS = 100
-METRICS = {
+METRIC_NAMES = {
     "voc07": "VOC 2007, 11 points",
     "voc_area": "VOC, area under the curve",
     "coco": "COCO, overlaps 0.50 to 0.95",
@@ -31,49 +31,41 @@ METRICS = {
 
 def write_report(
     run_dir: Path,
+    spikes: str = "",
     curves: Mapping[str, plots.Curve] | None = None,
     pictures: Sequence[Picture] = (),
 ) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
-    What the folder lacks (metrics.jsonl, evaluation.json, config.yaml, environment.json) is left
-    out and said in a sentence. The file appears whole or not at all.
+    The page leaves out, with a sentence, what the folder lacks (metrics.jsonl, evaluation.json,
+    config.yaml, environment.json). The file appears whole or not at all.
 
     Args:
         run_dir: the run folder.
+        spikes: what there is to say about regular spikes of the loss.
         curves: precision and recall of each class, by name.
         pictures: evaluated images with predictions and ground truth.
 
     Raises:
         UserError: a JSON file of the folder is broken.
     """
-    metrics_path, config_path = run_dir / "metrics.jsonl", run_dir / "config.yaml"
-    rows = read_metrics(metrics_path) if metrics_path.exists() else []
-    train = [row for row in rows if row["kind"] == "train"]
-    evaluations = [row for row in rows if row["kind"] == "eval"]
-    evaluation = _read_object(run_dir / "evaluation.json")
+    rows = read_rows(run_dir / names.METRICS)
+    train, evaluations = only(StepRow, rows), only(EvaluationRow, rows)
+    evaluation = _read_object(run_dir / names.EVALUATION)
+    config = run_dir / names.CONFIG
     return write_page(
-        run_dir / "report.html",
-        "page.html",
+        run_dir / names.REPORT,
+        TEMPLATES / "page.html",
         _figures(train, evaluations, curves or {}),
         name=run_dir.resolve().name,
         headline=_headline(train, evaluation),
-        spikes=_spikes(train),
+        spikes=spikes,
         classes=_classes(evaluation),
         coco=list(evaluation.get("coco", {}).items()),
         pictures=[(picture.name, _data_url(picture)) for picture in pictures],
-        config=config_path.read_text("utf-8", "replace") if config_path.exists() else "",
-        environment=_read_object(run_dir / "environment.json"),
+        config=config.read_text("utf-8", "replace") if config.exists() else "",
+        environment=_read_object(run_dir / names.ENVIRONMENT),
     )
-
-
-def _spikes(train: Sequence[plots.Row]) -> str:
-    """What there is to say about regular spikes of the loss, once per pass."""
-    if not train:
-        return ""
-    log = log_of_rows(train, "this run", divisor=None)
-    explanation = explain(log, log.steps_per_epoch)
-    return f"{explanation.sentence} {explanation.advice}"
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -89,24 +81,22 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _headline(
-    train: list[dict[str, Any]], evaluation: dict[str, Any]
-) -> list[tuple[str, str, str]]:
+def _headline(train: Sequence[StepRow], evaluation: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(name, figure, explanation) of the figures at the top, those that are known."""
     headline = []
     if evaluation:
         metric = str(evaluation.get("metric"))
         headline += [
-            ("mAP", percent(evaluation.get("mAP")), METRICS.get(metric, metric)),
+            ("mAP", percent(evaluation.get("mAP")), METRIC_NAMES.get(metric, metric)),
             ("Images", count(evaluation.get("num_images")), "evaluated"),
             ("Detections", count(evaluation.get("num_detections")), "in these images"),
         ]
     if train:
-        seen = sum(row["num_images"] for row in train if is_number(row.get("num_images")))
-        losses = [row["loss"] for row in train if is_number(row.get("loss"))][-LAST_STEPS:]
+        seen = sum(row.num_images or 0 for row in train)
+        losses = [row.loss for row in train if math.isfinite(row.loss)][-LAST_STEPS:]
         loss = f"{sum(losses) / len(losses):.3f}" if losses else "–"
         headline += [
-            ("Steps", count(train[-1]["step"]), f"{count(seen)} images"),
+            ("Steps", count(train[-1].step), f"{count(seen)} images"),
             ("Final loss", loss, f"mean of the last {len(losses)} steps"),
             ("Training time", _duration(train), "without evaluation and saving"),
         ]
@@ -114,8 +104,8 @@ def _headline(
 
 
 def _figures(
-    train: list[dict[str, Any]],
-    evaluations: list[dict[str, Any]],
+    train: Sequence[StepRow],
+    evaluations: Sequence[EvaluationRow],
     curves: Mapping[str, plots.Curve],
 ) -> dict[str, Figure]:
     """The figures that there is data for, by name."""
@@ -145,14 +135,10 @@ def _data_url(picture: Picture) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def _duration(train: list[dict[str, Any]]) -> str:
+def _duration(train: Sequence[StepRow]) -> str:
     """The time that the images of all steps took at their measured speed."""
     seconds = sum(
-        row["num_images"] / row["images_per_second"]
-        for row in train
-        if is_number(row.get("num_images"))
-        and is_number(row.get("images_per_second"))
-        and row["images_per_second"] > 0
+        (row.num_images or 0) / row.images_per_second for row in train if row.images_per_second > 0
     )
     minutes = round(seconds / 60)
     if seconds < 120:

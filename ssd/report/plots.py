@@ -1,6 +1,6 @@
 """Figures of a run: curves as matplotlib figures, images with their boxes as pixels.
 
-A row is one object of metrics.jsonl; a figure that a value is missing or NaN for leaves a gap.
+A figure that is missing or NaN leaves a gap.
 Colours are those of Okabe and Ito (2008), told apart by colour-blind readers too.
 """
 
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ssd.run.rows import column
+from ssd.structures import EvaluationRow, StepRow
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -49,7 +51,7 @@ class Curve:
     average_precision: float
 
 
-def loss_figure(rows: Sequence[Row]) -> Figure:
+def loss_figure(rows: Sequence[StepRow]) -> Figure:
     """The loss of every step and its moving average, with class and box loss per positive."""
     steps, positives = column(rows, "step"), column(rows, "num_positives")
     with new_figure(4.0) as figure:
@@ -70,7 +72,7 @@ def loss_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def learning_figure(rows: Sequence[Row]) -> Figure:
+def learning_figure(rows: Sequence[StepRow]) -> Figure:
     """Learning rate, gradient norm and positives of every step, one above the other."""
     steps, grad_norm = column(rows, "step"), column(rows, "grad_norm")
     positives = column(rows, "num_positives")
@@ -90,7 +92,7 @@ def learning_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def map_figure(rows: Sequence[Row]) -> Figure:
+def map_figure(rows: Sequence[EvaluationRow]) -> Figure:
     """The mAP of every evaluation against the epoch."""
     from matplotlib.ticker import MaxNLocator
 
@@ -168,13 +170,7 @@ def smooth(values: Floats) -> Floats:
     return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
 
 
-def column(rows: Sequence[Row], key: str) -> Floats:
-    """The numbers [N] under `key`, NaN where there is none."""
-    values = (row.get(key) for row in rows)
-    return np.array([v if isinstance(v, int | float) else np.nan for v in values], np.float64)
-
-
-def epoch_starts(rows: Sequence[Row]) -> Floats:
+def epoch_starts(rows: Sequence[StepRow]) -> Floats:
     """The first step of every epoch but the first."""
     return column(rows, "step")[1:][np.diff(column(rows, "epoch")) > 0]
 

@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssd.files import write_whole
+from ssd.common.files import write_whole
 from ssd.report import plots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TEMPLATES = Path(__file__).parent
 
-def write_page(path: Path, template: str, figures: Mapping[str, Figure], **values: Any) -> Path:
-    """Renders a template of this folder into `path`, whole or not at all, and returns `path`.
+
+def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
+    """Renders a template into `path`, whole or not at all, and returns `path`.
+
+    The template may build on those of this folder.
 
     `figures` reach the template as SVG that is safe to put into the page.
     """
@@ -24,7 +28,7 @@ def write_page(path: Path, template: str, figures: Mapping[str, Figure], **value
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([template.parent, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -38,7 +42,7 @@ def write_page(path: Path, template: str, figures: Mapping[str, Figure], **value
         "times": times,
     }
     drawn = {name: Markup(plots.to_svg(figure, name)) for name, figure in figures.items()}
-    write_whole(path, environment.get_template(template).render(figures=drawn, **values))
+    write_whole(path, environment.get_template(template.name).render(figures=drawn, **values))
     return path
 
 

@@ -1,1 +1,1 @@
-"""The experiment: the same run under each divisor and remedy."""
+"""What a run's log says about its loss: are there regular spikes, and why."""

@@ -11,16 +11,16 @@ import torch
 
 from ssd.augment.batch import Preprocess
 from ssd.augment.library import library_transform
-from ssd.augment.prefetch import Ready, prefetch
-from ssd.config import Config
+from ssd.common.errors import UserError
+from ssd.config import AugmentConfig, DataConfig
 from ssd.data.cache import HostCache, memory_needed, num_that_fit
 from ssd.data.dataset import DetectionDataset
 from ssd.data.device_cache import DeviceCache, decode_onto
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
-from ssd.errors import UserError
 from ssd.structures import Batch, PackedSamples, Record
-from ssd.training.distributed import from_all_ranks, is_first, rank
+from ssd.training.prefetch import Ready, prefetch
+from ssd.training.ranks import from_all_ranks, is_first, rank
 
 
 class Feed:
@@ -28,7 +28,10 @@ class Feed:
 
     Args:
         records: the images.
-        config: the whole run.
+        data: the section of the config.
+        augment: the section of the config.
+        preprocess: what every image goes through.
+        seed: of the augmentation.
         device: where it trains.
 
     Attributes:
@@ -38,11 +41,19 @@ class Feed:
         UserError: what is to be kept has no room; on a device, no image can be read.
     """
 
-    def __init__(self, records: Sequence[Record], config: Config, device: torch.device) -> None:
-        self.config, self.device, self.cache_line = config, device, ""
-        data = config.data
+    def __init__(
+        self,
+        records: Sequence[Record],
+        data: DataConfig,
+        augment: AugmentConfig,
+        preprocess: Preprocess,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.workers, self.augment, self.preprocess = data.workers, augment, preprocess
+        self.seed, self.device, self.cache_line = seed, device, ""
         budget = int(data.cache_gb * 1e9)
-        transform = library_transform(config.augment, config.training.seed)
+        transform = library_transform(augment, seed)
         self.dataset = DetectionDataset(records, data.train_difficult, transform=transform)
         self.device_cache: DeviceCache | None = None
         match data.cache:
@@ -70,21 +81,18 @@ class Feed:
                 )
                 self.cache_line = f"{device} holds all {len(records)} images"
 
-    def steps(
-        self, order: Order, preprocess: Preprocess, first: int, last: int
-    ) -> Generator[Ready, None, None]:
+    def steps(self, order: Order, first: int, last: int) -> Generator[Ready, None, None]:
         """This rank's data of every step from `first` to before `last`; the caller closes it."""
 
         def make_batch(samples: PackedSamples) -> Batch:
-            config = self.config
-            return preprocess.training_batch(samples, config.training.seed, config.augment)
+            return self.preprocess.training_batch(samples, self.seed, self.augment)
 
         if self.device_cache is not None:
             packed = self.device_cache.steps(order, first, last, rank())
         else:
-            workers, on_gpu = self.config.data.workers, self.device.type == "cuda"
+            on_gpu = self.device.type == "cuda"
             packed = training_steps(
-                self.dataset, order, first, last, rank(), workers, pin_memory=on_gpu
+                self.dataset, order, first, last, rank(), self.workers, pin_memory=on_gpu
             )
         return prefetch(packed, make_batch, self.device)
 

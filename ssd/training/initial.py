@@ -6,14 +6,14 @@ import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.errors import UserError
+from ssd.detect.load import config_of, open_checkpoint
 from ssd.model.foreign import own_name
 from ssd.model.ssd import SSD
 from ssd.model.transfer import load_detector
 from ssd.model.weights import NAMED, load_weights, refuse_settings
-from ssd.training.checkpoint import CONFIG_FILE
-from ssd.training.trained import config_of, open_checkpoint
+from ssd.run.names import CONFIG
 
 BELONGS_TO_WEIGHTS = ("backbone", "clamp_boxes", "pixel_mean", "pixel_std")
 SAME_SIZE = 1e-3  # of the image's side
@@ -47,7 +47,7 @@ def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
     origin = f"model.weights {checkpoint.path}"
     saved = config_of(checkpoint, {}).model
     wanted = {name: getattr(saved, name) for name in BELONGS_TO_WEIGHTS}
-    advice = f"its config is {checkpoint.path / CONFIG_FILE}"
+    advice = f"its config is {checkpoint.path / CONFIG}"
     refuse_settings(config, wanted, origin, advice)
     refuse_other_boxes(model, config, saved, f"{origin} ({advice})")
     told = load_detector(model, checkpoint.weights, own_name, known, classes, origin)

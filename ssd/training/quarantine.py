@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
+from ssd.run.names import UNREADABLE
 
 
 class Quarantine:
@@ -20,7 +21,7 @@ class Quarantine:
     """
 
     def __init__(self, run_dir: Path, num_images: int, max_share: float) -> None:
-        self._path = run_dir / "unreadable.txt"
+        self._path = run_dir / UNREADABLE
         self._num_images = num_images
         self._max_share = max_share
         self._known: set[str] = set()

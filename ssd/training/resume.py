@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from ssd.common.errors import UserError, one_line
 from ssd.data.order import Order
-from ssd.errors import UserError, one_line
-from ssd.training.checkpoint import Checkpoint
-from ssd.training.distributed import from_all_ranks, rank, without_ranks
-from ssd.training.optim import restore_optimizer
+from ssd.run.checkpoint import Checkpoint
+from ssd.training.optimizer import restore_optimizer
+from ssd.training.ranks import from_all_ranks, rank, without_ranks
 from ssd.training.reproducible import random_state, restore_random_state
 from ssd.training.step import TrainState
 

@@ -7,21 +7,21 @@ from contextlib import suppress
 
 import numpy as np
 
+from ssd.detect.detector import Detector, detect
 from ssd.evaluation.detections import DetectionTable
-from ssd.evaluation.evaluate import Detector, detect
 from ssd.structures import Record
-from ssd.training.distributed import (
+from ssd.training.ranks import (
     from_all_ranks,
     is_first,
     rank,
     take_first_ranks_buffers,
     world_size,
 )
-from ssd.training.preempt import Signals, Stopped
+from ssd.training.signals import Signals, Stopped
 
 
 def detect_on_all_ranks(
-    detector: Detector, records: Sequence[Record], workers: int, asked: Signals
+    detector: Detector, records: Sequence[Record], workers: int, signals: Signals
 ) -> DetectionTable | None:
     """What the model finds in the images of `records`, the same on every rank.
 
@@ -33,7 +33,7 @@ def detect_on_all_ranks(
     take_first_ranks_buffers(detector.model)
     ranks = world_size()
     own = None
-    with suppress(Stopped), asked.interrupting():
+    with suppress(Stopped), signals.interrupting():
         own = detect(detector, records[rank() :: ranks], workers, show_progress=is_first())
     tables = [table for table in from_all_ranks(own) if table is not None]
     if len(tables) < ranks:

@@ -14,20 +14,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
 
-from ssd.config import DIVISORS, LossConfig
+from ssd.config import LossConfig
 from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
 from ssd.loss.normalize import StepCounts, losses_under
-from ssd.structures import Batch, Predictions, Targets
-from ssd.training.distributed import sum_over_ranks, world_size
-from ssd.training.ema import MovingAverage
-from ssd.training.optim import momentum_norm, set_learning_rate
-
-NUM_COUNTED = 4  # class loss sum, box loss sum, positives, images
+from ssd.structures import Batch, Predictions, StepFigures, StepSums, Targets
+from ssd.training.average import MovingAverage
+from ssd.training.optimizer import momentum_norm, set_learning_rate
+from ssd.training.ranks import sum_over_ranks, world_size
 
 
 @dataclass
@@ -51,26 +51,6 @@ class TrainState:
     step: int = 0
     updates: int = 0
     skipped_in_row: int = 0
-
-
-@dataclass(frozen=True)
-class StepFigures:
-    """What a step has to say of itself; tensors stay on the device until they are logged.
-
-    Attributes:
-        sums: [4 + D] float32, of this rank: class loss sum, box loss sum, positives, images, then
-            the loss under each of the D divisors, in the order of DIVISORS.
-        grad_norm: of all parameters, before clipping, a float32 scalar.
-        momentum_norm: of the optimizer's momentum after the step, a float32 scalar; NaN without.
-        lr: the learning rate that was used.
-        skipped: whether the gradient was not finite and the weights were left alone.
-    """
-
-    sums: Tensor
-    grad_norm: Tensor
-    momentum_norm: Tensor
-    lr: float
-    skipped: bool
 
 
 @dataclass(frozen=True)
@@ -103,12 +83,13 @@ def train_step(
 
     state.optimizer.zero_grad(set_to_none=True)
     buffers_before = [buffer.clone() for buffer in state.model.buffers()]
-    sums = torch.zeros(NUM_COUNTED + len(DIVISORS), device=settings.default_boxes.device)
+    parts = []
     for index, (batch, target) in enumerate(zip(micro_batches, targets, strict=True)):
         last = index == len(micro_batches) - 1
         with contextlib.nullcontext() if last else without_gradient_exchange(state.model):
-            sums += backward(state, batch, target, counts, settings)
+            parts.append(backward(state, batch, target, counts, settings))
 
+    # The norm is measured and clipped in the units of the loss, so the scale of fp16 goes first.
     state.scaler.unscale_(state.optimizer)
     parameters = [p for p in state.model.parameters() if p.grad is not None]
     grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -121,6 +102,8 @@ def train_step(
         if settings.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, grad_norm)
         set_learning_rate(state.optimizer, lr)
+        # Not `scaler.step`: it would look for infinite gradients once more, and keep to itself
+        # whether it has skipped. The buffers, the average and the schedule have to know.
         state.optimizer.step()
         if state.average is not None:
             state.average.update(state.model, state.updates)
@@ -128,7 +111,8 @@ def train_step(
         state.skipped_in_row = 0
     state.scaler.update()
     state.step += 1
-    return StepFigures(sums, grad_norm, momentum_norm(state.optimizer), lr, skipped)
+    momentum = momentum_norm(state.optimizer)
+    return StepFigures(reduce(add, parts), grad_norm, momentum, lr, skipped)
 
 
 def match_batch(batch: Batch, settings: StepSettings) -> Targets:
@@ -145,18 +129,23 @@ def backward(
     targets: Targets,
     counts: StepCounts,
     settings: StepSettings,
-) -> Tensor:
-    """Adds the gradient of one micro-batch; returns its share of `StepFigures.sums`."""
+) -> StepSums:
+    """Adds the gradient of one micro-batch; returns what it contributes to the step's sums."""
     device = batch.images.device.type
     with torch.autocast(device, settings.dtype, enabled=settings.dtype is not None):
         predictions: Predictions = state.model(batch.images)
     loss = settings.loss
     sums = multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
-    losses = losses_under(sums, counts, loss.box_weight)
-    torch.autograd.backward(state.scaler.scale(losses[loss.divisor]))
-    num_images = sums.num_positives.new_full((), len(batch.images))
-    counted = [sums.class_loss.sum(), sums.box_loss.sum(), sums.num_positives.sum(), num_images]
-    return torch.stack([*counted, *losses.values()]).detach()
+    losses = losses_under(sums, counts, loss.box_weight, loss.divisor)
+    torch.autograd.backward(state.scaler.scale(losses.under[loss.divisor]))
+    return StepSums(
+        class_loss=sums.class_loss.detach().sum(),
+        box_loss=sums.box_loss.detach().sum(),
+        num_positives=sums.num_positives.sum(),
+        num_images=sums.num_positives.new_full((), len(batch.images)),
+        divisors=losses.divisors.sum(),
+        loss_under={divisor: value.detach() for divisor, value in losses.under.items()},
+    )
 
 
 def without_gradient_exchange(model: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssd.augment.batch import Preprocess
-from ssd.augment.prefetch import prefetch
+from ssd.common.errors import UserError
 from ssd.config import AugmentConfig
 from ssd.data.dataset import DetectionDataset, Request
 from ssd.data.device_cache import decode_onto
@@ -15,8 +15,8 @@ from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.shapes import draw_shapes
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 from ssd.structures import to_device
+from ssd.training.prefetch import prefetch
 
 # Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
 pytestmark = [

@@ -6,7 +6,7 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
 from ssd.config import EvaluationConfig, ModelConfig
-from ssd.model.postprocess import postprocess
+from ssd.detect.postprocess import postprocess
 from ssd.model.ssd import build_model
 from ssd.model.weights import load_weights
 from ssd.structures import Predictions

@@ -13,16 +13,16 @@ from torchvision.models.detection import ssd300_vgg16
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import AugmentConfig, Config, EvaluationConfig, ModelConfig, TrainingConfig
+from ssd.config.settings import to_yaml
 from ssd.data.dataset import pack, read_image
-from ssd.evaluation.evaluate import Detector
+from ssd.detect.detector import Detector
+from ssd.detect.export import export
+from ssd.detect.load import build_detector, open_checkpoint
 from ssd.model.foreign import COCO_CATEGORIES, COCO_CLASSES
 from ssd.model.ssd import build_model
 from ssd.model.weights import load_weights
-from ssd.settings import to_yaml
+from ssd.run.checkpoint import save_checkpoint
 from ssd.structures import Sample
-from ssd.training.checkpoint import save_checkpoint
-from ssd.training.export import export
-from ssd.training.trained import build_detector, open_checkpoint
 
 WITH_THEIR_WEIGHTS = partial(
     ModelConfig,

@@ -18,13 +18,13 @@ from compare import differences, rows
 from lives import born, end_of, flags, lived
 
 from ssd.data.shapes import draw_shapes
-from ssd.training.checkpoint import list_checkpoints, step_of
+from ssd.run.checkpoint import list_checkpoints, step_of
 
 STEPS = 12  # two epochs; the first evaluation comes after step 6
 PHASES = {  # the function in which the signal comes, at which of its calls, and the step saved then
     "a step": ("ssd.training.trainer", "train_step", 3, 3),
-    "saving": ("ssd.training.checkpoint", "write_and_flush", 4, None),
-    "detecting": ("ssd.evaluation.evaluate", "to_device", 1, 6),
+    "saving": ("ssd.run.checkpoint", "write_and_flush", 4, None),
+    "detecting": ("ssd.detect.detector", "to_device", 1, 6),
     "measuring": ("ssd.training.trainer", "measure", 1, 6),
     "the last evaluation": ("ssd.training.trainer", "measure", 2, 12),
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssd.config import Config, DataConfig, ModelConfig
-from ssd.data_report import report_data
+from ssd.doctor.report import report_data
 
 OWN_ODDITIES = {"BloodImage_00338", "BloodImage_00343"}
 STEM = re.compile(r"BloodImage_\d{5}")

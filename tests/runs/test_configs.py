@@ -10,10 +10,10 @@ import torch
 import torchvision
 from torchvision.models.detection import ssd300_vgg16
 
+from ssd.config.settings import read_config
 from ssd.data.coco import read_coco
 from ssd.model import weights
 from ssd.model.foreign import COCO_CATEGORIES
-from ssd.settings import read_config
 from ssd.training.start import train
 
 VOC_CLASSES = [

@@ -19,7 +19,7 @@ ARMS = ["reported", "drop_last", "clipped", "rescaled", "step_positives"]
 def spikes(repository, tmp_path_factory):
     """Runs the experiment as small as it gets, always in the same folder."""
     folder = tmp_path_factory.mktemp("spikes")
-    script = "import ssd.spikes.scenario as s, runpy, sys; s.NUM_TEST = 4; "
+    script = "import ssd.experiment.scenario as s, runpy, sys; s.NUM_TEST = 4; "
     script += "sys.argv[0:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
     command = [sys.executable, "-c", script, str(repository / "tools" / "spikes.py"), *TINY]
 

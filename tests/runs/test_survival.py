@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from compare import differences, rows
 
-from ssd.training.checkpoint import is_intact, list_checkpoints, load_checkpoint, newest_intact
+from ssd.run.checkpoint import is_intact, list_checkpoints, load_checkpoint, newest_intact
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ import os, runpy, signal
 from pathlib import Path
 from unittest import mock
 from ssd.training import trainer
-from ssd.training.distributed import rank
+from ssd.training.ranks import rank
 
 train_step = trainer.train_step
 
@@ -83,7 +83,7 @@ def test_a_signal_to_one_rank_in_the_evaluation_stops_both(
 import os, runpy, signal, sys
 from unittest import mock
 from ssd.evaluation import evaluate
-from ssd.training.distributed import rank
+from ssd.training.ranks import rank
 
 detect = evaluate.Detector.__call__
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from ssd.data.order import Order
-from ssd.training.checkpoint import list_checkpoints, load_checkpoint
+from ssd.run.checkpoint import list_checkpoints, load_checkpoint
 
 SIX_STEPS = ("--training.steps", "6", "--checkpoint.every_steps", "2")
 
@@ -269,7 +269,7 @@ def test_a_run_that_crashes_ends_although_its_workers_are_busy(repository, small
     """They leave stopping to their parent, which therefore has to end them."""
     parts = {
         "step": "ssd.training.trainer.Trainer.watch_numbers",
-        "evaluation": "ssd.evaluation.evaluate.Detector.__call__",
+        "evaluation": "ssd.detect.detector.Detector.__call__",
     }
     crash = f"""
 import runpy, sys
@@ -326,7 +326,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_skips_the_step_on_all_and_names_t
 import runpy
 from unittest import mock
 from ssd.training import trainer
-from ssd.training.distributed import rank
+from ssd.training.ranks import rank
 
 train_step = trainer.train_step
 
@@ -371,9 +371,9 @@ def test_the_mistake_that_one_rank_meets_is_told_in_one_line(
     script.write_text(f"""
 import runpy, sys
 from unittest import mock
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.training import trainer
-from ssd.training.distributed import rank
+from ssd.training.ranks import rank
 
 def watch(self, log, samples):
     if rank() == 1 and self.state.step == 2:

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from ssd.common.errors import UserError
+from ssd.common.untrusted import MOST_CLASSES, MOST_OBJECTS
 from ssd.config import ModelConfig
+from ssd.config.settings import read_config, to_yaml
 from ssd.data.coco import read_coco
 from ssd.data.dataset import read_image
 from ssd.data.voc import read_voc
-from ssd.diagnose.read import read_log
-from ssd.errors import UserError
 from ssd.evaluation.detections import read_detections
 from ssd.model.weights import read_state_dict
-from ssd.settings import read_config, to_yaml
+from ssd.spikes.read import read_log
 from ssd.training.initial import load_initial
-from ssd.untrusted import MOST_CLASSES, MOST_OBJECTS
 
 MEMORY = 1 << 30
 

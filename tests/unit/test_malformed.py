@@ -21,17 +21,17 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ssd.common.errors import UserError
+from ssd.config.settings import read_config, to_yaml
 from ssd.data.coco import read_coco
 from ssd.data.dataset import DetectionDataset, Request, read_image
 from ssd.data.voc import read_voc
-from ssd.diagnose.explain import as_json, explain
-from ssd.diagnose.read import read_log
-from ssd.errors import UserError
+from ssd.detect.load import config_of
 from ssd.evaluation.detections import read_detections
 from ssd.model.weights import read_state_dict
-from ssd.settings import read_config, to_yaml
-from ssd.training.checkpoint import load_checkpoint, save_checkpoint
-from ssd.training.trained import config_of
+from ssd.run.checkpoint import load_checkpoint, save_checkpoint
+from ssd.spikes.explain import as_json, explain
+from ssd.spikes.read import read_log
 
 LONGEST_MESSAGE = 1500
 MEMORY = 1 << 30

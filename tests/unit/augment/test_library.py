@@ -10,9 +10,9 @@ import yaml
 
 from ssd.augment.batch import Preprocess
 from ssd.augment.library import SSD_CHAIN, LibraryTransform, library_transform
+from ssd.common.errors import UserError
 from ssd.config import AugmentConfig
 from ssd.data.dataset import pack
-from ssd.errors import UserError
 from ssd.structures import Sample
 
 SEED = 3

@@ -8,7 +8,7 @@ import yaml
 
 from ssd.augment.library import SSD_CHAIN
 from ssd.augment.library_file import read_pipeline
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 
 FLIP = {"__class_fullname__": "HorizontalFlip", "p": 0.5}
 

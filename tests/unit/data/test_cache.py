@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ssd.augment.batch import Preprocess
+from ssd.common.errors import UserError
 from ssd.config import AugmentConfig
 from ssd.data import dataset as dataset_module
 from ssd.data.cache import HostCache, image_bytes, memory_needed, num_that_fit
@@ -14,7 +15,6 @@ from ssd.data.device_cache import decode_onto
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 # Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

@@ -4,12 +4,12 @@ import random
 import numpy as np
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.coco import read_coco
 from ssd.data.dataset import DetectionDataset, Request
 from ssd.data.findings import Collect
 from ssd.data.source import load_data, objects_per_class
-from ssd.errors import UserError
 
 
 def read(coco, classes=None, split="val"):

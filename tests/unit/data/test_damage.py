@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
 

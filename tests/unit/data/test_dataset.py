@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ssd.common.errors import UserError
 from ssd.data.dataset import DetectionDataset, Request, pack, read_image
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 from ssd.structures import Record
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)

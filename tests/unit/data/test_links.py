@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.data.coco import read_coco
 from ssd.data.findings import Collect
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 ANNOTATION = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 20, 20]}
 

@@ -8,11 +8,11 @@ from itertools import islice
 import pytest
 import torch
 
+from ssd.common.errors import UserError
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import evaluation_batches, training_steps
 from ssd.data.order import Order
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 # Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ssd.common.errors import UserError
 from ssd.data.order import Order
-from ssd.errors import UserError
 
 orders = st.builds(
     Order,

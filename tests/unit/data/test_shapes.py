@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.data import shapes
 from ssd.data.dataset import read_image
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 

@@ -1,9 +1,9 @@
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data import shapes
 from ssd.data.source import load_data
-from ssd.errors import UserError
 
 
 def test_voc_with_one_split_or_several(voc):

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from ssd.augment.library import SSD_CHAIN, LibraryTransform
+from ssd.common.errors import UserError
 from ssd.data.dataset import DetectionDataset, Request
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 NUM_IMAGES = 7
 ORDER = Order(NUM_IMAGES, batch_size=2, accumulate=1, world_size=1, seed=5, drop_last=False)

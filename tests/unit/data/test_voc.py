@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BCCD = Path(__file__).resolve().parents[3] / "../shared/data/bccd"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.evaluation.detections import DetectionTable, read_detections, write_detections
 
 IMAGES = ["000005", "a b", "ünïcode"]

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.errors import UserError
 from ssd.model.head import channels_to_boxes
 from ssd.model.layers import BatchNorm
 from ssd.model.ssd import build_model

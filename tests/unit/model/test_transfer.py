@@ -8,8 +8,8 @@ from torch import nn
 from torchvision.models import resnet50, vgg16
 from torchvision.models.detection import ssd300_vgg16
 
+from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.errors import UserError
 from ssd.model import weights
 from ssd.model.foreign import COCO_CATEGORIES, VOC_CLASSES, own_name, ssd_pytorch_name
 from ssd.model.ssd import build_model

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights, mobilenet_v3_large
 
+from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.errors import UserError
+from ssd.config.settings import read_config
 from ssd.model import foreign, weights
 from ssd.model.ssd import build_model
 from ssd.model.weights import imagenet_weights, load_weights
-from ssd.settings import read_config
 
 TORCHVISION_SETTINGS = {
     "box_sizes": [21.0, 45, 99, 153, 207, 261, 315],

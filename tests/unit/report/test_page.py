@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ssd.errors import UserError
+from ssd.common.errors import UserError
 from ssd.report.page import write_report
 from ssd.report.pictures import Box, Picture
 from ssd.report.plots import Curve

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 
 from ssd.structures import Record
-from ssd.training.distributed import joined_ranks, rank, world_size
 from ssd.training.feed import open_host_cache
+from ssd.training.ranks import joined_ranks, rank, world_size
 
 NOTHING = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ssd.augment.batch import Preprocess
+from ssd.common.errors import UserError
 from ssd.config import Config, DataConfig
 from ssd.data.order import Order
 from ssd.data.voc import read_voc
-from ssd.errors import UserError
 from ssd.training.feed import Feed, open_host_cache
 
 # Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ssd.common.errors import UserError
 from ssd.config import Config, ModelConfig
-from ssd.errors import UserError
+from ssd.config.settings import to_yaml
 from ssd.model.ssd import build_model
-from ssd.settings import to_yaml
-from ssd.training.checkpoint import save_checkpoint
+from ssd.run.checkpoint import save_checkpoint
 from ssd.training.initial import load_initial
 
 SMALL = ModelConfig("ssd7", 96)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssd.errors import UserError
-from ssd.training.device import autocast_dtype, choose_device
-from ssd.training.ema import MovingAverage
+from ssd.common.errors import UserError
+from ssd.model.device import autocast_dtype, choose_device
+from ssd.training.average import MovingAverage
 from ssd.training.quarantine import Quarantine
 
 

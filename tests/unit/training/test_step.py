@@ -10,8 +10,8 @@ from torch import nn
 from ssd.config import DIVISORS, LossConfig, OptimizerConfig
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.structures import Batch, Predictions
-from ssd.training.ema import MovingAverage
-from ssd.training.optim import build_optimizer
+from ssd.training.average import MovingAverage
+from ssd.training.optimizer import build_optimizer
 from ssd.training.step import NUM_COUNTED, StepSettings, TrainState, train_step
 
 NUM_CLASSES = 4

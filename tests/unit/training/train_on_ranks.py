@@ -17,8 +17,8 @@ from ssd.config import DIVISORS, LossConfig, ModelConfig, OptimizerConfig
 from ssd.data.order import Order
 from ssd.model.ssd import build_model
 from ssd.structures import Batch
-from ssd.training.distributed import is_first, joined_ranks, rank, sum_over_ranks, world_size
-from ssd.training.optim import build_optimizer
+from ssd.training.optimizer import build_optimizer
+from ssd.training.ranks import is_first, joined_ranks, rank, sum_over_ranks, world_size
 from ssd.training.step import NUM_COUNTED, StepSettings, TrainState, train_step
 
 IMAGES, GLOBAL_BATCH, STEPS, SIZE = 65, 24, 10, 96

@@ -1,0 +1,170 @@
+"""How fast images become training batches: decode, plan, pixels, the whole, and others beside it.
+
+| side | by the workers | by the training process |
+|---|---|---|
+| ours | decode, pack | plan, pixels: normalised [B, 3, 300, 300] |
+| Albumentations | decode, its chain (`augment.engine: library`), pack | resize, normalise |
+| torchvision | all of its reference recipe (`peers.py`), stack | nothing |
+
+All take the same images of a data set in the same order, with the same batch size and number of
+workers. *On one core* is one process and no workers, by the time that it computed, so that others
+on a shared machine count little. With workers, what the training process does runs beside them, so
+that every side may use all cores; what counts is the work of an image, whoever does it, since on a
+CPU the model takes its time from the same cores. Every process has one thread: more of them, beside
+workers on as many cores, wait for one another. The clock of a turn starts once there were as many
+batches as there are workers: starting processes and importing do not count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from itertools import islice
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from benchmarks.compare import Side, compare
+from benchmarks.peers import torchvision_batches
+from ssd.augment import pixels
+from ssd.augment.batch import preprocess_of
+from ssd.augment.plan import draw_plan
+from ssd.config import AugmentConfig, DataConfig, ModelConfig
+from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.order import Order
+from ssd.data.source import load_data
+from ssd.structures import Batch, Record
+from ssd.training.feed import Feed
+
+MODEL = ModelConfig("vgg16", 300)
+OURS, ALBUMENTATIONS = AugmentConfig(), AugmentConfig(engine="library")
+SEED = 0
+LEAST_BATCHES = 24  # of a turn
+CPU = torch.device("cpu")
+
+
+def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[str]:
+    """Times the CPU way on a data set, by itself and beside torchvision's and Albumentations'.
+
+    Args:
+        data: the images, and how many workers read them.
+        batch_size: images of a batch.
+        rounds: turns of each side.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
+    records = load_data(data, data.train_split, data.classes).records
+    return [
+        *parts_on_one_core(records, batch_size, rounds),
+        whole_pipelines(records, batch_size, 0, rounds),
+        whole_pipelines(records, batch_size, data.workers, rounds),
+    ]
+
+
+def parts_on_one_core(records: list[Record], batch_size: int, rounds: int) -> list[str]:
+    """What decoding, planning and the pixels take of one core."""
+    dataset, settings = DetectionDataset(records, train_difficult=True), preprocess_of(MODEL, OURS)
+    requests = [Request(0, index) for index in range(min(len(records), 4 * batch_size))]
+    samples = pack([dataset[request] for request in requests])
+    plan = draw_plan(samples, SEED, OURS)
+
+    def change(colours_last: bool) -> object:
+        numbers = settings.size, settings.mean, settings.std, settings.antialias
+        return pixels.apply_plan(samples, plan, *numbers, colours_last)
+
+    sides: dict[str, Side] = {
+        "decode": lambda: pack([dataset[request] for request in requests]),
+        "plan": lambda: draw_plan(samples, SEED, OURS),
+        "pixels": lambda: change(colours_last=False),
+        "pixels, colours last": lambda: change(colours_last=True),
+    }
+    with one_thread():
+        seconds = compare("parts on one core", sides, rounds, CPU).seconds
+    return [
+        f"{name + ', one core':<34} {1e3 * taken / len(requests):.2f} ms an image   "
+        f"{len(requests) / taken:,.0f} images/s"
+        for name, taken in seconds.items()
+    ]
+
+
+def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds: int) -> str:
+    """Images per second from files to normalised batches; without workers, of one core."""
+    order = Order(len(records), batch_size, 1, 1, SEED, drop_last=True)
+    passes = -(-LEAST_BATCHES // order.steps_per_epoch)
+    steps = passes * order.steps_per_epoch
+
+    def ours(augment: AugmentConfig) -> Callable[[], Iterator[object]]:
+        return lambda: our_batches(records, order, steps, workers, augment)
+
+    def theirs() -> Iterator[object]:
+        batches = [order.micro_batches(step, 0)[0] for step in range(steps)]
+        return torchvision_batches(records, batches, workers, MODEL)
+
+    sides = {
+        "ours": ours(OURS),
+        "ours, colours last": ours(AugmentConfig(photometric_after_resize=True)),
+        "Albumentations": ours(ALBUMENTATIONS),
+        "torchvision": theirs,
+    }
+    with one_thread():
+        clock = time.perf_counter if workers else time.process_time
+        rates = by_turns(sides, batch_size, max(1, workers), rounds, clock)
+    return rate_line(f"pipeline, {workers} workers" if workers else "pipeline, one core", rates)
+
+
+def our_batches(
+    records: list[Record], order: Order, steps: int, workers: int, augment: AugmentConfig
+) -> Generator[Batch, None, None]:
+    """The batches of training."""
+    preprocess = preprocess_of(MODEL, augment)
+    feed = Feed(records, DataConfig(workers=workers), augment, preprocess, 0, CPU)
+    with closing(feed.steps(order, 0, steps)) as all_ready:
+        for ready in all_ready:
+            yield ready.batches[0]
+
+
+def by_turns(
+    sides: Mapping[str, Callable[[], Iterator[object]]],
+    batch_size: int,
+    head: int,
+    rounds: int,
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """Median images per second of each side; the first `head` batches of a turn do not count."""
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in tqdm(range(rounds), desc="pipeline", leave=False, unit="round"):
+        for side, batches in sides.items():
+            stream = batches()
+            for _ in islice(stream, head):
+                pass
+            started = clock()
+            count = sum(1 for _ in stream)
+            rates[side].append(batch_size * count / (clock() - started))
+    return {side: statistics.median(values) for side, values in rates.items()}
+
+
+def rate_line(name: str, rates: Mapping[str, float]) -> str:
+    """One line: images per second of the sides, and how many times as many ours makes."""
+    (ours, own), *others = rates.items()
+    parts = [f"{ours} {own:.1f} images/s"]
+    parts += [
+        f"{side} {rate:.1f} (ours makes {own / rate:.2f} times as many)" for side, rate in others
+    ]
+    return f"{name:<34} {'   '.join(parts)}"
+
+
+@contextmanager
+def one_thread() -> Generator[None, None, None]:
+    """One thread for PyTorch and for OpenCV."""
+    threads, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(of_opencv)

@@ -1,0 +1,44 @@
+"""How often a training step makes the host wait for the GPU, and where.
+
+Meant is one time: the check that the gradient is finite (`ssd/training/step.py`). torch's debug
+mode finds what reads a value back; it knows nothing of `torch.distributed`, nor of copies from
+memory that is not pinned (docs of `torch.cuda.set_sync_debug_mode`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from benchmarks.compare import Side
+from benchmarks.training import our_step, random_batch
+from ssd.config import ModelConfig
+from ssd.model.device import autocast_dtype
+
+WAITED = "called a synchronizing CUDA operation"
+STEPS_BEFORE = 3  # of which the first has no momentum yet
+
+
+def benchmark_waits(config: ModelConfig, batch_size: int, device: torch.device) -> str:
+    """Counts the waits of a step in training's default precision; needs a GPU."""
+    batch = random_batch(batch_size, config.input_size, device)
+    step = our_step(config, batch, autocast_dtype("auto", device))
+    for _ in range(STEPS_BEFORE):
+        step()
+    places = waits(step)
+    return f"{'waits of the host in a step':<34} {len(places)} ({', '.join(places)})"
+
+
+def waits(step: Side) -> list[str]:
+    """Where a step waits for the GPU, as `file.py:line`, once for each time."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    places = [(warning, f"{Path(warning.filename).name}:{warning.lineno}") for warning in caught]
+    return [place for warning, place in places if WAITED in str(warning.message)]

@@ -1,0 +1,49 @@
+"""How a command ends: its exit status, and one line for every mistake of the user."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from ssd.common.errors import UserError, one_line
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+NOBODY_READS = 141
+NOT_OUR_FAULT = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Runs a tool and exits with its status.
+
+    A mistake of the user, a full disk among them, ends in one line on stderr and status 2. Any
+    other error is a defect and keeps its traceback.
+    """
+    try:
+        status = main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        status = USER_MISTAKE
+    except BrokenPipeError:  # whoever read the output, `head` perhaps, has seen enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        status = NOBODY_READS
+    except OSError as error:
+        if error.errno not in NOT_OUR_FAULT:
+            raise
+        where = error.filename or "the output folder"
+        print(
+            f"error: cannot use {where}: {error.strerror}: mend that, or give another place",
+            file=sys.stderr,
+        )
+        status = USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)

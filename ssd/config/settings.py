@@ -1,0 +1,202 @@
+"""YAML files and overrides → a checked Config, and back."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import LONGEST_NAME, is_unicode, short
+from ssd.config import Config
+
+Settings = dict[str, Any]
+
+LARGEST_YAML = 1 << 18  # characters
+LONGEST_NUMBER = 40  # characters
+LONGEST_LIST = 1000
+DEEPEST = 50
+LONGEST_ERROR = 500
+
+SECTIONS = tuple(field.name for field in fields(Config))
+SETTING_NAMES = tuple(
+    f"{section}.{field.name}"
+    for section in SECTIONS
+    for field in fields(getattr(Config(), section))
+)
+
+OPTIONAL = {
+    f"{section}.{field.name}"
+    for section in SECTIONS
+    for field in fields(getattr(Config(), section))
+    if "None" in str(field.type)
+}
+
+
+def read_config(files: Sequence[str | Path], overrides: Settings | None = None) -> Config:
+    """The settings of YAML files, later ones winning, and of `overrides`, which win over all.
+
+    Raises:
+        UserError: a file cannot be read, or a setting is unknown or impossible.
+    """
+    merged: Settings = {}
+    for file in files:
+        merge(merged, read_yaml(Path(file)))
+    merge(merged, overrides or {})
+    return to_config(merged)
+
+
+def to_config(settings: Settings) -> Config:
+    """The Config that nested settings stand for; what they leave out has its default.
+
+    Raises:
+        UserError: a setting is unknown, of a wrong type, or out of range.
+    """
+    for section, key in setting_names(settings):
+        name = f"{section}.{key}"[:LONGEST_NAME]
+        if name not in SETTING_NAMES:
+            raise UserError(f"there is no setting {name}{suggestion(name)}")
+        value = settings[section][key]
+        if value is None and name not in OPTIONAL:
+            raise UserError(f"{name} is empty: give it a value, or leave it out for its default")
+        if isinstance(value, list) and len(value) > LONGEST_LIST and name != "data.classes":
+            raise UserError(f"{name} has {len(value)} entries, but may have {LONGEST_LIST}")
+    # The parser's time grows with the square of a list's length: DataConfig checks the classes.
+    data = {**settings.get("data", {})}
+    classes = data.pop("classes", None)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Config)
+    try:
+        sections = parser.instantiate(parser.parse_object({**settings, "data": data}))
+    except ArgumentError as error:
+        raise UserError(one_line(error)[:LONGEST_ERROR]) from error
+    config = Config(**sections.as_dict())
+    return replace(config, data=replace(config.data, classes=classes))
+
+
+def setting_names(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The section and the key of nested settings.
+
+    Raises:
+        UserError: a section is none of ours, or a single value.
+    """
+    for section, content in settings.items():
+        if section not in SECTIONS:
+            name = str(section)[:LONGEST_NAME]
+            raise UserError(f"there is no setting {name}{suggestion(name)}")
+        if not isinstance(content, dict):
+            raise UserError(f"{section} is {short(content)}, but has to hold settings of its own")
+        yield from ((section, key) for key in content)
+
+
+def suggestion(name: str) -> str:
+    """`: did you mean …?` with the closest setting, or a hint where all of them stand."""
+    if name in SETTING_NAMES:
+        return ": in YAML it stands in its section, as {}: {{{}: …}}".format(*name.split("."))
+    key = name.split(".")[-1]
+    close = [setting for setting in SETTING_NAMES if setting.endswith(f".{key}")]
+    close += difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
+    keys = {setting.split(".")[1]: setting for setting in SETTING_NAMES}
+    close += [keys[match] for match in difflib.get_close_matches(key, keys, 1)]
+    return f": did you mean {close[0]}?" if close else ": --help lists all of them"
+
+
+def read_yaml(path: Path) -> Settings:
+    """The sections of a YAML file.
+
+    Raises:
+        UserError: it cannot be read, or is not a mapping of sections.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, origin: str) -> Settings:
+    """The sections of a YAML text; `origin` names it in errors.
+
+    Raises:
+        UserError: it is not YAML, or not a mapping of sections.
+    """
+    try:
+        content = load_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{origin} is not YAML: {one_line(error)[:LONGEST_ERROR]}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{origin} has to hold sections such as `data:` and `model:`")
+    return content
+
+
+def load_yaml(text: str) -> Any:
+    """The content of a YAML text without aliases, by which a few lines become gigabytes.
+
+    Raises:
+        ValueError: it is not YAML, or holds what no config has.
+    """
+    if len(text) > LARGEST_YAML:
+        raise ValueError(f"it has {len(text)} characters, more than {LARGEST_YAML} are refused")
+    depths = accumulate((letter in "[{") - (letter in "]}") for letter in text)
+    if max(depths, default=0) > DEEPEST:  # the parser's time grows with the square of the depth
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        check_nodes(node)
+        return loader.construct_document(node)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(one_line(error)) from error
+    except (AttributeError, IndexError, KeyError, OverflowError) as error:  # `!!int ''` and others
+        raise ValueError("a value does not fit its tag") from error
+
+
+def check_nodes(root: yaml.Node) -> None:
+    """Raises a ValueError for aliases, keys that come twice, endless numbers, half letters."""
+    seen, waiting = {id(root)}, [root]
+    while waiting:
+        node = waiting.pop()
+        where = f"in line {node.start_mark.line + 1}"
+        match node:
+            case yaml.ScalarNode():
+                if not is_unicode(node.value):
+                    raise ValueError(f"half of a surrogate pair {where}")
+                if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+                    raise ValueError(f"a number of more than {LONGEST_NUMBER} digits {where}")
+                inner = []
+            case yaml.MappingNode():
+                keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+                if twice := [key for key, count in Counter(keys).items() if count > 1]:
+                    raise ValueError(f"{short(twice[0])} is set twice {where}")
+                inner = [part for pair in node.value for part in pair]
+            case _:
+                inner = list(node.value)
+        if any(id(one) in seen for one in inner) or len({*map(id, inner)}) < len(inner):
+            raise ValueError(f"aliases such as *name are not taken ({where}): write the value out")
+        seen.update(map(id, inner))
+        waiting += inner
+
+
+def merge(into: Settings, new: Settings) -> None:
+    """Puts the settings of `new` over those of `into`, section by section."""
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def to_yaml(config: Config) -> str:
+    """The whole config as YAML, which reads back as the same config."""
+    return str(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,97 @@
+"""The detector: a model that finds objects in images, of any size and number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ssd.augment.batch import Preprocess
+from ssd.config import EvaluationConfig
+from ssd.data.dataset import DetectionDataset
+from ssd.data.loader import evaluation_batches
+from ssd.detect.postprocess import postprocess
+from ssd.evaluation.detections import DetectionTable
+from ssd.model.ssd import SSD
+from ssd.structures import Detections, PackedSamples, Record, to_device
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A model, and how it wants its images.
+
+    Attributes:
+        model: on its device.
+        preprocess: from packed samples to what the model takes.
+        classes: names of the labels from 1 on.
+        dtype: of autocast, or None for fp32.
+        config: the thresholds of detections.
+    """
+
+    model: SSD
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    dtype: torch.dtype | None
+    config: EvaluationConfig
+
+    @torch.no_grad()
+    def __call__(self, samples: PackedSamples) -> list[Detections]:
+        """What is found in each image, on the CPU; boxes are relative to the image."""
+        device = self.model.default_boxes.device
+        batch = self.preprocess.evaluation_batch(to_device(samples, device))
+        was_training = self.model.training
+        self.model.eval()
+        with torch.autocast(device.type, self.dtype, enabled=self.dtype is not None):
+            predictions = self.model(batch.images)
+        self.model.train(was_training)
+        found = postprocess(predictions, self.model.default_boxes, self.config)
+        return [to_device(detections, torch.device("cpu")) for detections in found]
+
+
+def detect(
+    detector: Detector, records: Sequence[Record], workers: int, show_progress: bool = True
+) -> DetectionTable:
+    """What the model finds in the images of `records`, each of which is seen exactly once.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    dataset = DetectionDataset(records, train_difficult=True, strict=True)
+    on_gpu = detector.model.default_boxes.is_cuda
+    batches = evaluation_batches(dataset, detector.config.batch_size, workers, on_gpu)
+    bar = tqdm(
+        total=len(records),
+        desc="evaluating",
+        unit="image",
+        leave=False,
+        dynamic_ncols=True,
+        disable=not show_progress,
+    )
+    found: list[Detections] = []
+    with closing(batches), bar:
+        for samples in batches:
+            found += detector(samples)
+            bar.update(len(samples.image_ids))
+    return to_table(found, records)
+
+
+def to_table(found: Sequence[Detections], records: Sequence[Record]) -> DetectionTable:
+    """The detections of all images as one table, in pixels of the images as stored.
+
+    Corners are products in float32, so that a file of detections gives them back bit for bit.
+    """
+    sizes_N4 = np.array([[r.width, r.height] * 2 for r in records], np.float32).reshape(-1, 4)
+    image_index = np.repeat(np.arange(len(records)), [len(d.scores) for d in found])
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    parts = [nothing, *found]
+    boxes = torch.cat([part.boxes for part in parts]).numpy() * sizes_N4[image_index]
+    return DetectionTable(
+        image_index,
+        torch.cat([part.labels for part in parts]).numpy(),
+        torch.cat([part.scores for part in parts]).numpy().astype(np.float64),
+        boxes.astype(np.float64),
+    )

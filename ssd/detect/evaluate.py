@@ -1,0 +1,114 @@
+"""A trained run, or a file of detections, judged on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssd.common.errors import UserError
+from ssd.common.files import write_whole
+from ssd.config import Config, EvaluationConfig
+from ssd.config.settings import Settings, to_yaml
+from ssd.data.source import load_data
+from ssd.detect.detector import detect
+from ssd.detect.load import build_detector, config_of, open_checkpoint
+from ssd.detect.pictures import pictures
+from ssd.evaluation.detections import DetectionTable, read_detections
+from ssd.evaluation.measure import measure
+from ssd.evaluation.result import EvaluationResult, result_table
+from ssd.report.page import write_report
+from ssd.report.plots import Curve
+from ssd.run.names import CHECKPOINTS, CONFIG, METRICS
+from ssd.run.results import write_results
+from ssd.run.rows import only, read_rows
+from ssd.spikes.explain import explain
+from ssd.spikes.read import log_of_rows
+from ssd.structures import DataSet, StepRow
+
+SHOWN_PICTURES = 9
+
+
+def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> str:
+    """Evaluates a run or a checkpoint on its evaluation data.
+
+    Args:
+        path: run folder or checkpoint.
+        overrides: settings that differ from those it was trained with.
+        out: where the results go; without it the run folder, or `evaluation_step_N` here.
+
+    Returns:
+        What to tell the user.
+    """
+    checkpoint = open_checkpoint(path)
+    config = config_of(checkpoint, overrides)
+    detector = build_detector(checkpoint, config)
+    data = load_data(config.data, config.data.eval_split, detector.classes)
+    table = detect(detector, data.records, config.data.workers)
+    is_run = path != checkpoint.path
+    folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
+    if folder != path:
+        write_config(folder, config)
+    return f"checkpoint {checkpoint.path}\n\n{judge(table, data, config, folder)}"
+
+
+def evaluate_detections(file: Path, config: Config, out: Path) -> str:
+    """Evaluates a file of detections, without any model.
+
+    Returns:
+        What to tell the user.
+
+    Raises:
+        UserError: the file or the data does not make sense.
+    """
+    data = load_data(config.data, config.data.eval_split, config.data.classes)
+    table = read_detections(file, data.image_ids, data.classes, data.category_ids)
+    write_config(out, config)
+    return judge(table, data, config, out)
+
+
+def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) -> str:
+    """Writes results into `folder`; returns the table of classes and where the report is."""
+    settings = config.evaluation
+    result = measure(data, table, settings)
+    page = publish(folder, data, table, result, settings)
+    overlap = "0.50 … 0.95" if settings.metric == "coco" else f"{settings.iou_threshold:g}"
+    rule = f"{settings.metric} at IoU {overlap}, {len(data.records)} images"
+    return f"{rule}\n\n{result_table(result)}\n\nreport: {page}"
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Leaves the resolved config beside the results; that of a run stays as it was.
+
+    Raises:
+        UserError: the folder is that of a run.
+    """
+    if (folder / CHECKPOINTS).exists():
+        raise UserError(f"{folder} is a run and keeps its own results: give another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / CONFIG, to_yaml(config))
+
+
+def publish(
+    folder: Path,
+    data: DataSet,
+    table: DetectionTable,
+    result: EvaluationResult,
+    config: EvaluationConfig,
+) -> Path:
+    """Writes detections.json, evaluation.json and report.html; returns the path of the report."""
+    write_results(folder, data, table, result, config.metric)
+    curves = {
+        name: Curve(recall, precision, result.per_class[name])
+        for name, (recall, precision, _) in result.curves.items()
+    }
+    spikes = spikes_of_run(folder)
+    return write_report(folder, spikes, curves, pictures(data, table, SHOWN_PICTURES))
+
+
+def spikes_of_run(folder: Path) -> str:
+    """What there is to say about regular spikes, once per pass, in the losses of a run."""
+    rows = only(StepRow, read_rows(folder / METRICS))
+    if not rows:
+        return ""
+    log = log_of_rows(rows, "this run", divisor=None)
+    explanation = explain(log, log.steps_per_epoch)
+    return f"{explanation.sentence} {explanation.advice}"

@@ -1,0 +1,87 @@
+"""A trained SSD300 for those who have torchvision and not this framework."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+
+from ssd.common.errors import UserError
+from ssd.common.files import write_whole
+from ssd.config import Config
+from ssd.detect.load import config_of, open_checkpoint
+from ssd.model.foreign import to_torchvision_ssd300
+from ssd.model.ssd import feature_maps
+from ssd.model.vgg import SSD300
+
+
+def export(trained: Path, out: Path) -> str:
+    """Writes the weights of a `vgg16` at 300 pixels for torchvision's `ssd300_vgg16`.
+
+    Args:
+        trained: run folder or checkpoint; averaged weights are taken where they were kept.
+        out: the file to write, which ends in .pth.
+
+    Returns:
+        The Python lines with which it loads there.
+
+    Raises:
+        UserError: the model is another, or the file's name ends otherwise.
+    """
+    if out.suffix != ".pth":
+        raise UserError(f"--out is {out}, but has to end in .pth: it becomes a file of torch.save")
+    checkpoint = open_checkpoint(trained)
+    config = config_of(checkpoint, {})
+    backbone, size = config.model.backbone, config.model.input_size
+    if (backbone, size) != ("vgg16", 300):
+        raise UserError(
+            f"{checkpoint.path} is a {backbone} at {size} pixels, but torchvision has an SSD for "
+            "vgg16 at 300 only: export such a run"
+        )
+    buffer = io.BytesIO()
+    torch.save(to_torchvision_ssd300(checkpoint.weights), buffer)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, buffer.getvalue())
+    return torchvision_lines(config, out, len(checkpoint.manifest.classes) + 1)
+
+
+def torchvision_lines(config: Config, file: Path, num_classes: int) -> str:
+    """Python that builds torchvision's model so that it detects what ours does.
+
+    Its default boxes, pixels and thresholds are not in the file. Source:
+    `torchvision/models/detection/ssd.py` and `anchor_utils.py`.
+    """
+    model, evaluation = config.model, config.evaluation
+    mean, std = ([value / 255 for value in v] for v in (model.pixel_mean, model.pixel_std))
+    maps = feature_maps(SSD300, model)
+    sizes = [*(feature_map.min_size for feature_map in maps), maps[-1].max_size]
+    antialias = (
+        "\n# This run shrinks images with antialiasing, torchvision without: augment.antialias."
+        if config.augment.antialias
+        else ""
+    )
+    return f"""\
+import torch
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+{antialias}
+model = ssd300_vgg16(
+    weights=None,
+    weights_backbone=None,
+    num_classes={num_classes},
+    image_mean={mean},
+    image_std={std},
+    score_thresh={evaluation.score_threshold},
+    nms_thresh={evaluation.nms_iou},
+    topk_candidates={evaluation.top_k},
+    detections_per_img={evaluation.max_detections},
+)
+model.anchor_generator = DefaultBoxGenerator(
+    {[list(feature_map.aspect_ratios) for feature_map in maps]},
+    scales={[size / model.input_size for size in sizes]},
+    steps={[feature_map.step for feature_map in maps]},
+    clip={model.clamp_boxes},
+)
+model.load_state_dict(torch.load({str(file)!r}, weights_only=True))
+model.eval()"""

@@ -1,0 +1,64 @@
+"""A run folder or a checkpoint → the detector that it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ssd.augment.batch import preprocess_of
+from ssd.common.errors import UserError, one_line
+from ssd.config import Config
+from ssd.config.settings import Settings, merge, parse_yaml, to_config
+from ssd.detect.detector import Detector
+from ssd.model.device import autocast_dtype, choose_device
+from ssd.model.ssd import build_model
+from ssd.run.checkpoint import Checkpoint, load_checkpoint, newest_intact
+from ssd.run.names import CHECKPOINTS
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, or the newest intact one of the run folder `path`.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    if not path.is_dir():
+        raise UserError(
+            f"{path} is no folder: give a run folder, or a checkpoint such as "
+            "runs/mine/checkpoints/step_1000"
+        )
+    if not (path / CHECKPOINTS).is_dir():
+        return load_checkpoint(path)
+    checkpoint = newest_intact(path / CHECKPOINTS)
+    if checkpoint is None:
+        raise UserError(f"{path / CHECKPOINTS} holds no checkpoint: train the run first")
+    return checkpoint
+
+
+def config_of(checkpoint: Checkpoint, overrides: Settings) -> Config:
+    """The config that a checkpoint was trained with, under `overrides`."""
+    settings = parse_yaml(checkpoint.config_yaml, f"the config of {checkpoint.path}")
+    merge(settings, overrides)
+    return to_config(settings)
+
+
+def build_detector(checkpoint: Checkpoint, config: Config) -> Detector:
+    """The detector that a checkpoint holds, with averaged weights where they were kept.
+
+    Raises:
+        UserError: the config describes another model than the one that was saved.
+    """
+    device = choose_device(config.training.device)
+    model = build_model(config.model, len(checkpoint.manifest.classes) + 1)
+    try:
+        model.load_state_dict(checkpoint.weights)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{checkpoint.path} does not fit the model of its config: {one_line(error)[:300]}"
+        ) from error
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    preprocess = preprocess_of(config.model, config.augment)
+    dtype = autocast_dtype(config.training.precision, device)
+    classes = tuple(checkpoint.manifest.classes)
+    return Detector(model.eval(), preprocess, classes, dtype, config.evaluation)

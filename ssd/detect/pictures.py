@@ -1,0 +1,53 @@
+"""Images with what was found in them and what is there, as the report draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssd.data.dataset import read_image
+from ssd.evaluation.detections import DetectionTable
+from ssd.report.pictures import Box, Picture
+from ssd.structures import DataSet, Record
+
+SHOWN_SCORE = 0.4
+
+
+def pictures(data: DataSet, table: DetectionTable, count: int) -> list[Picture]:
+    """`count` images, spread over the data set, with their predictions and ground truth."""
+    chosen = np.linspace(0, len(data.records) - 1, min(count, len(data.records))).astype(int)
+    return [picture(data, table, index) for index in chosen.tolist()]
+
+
+def picture(data: DataSet, table: DetectionTable, index: int) -> Picture:
+    """An image with its ground truth and the predictions that are sure enough to show."""
+    record = data.records[index]
+    rows = (table.image_index == index) & (table.scores >= SHOWN_SCORE)
+    scores = table.scores[rows].tolist()
+    return Picture(
+        record.image_id,
+        read_image(record.path),
+        boxes(data.classes, table.labels[rows].tolist(), table.boxes[rows], scores),
+        ground_truth(record, data.classes),
+    )
+
+
+def ground_truth(record: Record, classes: Sequence[str]) -> list[Box]:
+    """The annotated objects of an image."""
+    return boxes(classes, record.labels.tolist(), record.boxes, [None] * len(record.labels))
+
+
+def boxes(
+    classes: Sequence[str],
+    labels: Sequence[int],
+    corners_D4: npt.NDArray[np.floating[Any]],
+    scores: Sequence[float | None],
+) -> list[Box]:
+    """Rows of boxes as the report draws them."""
+    return [
+        Box(classes[label - 1], label, tuple(corners), score)
+        for label, corners, score in zip(labels, corners_D4.tolist(), scores, strict=True)
+    ]

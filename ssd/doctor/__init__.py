@@ -1,0 +1,1 @@
+"""A data set before training: what is wrong with it, and what is in it."""

@@ -1,0 +1,263 @@
+"""What is wrong with a data set, file by file.
+
+Broken is what stops training, or what it learns something wrong from; odd is what it copes with.
+Boxes in the findings about images are xyxy in 0-based pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssd.common.errors import UserError
+from ssd.config import DataConfig
+from ssd.data.dataset import check_size
+from ssd.data.findings import Collect, Finding
+from ssd.data.source import load_data
+from ssd.data.voc import unlisted_files
+from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
+from ssd.geometry.boxes import pairwise_iou
+from ssd.structures import DataSet, FloatArray, Record
+
+BROKEN, ODD = True, False
+SAME_OBJECT_IOU = 0.95
+WHOLE_IMAGE = 0.99
+MOST_SQUASHED = 4
+FEW_OBJECTS, MANY_OBJECTS = 5, 50
+SHOWN_FILES = 5
+
+Files = Mapping[Path, ImageFile | UserError]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What could be read of a data set, and what is wrong with it, each thing once."""
+
+    train: DataSet
+    evaluation: DataSet
+    findings: list[Finding]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those to learn; the evaluation's own where the training data cannot be read."""
+        return self.train.classes or self.evaluation.classes
+
+
+def check_data(config: DataConfig, input_size: int) -> Checked:
+    """Reads all annotations and images of both splits and applies every rule.
+
+    Raises:
+        UserError: `data.root` is not a folder.
+    """
+    told = Collect()
+    train = _read(config, config.train_split, config.classes, told)
+    evaluation = _read(config, config.eval_split, train.classes or None, told)
+    records = [*train.records, *evaluation.records]
+    paths = list(dict.fromkeys(record.path for record in records))
+    files = read_image_files(paths, max(1, config.workers))
+    found = [
+        *told.findings,
+        *nothing_to_train_on(train, config),
+        *rare_classes(train),
+        *alike_classes([train, evaluation]),
+        *left_out_classes(train, "training"),
+        *left_out_classes(evaluation, "evaluation"),
+        *images_without_objects(train, "train"),
+        *images_without_objects(evaluation, "eval"),
+        *in_both_splits(train.records, evaluation.records),
+        *identical_files(train.records, evaluation.records, files),
+    ]
+    for data in (train, evaluation):
+        for record in data.records:
+            found += image_findings(record, files[record.path])
+            found += box_findings(record, data.classes, input_size)
+            found += repeated_boxes(record, data.classes)
+    if config.format != "coco":
+        found += unlisted(config)
+    return Checked(train, evaluation, list(dict.fromkeys(found)))
+
+
+def _read(
+    config: DataConfig, splits: str | list[str], classes: Sequence[str] | None, told: Collect
+) -> DataSet:
+    """The data set, empty where it cannot be read at all."""
+    try:
+        return load_data(config, splits, classes, told)
+    except UserError as error:
+        if not Path(config.root).is_dir():
+            raise
+        told.broken("unreadable split", str(error))
+        return DataSet([], tuple(classes or ()), {})
+
+
+def nothing_to_train_on(train: DataSet, config: DataConfig) -> Iterator[Finding]:
+    """No training object at all, or of a class, which is broken where the class was asked for."""
+    labels = [r.labels[r.trained_on(config.train_difficult)] for r in train.records]
+    counts = np.bincount(np.concatenate([[0], *labels]), minlength=len(train.classes) + 1)[1:]
+    where = f"{config.root}, {config.train_split}"
+    if train.records and not counts.any():
+        yield Finding("nothing to train on", BROKEN, f"{where}: no image has an object")
+        return
+    for name, count in zip(train.classes, counts.tolist(), strict=True):
+        if train.records and count == 0:
+            message = f"{where}: no training image has an object of class {name!r}"
+            yield Finding("class without objects", config.classes is not None, message)
+
+
+def rare_classes(train: DataSet) -> Iterator[Finding]:
+    """Classes of very few objects among classes of many."""
+    files = _files_by_class(train)
+    median = np.median([len(paths) for paths in files.values()] or [0])
+    for name, paths in files.items():
+        if 0 < len(paths) < FEW_OBJECTS and median >= MANY_OBJECTS:
+            few = f"class {_counted(name, paths)} is rare: the median class has {median:g}"
+            yield Finding("rare class", ODD, few)
+
+
+def alike_classes(data_sets: Sequence[DataSet]) -> Iterator[Finding]:
+    """Names that differ by case, spaces or punctuation alone, classes left out among them."""
+    files: dict[str, list[Path]] = {}
+    for data in data_sets:
+        for name, paths in [*_files_by_class(data).items(), *data.left_out.items()]:
+            files.setdefault(name, []).extend(paths)
+    alike: dict[str, list[str]] = {}
+    for name in sorted(files, key=lambda name: -len(files[name])):
+        alike.setdefault(re.sub(r"[\W_]", "", name.casefold()) or name, []).append(name)
+    for common, *others in alike.values():
+        for other in others:
+            pair = f"{_counted(other, files[other])} and {_counted(common, files[common])}"
+            message = f"classes {pair} are spelled alike: give one class one name"
+            yield Finding("class names alike", ODD, message)
+
+
+def left_out_classes(data: DataSet, use: str) -> Iterator[Finding]:
+    """Classes of the annotations that are not among those to learn."""
+    for name, paths in data.left_out.items():
+        message = f"class {_counted(name, paths)} is left out of {use}: it is not to be learned"
+        yield Finding("class left out", ODD, message)
+
+
+def _files_by_class(data: DataSet) -> dict[str, list[Path]]:
+    """The image of every object, by class."""
+    files: dict[str, list[Path]] = {name: [] for name in data.classes}
+    for record in data.records:
+        for label in record.labels[~record.crowd].tolist():
+            files[data.classes[label - 1]].append(record.path)
+    return files
+
+
+def _counted(name: str, paths: Sequence[Path]) -> str:
+    first = f", the first in {paths[0]}" if paths else ""
+    return f"{name!r} ({len(paths)} objects{first})"
+
+
+def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
+    """One line for all images that have nothing to be found."""
+    empty = [str(record.path) for record in data.records if not len(record.labels)]
+    if empty:
+        some = f"{split}: {len(empty)} of {len(data.records)} images have no object"
+        yield Finding("images without objects", ODD, f"{some}: {_first(empty)}")
+
+
+def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Iterator[Finding]:
+    """Images that the detector is trained on and measured on."""
+    trained_on = {record.path for record in train}
+    for record in evaluation:
+        if record.path in trained_on:
+            message = f"{record.path}: is evaluated on, but trained on too"
+            yield Finding("image in train and eval", ODD, message)
+
+
+def identical_files(
+    train: Sequence[Record], evaluation: Sequence[Record], files: Files
+) -> Iterator[Finding]:
+    """Files with the same bytes as one before them, those to train on first."""
+    first: dict[str, Path] = {}
+    trained_on = {record.path for record in train}
+    for path in dict.fromkeys(record.path for record in [*train, *evaluation]):
+        file = files[path]
+        if isinstance(file, ImageFile) and (other := first.setdefault(file.sha256, path)) != path:
+            leak = path not in trained_on and other in trained_on
+            kind = "identical images in train and eval" if leak else "identical images"
+            yield Finding(kind, ODD, f"{path}: is the same file as {other}, byte for byte")
+
+
+def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Finding]:
+    """What is wrong with an image file, and whether its annotation speaks of it."""
+    if isinstance(file, UserError):
+        yield Finding("unreadable image", BROKEN, str(file))
+        return
+    try:
+        check_size(record, file.width, file.height)
+    except UserError as error:
+        yield Finding("contradicting size", BROKEN, str(error))
+    if file.orientation != UPRIGHT:
+        stored = "pixels are used as stored, and boxes drawn on the turned image belong elsewhere"
+        message = (
+            f"{record.path}: Exif orientation {file.orientation} turns it in viewers: {stored}"
+        )
+        yield Finding("rotated by Exif", ODD, message)
+    if max(file.width, file.height) > MOST_SQUASHED * min(file.width, file.height):
+        squashed = f"{record.path}: {file.width}x{file.height} is squashed into a square"
+        yield Finding("extreme image shape", ODD, squashed)
+
+
+def box_findings(record: Record, classes: Sequence[str], input_size: int) -> Iterator[Finding]:
+    """Boxes that the model's input cannot show, and those of the whole image."""
+    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) / (record.width, record.height)
+    tiny = (sides * input_size < 1).any(1)
+    whole = (sides >= WHOLE_IMAGE).all(1)
+    for rows, kind, what in (
+        (tiny, "box below one pixel", f"is less than a pixel wide or high at {input_size} pixels"),
+        (whole, "box of the whole image", "covers the whole image"),
+    ):
+        for row in np.flatnonzero(rows & ~record.crowd).tolist():
+            box = f"{classes[record.labels[row] - 1]!r} at {_corners(record.boxes[row])}"
+            yield Finding(kind, ODD, f"{record.path}: {box} {what}")
+
+
+def repeated_boxes(record: Record, classes: Sequence[str]) -> Iterator[Finding]:
+    """Objects that repeat one before them: the same object twice, or two classes in one box."""
+    own = ~record.crowd
+    boxes, labels = record.boxes[own], record.labels[own]
+    corners = torch.from_numpy(boxes)
+    iou = pairwise_iou(corners, corners).numpy()
+    same_class = labels[:, None] == labels
+    same_box = (boxes[:, None] == boxes).all(2)
+    for repeats, kind in (
+        (same_class & (iou >= SAME_OBJECT_IOU), "object annotated twice"),
+        (~same_class & same_box, "two classes in one box"),
+    ):
+        earlier = np.triu(repeats, 1)
+        for row in np.flatnonzero(earlier.any(0)).tolist():
+            first, second = (
+                f"{classes[labels[one] - 1]!r} at {_corners(boxes[one])}"
+                for one in (int(earlier[:, row].argmax()), row)
+            )
+            yield Finding(kind, ODD, f"{record.path}: {first} and {second}")
+
+
+def unlisted(config: DataConfig) -> Iterator[Finding]:
+    """One line for each VOC folder with files that no list names."""
+    splits = [
+        split
+        for given in (config.train_split, config.eval_split)
+        for split in ([given] if isinstance(given, str) else given)
+    ]
+    for folder, names in unlisted_files(Path(config.root), splits).items():
+        message = f"{folder}: no image list names {len(names)} files: {_first(names)}"
+        yield Finding("unlisted files", ODD, message)
+
+
+def _first(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_FILES])
+    return shown if len(names) <= SHOWN_FILES else f"{shown} …"
+
+
+def _corners(box: FloatArray) -> str:
+    return "(" + ", ".join(f"{side:g}" for side in box.tolist()) + ")"

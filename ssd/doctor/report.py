@@ -1,0 +1,192 @@
+"""Where training stands before it starts: a data set's findings and statistics, told and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ssd.common.files import write_whole
+from ssd.common.text_table import text_table
+from ssd.config import Config
+from ssd.data.findings import Finding
+from ssd.doctor.check import Checked, check_data
+from ssd.doctor.plots import data_figure
+from ssd.doctor.statistics import (
+    SIZE_BOUNDS,
+    ClassRow,
+    Objects,
+    Statistics,
+    describe,
+    objects_of,
+    unmatched,
+)
+from ssd.geometry.default_boxes import FeatureMap, box_shapes, default_boxes
+from ssd.model.ssd import build_backbone, feature_maps
+from ssd.report.plots import shorten
+
+HURTS_TRAINING = 1
+FINE = 0
+SHOWN_FINDINGS = 5
+SHOWN_CLASSES = 30
+DETAILS, PICTURE = "data_check.json", "data_check.png"
+
+
+def report_data(config: Config, out: Path) -> int:
+    """Checks the data of a run, prints the report and writes the details and a picture to `out`.
+
+    Returns:
+        The exit status: `HURTS_TRAINING` where something is broken, else `FINE`.
+
+    Raises:
+        UserError: `data.root` is not a folder, or the model is impossible.
+    """
+    input_size = config.model.input_size
+    maps = feature_maps(build_backbone(config.model), config.model)
+    out.mkdir(parents=True, exist_ok=True)
+    checked = check_data(config.data, input_size)
+    train = objects_of(checked.train.records, config.data.train_difficult)
+    evaluation = objects_of(checked.evaluation.records, train_difficult=True)
+    boxes = default_boxes(maps, input_size, clamp=config.model.clamp_boxes)
+    unmatched_N = unmatched(train.boxes, boxes, config.loss.match_iou)
+    statistics = describe(train, evaluation, checked.classes, unmatched_N, input_size)
+    write_details(out / DETAILS, config, checked, statistics)
+    write_picture(out / PICTURE, statistics, train, maps, input_size)
+    lines = [
+        *headline(config, checked, statistics),
+        *class_table(statistics.classes),
+        *size_table(statistics, input_size, config.loss.match_iou),
+        *finding_groups(checked.findings),
+        f"details and a picture: {out / DETAILS}, {out / PICTURE}",
+        verdict(checked.findings),
+    ]
+    print("\n".join(lines).encode("utf-8", "replace").decode())  # file names may be no Unicode
+    return HURTS_TRAINING if any(finding.is_broken for finding in checked.findings) else FINE
+
+
+def write_details(path: Path, config: Config, checked: Checked, statistics: Statistics) -> None:
+    """Everything that was found, as JSON."""
+    details = {
+        "data": asdict(config.data),
+        "input_size": config.model.input_size,
+        "match_iou": config.loss.match_iou,
+        "images": len(checked.train.records),
+        "eval_images": len(checked.evaluation.records),
+        "statistics": asdict(statistics),
+        "findings": [asdict(finding) for finding in checked.findings],
+    }
+    write_whole(path, json.dumps(details, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_picture(
+    path: Path,
+    statistics: Statistics,
+    train: Objects,
+    maps: Sequence[FeatureMap],
+    input_size: int,
+) -> None:
+    """The statistics as one picture."""
+    figure = data_figure(
+        {row.name: row.objects for row in statistics.classes},
+        train.sizes(input_size).astype(np.float64),
+        train.aspect_ratios().astype(np.float64),
+        [shape for feature_map in maps for shape in box_shapes(feature_map)],
+        {row.name: (row.unmatched, row.objects) for row in statistics.sizes},
+    )
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
+def headline(config: Config, checked: Checked, statistics: Statistics) -> Iterator[str]:
+    """What was looked at."""
+    data = config.data
+    objects = sum(row.objects for row in statistics.classes)
+    eval_objects = sum(row.eval_objects for row in statistics.classes)
+    yield f"{data.root} ({data.format}), {len(statistics.classes)} classes"
+    for name, splits, records, count in (
+        ("train", data.train_split, checked.train.records, objects),
+        ("eval", data.eval_split, checked.evaluation.records, eval_objects),
+    ):
+        shown = splits if isinstance(splits, str) else ", ".join(splits)
+        yield f"{name:<6}{len(records):>9,} images {count:>9,} objects   {shown}"
+
+
+def class_table(rows: Sequence[ClassRow]) -> Iterator[str]:
+    """The most frequent classes, with the training objects that no default box fits."""
+    most = sorted(rows, key=lambda row: -row.objects)[:SHOWN_CLASSES]
+    cells = [
+        (
+            shorten(row.name),
+            f"{row.objects:,}",
+            f"{row.images:,}",
+            share(sum(size.unmatched for size in row.by_size), row.objects),
+            f"{row.eval_objects:,}",
+            f"{row.eval_images:,}",
+        )
+        for row in most
+    ]
+    yield ""
+    yield text_table(
+        ("class", "objects", "images", "unmatched", "eval objects", "eval images"), cells
+    )
+    if len(rows) > SHOWN_CLASSES:
+        yield f"… and {len(rows) - SHOWN_CLASSES} more in {DETAILS}"
+
+
+def size_table(statistics: Statistics, input_size: int, match_iou: float) -> Iterator[str]:
+    """Training objects by size, those that no default box fits, and the quantiles."""
+    cells = [
+        (
+            f"{row.name} (from {SIZE_BOUNDS[row.name]:g})",
+            f"{row.objects:,}",
+            share(row.unmatched, row.objects),
+        )
+        for row in statistics.sizes
+    ]
+    yield ""
+    yield text_table((f"size at {input_size} pixels", "objects", "unmatched"), cells)
+    best = "training gives it the best one nevertheless"
+    yield f"unmatched: no default box overlaps the object by IoU {match_iou:g}; {best}"
+    yield ""
+    sizes, ratios = statistics.size_quantiles, statistics.aspect_ratio_quantiles
+    yield text_table(
+        ("quantiles", *(f"{percent} %" for percent in sizes)),
+        [
+            ("size", *(f"{value:.1f}" for value in sizes.values())),
+            ("width / height", *(f"{value:.2f}" for value in ratios.values())),
+        ],
+    )
+
+
+def share(part: int, whole: int) -> str:
+    """`3 (25 %)`, or a dash where there is nothing."""
+    return f"{part:,} ({100 * part / whole:.0f} %)" if whole else "–"
+
+
+def finding_groups(findings: Sequence[Finding]) -> Iterator[str]:
+    """The findings by their kind, what is broken first; the first few of each."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for finding in sorted(findings, key=lambda finding: not finding.is_broken):
+        groups.setdefault((finding.is_broken, finding.kind), []).append(finding.message)
+    for (is_broken, kind), messages in groups.items():
+        yield ""
+        yield f"{'BROKEN' if is_broken else 'odd'}  {kind}: {len(messages)}"
+        yield from (f"  {' '.join(message.split())}" for message in messages[:SHOWN_FINDINGS])
+        if len(messages) > SHOWN_FINDINGS:
+            yield f"  … and {len(messages) - SHOWN_FINDINGS} more in {DETAILS}"
+    yield ""
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Whether training can start, in one line."""
+    broken = sum(finding.is_broken for finding in findings)
+    odd = _number_of_findings(len(findings) - broken)
+    if broken:
+        return f"{_number_of_findings(broken)} would hurt training; {odd} worth a look"
+    return f"nothing would hurt training; {odd} worth a look"
+
+
+def _number_of_findings(count: int) -> str:
+    return "1 finding" if count == 1 else f"{count:,} findings"

@@ -1,0 +1,22 @@
+"""Detections of a data set → how good they are, by the metric of the config."""
+
+from __future__ import annotations
+
+from ssd.config import EvaluationConfig
+from ssd.evaluation.coco import evaluate_coco
+from ssd.evaluation.detections import DetectionTable
+from ssd.evaluation.result import EvaluationResult
+from ssd.evaluation.voc import evaluate_voc
+from ssd.structures import DataSet
+
+
+def measure(
+    data: DataSet, detections: DetectionTable, config: EvaluationConfig
+) -> EvaluationResult:
+    """How good detections in the images of `data` are, by the metric of `config`."""
+    match config.metric:
+        case "coco":
+            return evaluate_coco(data, detections, config.coco_evaluator)
+        case metric:
+            threshold = config.iou_threshold
+            return evaluate_voc(data.records, detections, data.classes, metric, threshold)

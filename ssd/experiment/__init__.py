@@ -1,0 +1,1 @@
+"""The experiment: the same run under each divisor and remedy."""

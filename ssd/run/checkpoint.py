@@ -1,0 +1,342 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is a folder `step_N` with the state, the config and a manifest of their sizes and
+SHA-256. It is written under another name, flushed to disk, and renamed once it is complete, so
+that a crash at any moment leaves the older ones as they were. Files are only ever read with
+`weights_only=True`: a checkpoint cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from ssd.common.errors import UserError, one_line
+from ssd.common.tensor_file import load_tensors
+from ssd.common.untrusted import MOST_CLASSES, as_name, as_number, as_whole, read_regular
+from ssd.run.names import CONFIG
+
+STATE_FILE = "state.pt"
+MANIFEST_FILE = "manifest.json"
+LARGEST_MANIFEST = 1 << 24  # bytes
+LONGEST_REASON = 200
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: optimizer steps taken.
+        classes: names of the classes, in order of their labels from 1.
+        mean_average_precision: of the evaluation at this step, or None without one.
+        files: name → {"size": bytes, "sha256": hex digest}.
+    """
+
+    step: int
+    classes: list[str]
+    mean_average_precision: float | None
+    files: dict[str, dict[str, Any]]
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    state: dict[str, Any],
+    config_yaml: str,
+    classes: list[str],
+) -> Path:
+    """Writes `folder/step_N` and returns its path.
+
+    Args:
+        folder: holds the run's checkpoints.
+        step: optimizer steps taken.
+        state: tensors and plain values, nested.
+        config_yaml: the resolved config.
+        classes: names of the classes.
+
+    Raises:
+        UserError: the disk is full or not writable; older checkpoints are untouched.
+    """
+    target = folder / f"step_{step}"
+    unfinished = folder / f".unfinished_step_{step}"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        files = {
+            STATE_FILE: write_and_flush(
+                unfinished / STATE_FILE, lambda file: torch.save(state, file)
+            ),
+            CONFIG: write_text(unfinished / CONFIG, config_yaml),
+        }
+        write_manifest(unfinished / MANIFEST_FILE, Manifest(step, classes, None, files))
+        flush_folder(unfinished)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
+        flush_folder(folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(
+            f"could not save the checkpoint {target}: {error.strerror or error}; older ones are "
+            "as they were: make room, or mend the folder"
+        ) from error
+    return target
+
+
+def record_score(checkpoint: Path, mean_average_precision: float) -> None:
+    """Adds the result of an evaluation to a checkpoint's manifest; NaN is none."""
+    score = None if math.isnan(mean_average_precision) else mean_average_precision
+    partial = checkpoint / f".{MANIFEST_FILE}"
+    write_manifest(partial, replace(read_manifest(checkpoint), mean_average_precision=score))
+    partial.replace(checkpoint / MANIFEST_FILE)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes what a checkpoint says of itself."""
+    write_text(path, json.dumps(asdict(manifest), indent=2))
+
+
+def write_text(path: Path, text: str) -> dict[str, Any]:
+    """Writes a text as `write_and_flush` does."""
+    return write_and_flush(path, lambda file: file.write(text.encode()))
+
+
+def write_and_flush(path: Path, write: Callable[[Any], object]) -> dict[str, Any]:
+    """Writes a file and waits until the disk has it; returns its size and SHA-256.
+
+    Raises:
+        OSError: there is no room, or the folder is not writable.
+    """
+    with path.open("wb") as file:
+        hashing = HashingFile(file)
+        write(hashing)
+        hashing.raise_failure()
+        file.flush()
+        os.fsync(file.fileno())
+        return {"size": hashing.size, "sha256": hashing.sha256.hexdigest()}
+
+
+class HashingFile:
+    """What `torch.save` writes to, piece by piece, so that a state is never in memory twice.
+
+    A failure waits until the end: raised within `torch.save`, its own clean-up would hide it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._failure: OSError | None = None
+        self.size, self.sha256 = 0, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Writes and hashes a piece; after a failure, nothing more."""
+        length = len(content)
+        if self._failure is None:
+            try:
+                self._file.write(content)
+            except OSError as failure:
+                self._failure = failure
+        self.sha256.update(content)
+        self.size += length
+        return length
+
+    def flush(self) -> None:
+        """Leaves that to the end."""
+
+    def raise_failure(self) -> None:
+        """Raises the failure that came up, if any."""
+        if self._failure is not None:
+            raise self._failure
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until the disk has the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first, intact or not."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if re.fullmatch(r"step_\d{1,18}", path.name)]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of a checkpoint's folder."""
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def read_manifest(checkpoint: Path) -> Manifest:
+    """The manifest of a checkpoint.
+
+    Raises:
+        UserError: it is missing or not a manifest.
+    """
+    path = checkpoint / MANIFEST_FILE
+    try:
+        manifest = Manifest(**json.loads(read_regular(path, LARGEST_MANIFEST)))
+        _check_manifest(manifest)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = one_line(error)[:LONGEST_REASON]
+        raise UserError(f"{path} is not a checkpoint's manifest: {reason}") from error
+    return manifest
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    """Raises an error of any kind unless every entry is what it has to be."""
+    as_whole("step", manifest.step, 0)
+    if manifest.mean_average_precision is not None:
+        as_number("mean_average_precision", manifest.mean_average_precision)
+    if not 0 < len(manifest.classes) <= MOST_CLASSES:
+        raise ValueError(f"{len(manifest.classes)} classes, but from 1 to {MOST_CLASSES} are taken")
+    if len({as_name("classes", one) for one in manifest.classes}) < len(manifest.classes):
+        raise ValueError("a class is named twice")
+    for file in (STATE_FILE, CONFIG):
+        if not {"size", "sha256"} <= manifest.files[file].keys():
+            raise ValueError(f"entries of {file} are missing")
+
+
+def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:
+    """The content of a checkpoint's file, equal to what its manifest says.
+
+    Raises:
+        UserError: the file is missing or was changed.
+    """
+    path = checkpoint / name
+    try:
+        content = read_regular(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    expected = manifest.files[name]
+    if len(content) != expected["size"]:
+        raise UserError(
+            f"{path} is damaged: {len(content)} bytes, but {expected['size']} were saved"
+        )
+    if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        raise UserError(f"{path} is damaged: its SHA-256 is not the one that was saved")
+    return content
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found intact."""
+
+    path: Path
+    manifest: Manifest
+    state: dict[str, Any]
+    config_yaml: str
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors of the model, averaged where averages were kept."""
+        weights: dict[str, Tensor] = self.state["average"] or self.state["model"]
+        return weights
+
+
+def load_checkpoint(checkpoint: Path) -> Checkpoint:
+    """Reads a checkpoint folder onto the CPU and checks it against its manifest.
+
+    Raises:
+        UserError: something is missing or damaged.
+    """
+    manifest = read_manifest(checkpoint)
+    content = read_checked(checkpoint, STATE_FILE, manifest)
+    try:
+        config_yaml = read_checked(checkpoint, CONFIG, manifest).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{checkpoint / CONFIG} is not a text file") from error
+    try:
+        state = load_tensors(io.BytesIO(content))
+    except ValueError as error:
+        raise UserError(
+            f"{checkpoint / STATE_FILE} holds other than tensors and plain values ({error}): "
+            "not loaded"
+        ) from error
+    if not isinstance(state, dict):
+        raise UserError(f"{checkpoint / STATE_FILE} holds no state, but a {type(state).__name__}")
+    return Checkpoint(checkpoint, manifest, state, config_yaml)
+
+
+def newest_intact(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; stderr tells of those passed over.
+
+    None where the folder holds none at all.
+
+    Raises:
+        UserError: it holds some, and none is intact.
+    """
+    paths = list_checkpoints(folder)
+    for path in paths:
+        try:
+            return load_checkpoint(path)
+        except UserError as error:
+            print(f"passed over: {error}", file=sys.stderr, flush=True)
+    if paths:
+        raise UserError(
+            f"no checkpoint in {folder} is intact: mend one, or train anew in another folder"
+        )
+    return None
+
+
+def is_intact(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is what its manifest says."""
+    try:
+        manifest = read_manifest(checkpoint)
+        for name in (STATE_FILE, CONFIG):
+            read_checked(checkpoint, name, manifest)
+    except UserError:
+        return False
+    return True
+
+
+def prune(folder: Path, keep: int, known: set[Path]) -> None:
+    """Removes what is older than the newest `keep` intact checkpoints, but not the best one.
+
+    What a killed run had begun to write goes too, so this must not run beside a save.
+
+    Args:
+        folder: holds the checkpoints.
+        keep: how many intact ones stay.
+        known: those that were found intact already, and are not read again; gets the others.
+    """
+    for unfinished in folder.glob(".unfinished_step_*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    best = best_checkpoint(folder)
+    intact = 0
+    for path in list_checkpoints(folder):
+        if intact < keep:
+            if path in known or is_intact(path):
+                known.add(path)
+                intact += 1
+        elif path != best:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint with the highest mean average precision; the newest of equal ones."""
+    scored = []
+    for path in list_checkpoints(folder):
+        try:
+            score = read_manifest(path).mean_average_precision
+        except UserError:
+            continue
+        if score is not None:
+            scored.append((score, path))
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None

@@ -1,0 +1,18 @@
+"""The names of what a run leaves in its folder."""
+
+from __future__ import annotations
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+UNREADABLE = "unreadable.txt"
+
+DETECTIONS = "detections.json"
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+
+SPIKES = "spikes.json"
+SPIKES_PAGE = "spikes.html"
+SPIKES_PICTURE = "spikes.png"

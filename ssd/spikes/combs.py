@@ -1,0 +1,172 @@
+"""Which comb, every P-th tick of a log, holds more of its highest rows than chance would put there.
+
+Only the order of the rows by height is used. A comb is tried in two ways: by its *hits*, the teeth
+among the K highest rows of the log (strong in short logs; since only K rows are looked at, all
+periods together cost n log n), and by the *sum of its scores*, where a row's score is the normal
+quantile of its rank (strong for low spikes in many passes).
+
+Were the rows in random order, the hits would be hypergeometric and the sums normal, whatever the
+noise is like. That chance, times the number of combs tried (Bonferroni's bound, `HITS_SHARE` of
+it spent on the hits), is what `Comb.log_p` holds.
+
+Letters: `N` rows, `T` ticks, `R` rows from the highest to the lowest, `P` periods, `M` pairs of a
+period and one of the highest rows, `F` phases of a period.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from ssd.spikes.log import Floats, Ints
+
+HITS_SHARE = 0.8
+LEAST_HITS = 1 / 3  # of the teeth: a lower share is no spike in every pass
+LEAST_SCORE = 0.7  # mean of the teeth, likewise
+IDLE = 1.5  # standard deviations above chance, at most
+ODD_PART = 0.1  # chance of a part among the teeth, at most
+CHUNK = 2**20  # pairs looked at together
+FOLDED = 10**8  # scores summed up, at most: a fraction of a second
+
+
+class Comb(NamedTuple):
+    """The ticks t with t mod period = phase, and the log of the chance of as good a one."""
+
+    log_p: float
+    period: int
+    phase: int
+
+
+def best_comb(ticks_R: Ints, periods_P: Ints) -> Comb:
+    """The comb that chance explains least.
+
+    Args:
+        ticks_R: the tick of each row from 0, the highest row first; a tick may lack its row.
+        periods_P: the periods to try.
+
+    Returns:
+        The comb; an arbitrary one with `log_p` 0 where none has more hits than chance gives.
+    """
+    scores_T = np.zeros(int(ticks_R.max()) + 1)
+    scores_T[ticks_R] = _normal_scores(len(ticks_R))
+    by_hits = _best_by_hits(ticks_R, periods_P)
+    coarser = periods_P[(periods_P % by_hits.period == 0) & (by_hits.log_p < 0)]
+    affordable = periods_P[periods_P * len(scores_T) <= FOLDED]
+    best = _best_by_scores(scores_T, np.union1d(affordable, coarser), by_hits)
+    best = _without_idle_teeth(scores_T, best, periods_P)
+    tried = math.log(float(periods_P.sum()))
+    return best._replace(log_p=min(0.0, best.log_p + tried))
+
+
+def log_chance_of_hits(n: int, teeth: Ints, hits: Ints) -> Floats:
+    """A close upper bound of log P(X >= hits), X hypergeometric: `teeth` of n are drawn at random.
+
+    The first term of the tail, times the geometric series of its ratio to the second. Where the
+    terms do not fall, hits are no more than chance gives, and the bound is 0.
+    """
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+
+    def log_choose(a: Ints | int, b: Ints) -> Floats:
+        chosen: Floats = log_factorial[a] - log_factorial[b] - log_factorial[a - b]
+        return chosen
+
+    missed = teeth - hits
+    falls = missed**2 / ((hits + 1.0) * np.maximum(n - 2 * teeth + hits + 1, 1))
+    possible = (falls < 1) & (missed <= n - teeth)
+    first = (
+        log_choose(teeth, hits)
+        + log_choose(n - teeth, np.minimum(missed, n - teeth))
+        - log_choose(n, teeth)
+    )
+    return np.where(possible, np.minimum(first - np.log1p(-np.where(possible, falls, 0)), 0), 0.0)
+
+
+def _best_by_hits(ticks_R: Ints, periods_P: Ints) -> Comb:
+    span = int(ticks_R.max()) + 1
+    best = _any_of(periods_P)
+    for one_more in (False, True):  # the first (span mod P) phases of a period have one tooth more
+        teeth_P = np.minimum(span // periods_P + one_more, len(ticks_R))
+        chunk_P = np.cumsum(teeth_P) // CHUNK
+        for chunk in np.unique(chunk_P):
+            part = chunk_P == chunk
+            best = min(best, _best_of_chunk(ticks_R, periods_P[part], teeth_P[part], one_more))
+    return best
+
+
+def _any_of(periods_P: Ints) -> Comb:
+    return Comb(0.0, int(periods_P[0]), 0)
+
+
+def _best_of_chunk(ticks_R: Ints, periods_P: Ints, teeth_P: Ints, one_more: bool) -> Comb:
+    """The best by hits among these periods, at the phases that have that many teeth."""
+    span = int(ticks_R.max()) + 1
+    which_M = np.repeat(np.arange(len(periods_P)), teeth_P)
+    rank_M = np.arange(len(which_M)) - np.repeat(np.cumsum(teeth_P) - teeth_P, teeth_P)
+    phase_M = ticks_R[rank_M] % periods_P[which_M]
+    combs, hits = np.unique(which_M * span + phase_M, return_counts=True)
+    which, phase = np.divmod(combs, span)
+    right = (phase < span % periods_P[which]) == one_more
+    right &= hits > LEAST_HITS * teeth_P[which]
+    if not right.any():
+        return _any_of(periods_P)
+    which, phase, hits = which[right], phase[right], hits[right]
+    log_p = log_chance_of_hits(len(ticks_R), teeth_P[which], hits) - math.log(HITS_SHARE)
+    least = int(np.argmin(log_p))
+    return Comb(float(log_p[least]), int(periods_P[which[least]]), int(phase[least]))
+
+
+def _normal_scores(n: int) -> Floats:
+    """The normal quantiles of n ranks, from the highest to the lowest."""
+    quantile = NormalDist().inv_cdf
+    return np.array([quantile(1 - (rank + 0.5) / n) for rank in range(n)])
+
+
+def _best_by_scores(scores_T: Floats, periods_P: Ints, best: Comb) -> Comb:
+    for period in periods_P:
+        z_F = _fold(scores_T, int(period))
+        phase = int(np.argmax(z_F))
+        best = min(best, Comb(_log_chance_of_z(float(z_F[phase])), int(period), phase))
+    return best
+
+
+def _fold(scores_T: Floats, period: int) -> Floats:
+    """[F] the sum of each comb's scores over its standard deviation; 0 for a low mean."""
+    passes, rest = divmod(len(scores_T), period)
+    sums_F = scores_T[: passes * period].reshape(passes, period).sum(axis=0)
+    sums_F[:rest] += scores_T[passes * period :]
+    teeth_F = passes + (np.arange(period) < rest)
+    return np.where(sums_F > LEAST_SCORE * teeth_F, sums_F / np.sqrt(teeth_F), 0.0)
+
+
+def _log_chance_of_z(z: float) -> float:
+    """Mills' upper bound of log P(Z > z), Z standard normal, weighted by its share of the tests."""
+    if z < 1:
+        return math.inf
+    return -(z**2) / 2 - math.log(z * math.sqrt(2 * math.pi)) - math.log(1 - HITS_SHARE)
+
+
+def _without_idle_teeth(scores_T: Floats, comb: Comb, periods_P: Ints) -> Comb:
+    """The part of a comb that holds the spikes: half the true period gathers all of them too.
+
+    The part has to stand out among the teeth themselves. They may all be but noisier than other
+    ticks, as those of an honest short step are, and then some part of them is always high.
+    """
+    teeth = scores_T[comb.phase :: comb.period]
+    z = teeth.sum() / math.sqrt(len(teeth))
+    coarser = periods_P[(periods_P > comb.period) & (periods_P % comb.period == 0)]
+    factors = coarser // comb.period
+    for factor in factors.tolist():
+        z_F = _fold(teeth, factor)
+        first = int(np.argmax(z_F))
+        part = np.arange(len(teeth)) % factor == first
+        idle = teeth[~part]
+        if z_F[first] > z and idle.sum() < IDLE * math.sqrt(len(idle)):
+            hits = np.sum(part[np.argsort(-teeth)[: part.sum()]])
+            chance = float(log_chance_of_hits(len(teeth), part.sum(), hits))
+            if chance + math.log(factors.sum()) < math.log(ODD_PART):
+                found = Comb(comb.log_p, factor * comb.period, comb.phase + first * comb.period)
+                return _without_idle_teeth(scores_T, found, periods_P)
+    return comb

@@ -1,0 +1,236 @@
+"""Finds regular spikes in a loss: rows that stand high at the same place of every pass.
+
+1. *Heights.* How far the log of a loss rises above the rows before it, over the local spread of
+   that: drift, drops of the learning rate and noise that changes over the run are gone, and rows
+   from the whole run can be compared.
+2. *Combs* (`ssd.spikes.combs`). A spike with period P and phase f fills the rows whose step is
+   f mod P. All periods of which the log has three passes are tried, and the comb is taken that
+   holds more of the highest rows than chance would put there.
+3. *Height.* What is regular need not matter: the ratio of the spikes to the losses before them.
+
+Letters: `N` rows, `K` spikes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ssd.spikes.combs import Comb, best_comb
+from ssd.spikes.log import Bools, Floats, Ints
+
+SHORTEST_PERIOD = 4
+FEWEST_PASSES = 3
+FEWEST_PRESENT = 0.25  # of the steps from the first to the last row
+ON_GRID = 0.9  # of the rows
+CERTAIN, PER_ROW = 0.03, 0.25  # see Spikes.found
+NOTABLE = 1.25
+BEFORE_ROWS, SPREAD_ROWS, LEVEL_ROWS = 7, 101, 15
+CHUNK = 2**20  # values sorted together
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """The best candidate for a regular spike in a log.
+
+    Attributes:
+        period: optimizer steps from one spike to the next.
+        phase: the step mod `period` at which they stand.
+        ratio: median over the spikes of loss / median of the losses before it.
+        rows: [K] rows of the log that stand at that phase.
+        hits: how many of them are among the log's K highest, each relative to its surroundings.
+        p_value: an upper bound of the chance of as good a comb, had the losses come in random
+            order.
+    """
+
+    period: int
+    phase: int
+    ratio: float
+    rows: Ints
+    hits: int
+    p_value: float
+
+    @property
+    def found(self) -> bool:
+        """Whether the spikes are too regular for chance, and high enough to matter.
+
+        Three spikes in a row suffice, but no less does: the best that three passes of P rows can
+        do is p = 0.019 for P = 8, and about 0.14 / P for long ones.
+        """
+        rows_per_pass = (self.rows[-1] - self.rows[0]) / max(1, len(self.rows) - 1)
+        certain = self.p_value < min(CERTAIN, PER_ROW / max(1.0, rows_per_pass))
+        return bool(certain) and self.ratio >= NOTABLE
+
+
+def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes | None:
+    """The comb of spikes that chance explains least.
+
+    Args:
+        steps: [N] optimizer steps, rising; rows may be missing.
+        loss: [N]; rows that are not finite and positive are left out.
+        period: try this period only, in steps; None: every one with three passes in the log.
+
+    Returns:
+        The candidate, to be believed if it is `found`; None where the log cannot be judged: fewer
+        than three passes, most rows not finite and positive, or three steps in four missing.
+    """
+    stride, on_grid = grid_of(steps)
+    usable = np.flatnonzero(usable_rows(loss) & on_grid)
+    if len(usable) < FEWEST_PASSES * SHORTEST_PERIOD or 2 * len(usable) < len(loss):
+        return None
+    ticks = (steps[usable] - steps[usable[0]]) // stride
+    span = int(ticks[-1]) + 1
+    if len(usable) < FEWEST_PRESENT * span:
+        return None
+    periods = np.arange(SHORTEST_PERIOD, span // FEWEST_PASSES + 1)
+    if period is not None:
+        periods = periods[periods * stride == period]
+    if not len(periods):
+        return None
+    highest_first = np.argsort(-_heights(np.log(loss[usable])), kind="stable")
+    comb = best_comb(ticks[highest_first], periods)
+    teeth, highest = _teeth(ticks, highest_first, comb)
+    rows, whole = usable[teeth], comb.period * stride
+    return Spikes(
+        period=whole,
+        phase=int(steps[rows[0]] % whole),
+        ratio=median_of(heights_at(steps, loss, rows, whole)),
+        rows=rows,
+        hits=len(np.intersect1d(teeth, highest)),
+        p_value=math.exp(comb.log_p),
+    )
+
+
+def usable_rows(loss: Floats) -> Bools:
+    """Which rows [N] can be judged: those with a finite loss above 0."""
+    usable: Bools = np.isfinite(loss) & (loss > 0)
+    return usable
+
+
+def grid_of(steps: Ints) -> tuple[int, Bools]:
+    """The distance of a log's rows, 10 for one of every tenth step, and the rows [N] that keep it.
+
+    Many programs log the very first or last step besides. Where more than one row in ten does not
+    keep the commonest distance, it is the greatest that all keep.
+    """
+    if len(steps) < 2:
+        return 1, np.ones(len(steps), np.bool_)
+    distances, counts = np.unique(np.diff(steps), return_counts=True)
+    stride = int(distances[counts.argmax()])
+    rests, counts = np.unique(steps % stride, return_counts=True)
+    on_grid = steps % stride == rests[counts.argmax()]
+    if on_grid.mean() < ON_GRID:
+        return int(np.gcd.reduce(distances)), np.ones(len(steps), np.bool_)
+    return stride, on_grid
+
+
+def heights_at(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
+    """[K] value / median of the values before it, of the rows [K] of spikes; NaN where unknown.
+
+    Args:
+        steps: [N] the steps of the rows of the log.
+        values: [N] a column of the log; what is not finite and positive is left out.
+        rows: [K] the rows that spike, or are compared with those that do.
+        period: steps from one to the next; the values before are those of the last half of it.
+    """
+    values = np.where(usable_rows(values), values, np.nan)
+    with np.errstate(over="ignore"):
+        return np.asarray(values[rows] / _before(steps, values, rows, period))
+
+
+def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
+    """How many steps after a spike the values of a column stay raised.
+
+    A step counts while the median over the spikes of value / median of the values before the
+    spike is above 1.05, and above 1 by more than three standard errors of such a median. The
+    count ends at the first step that is not raised, and before the next spike.
+
+    Args:
+        values: [N], a column of the log: loss, gradient norm, momentum norm; may hold NaN.
+        spikes: from `find_spikes` on the same log.
+        steps: [N] the steps of the rows; rows may be missing.
+    """
+    stride, _ = grid_of(steps)
+    before_K = _before(steps, values, spikes.rows, spikes.period)
+    known = np.isfinite(before_K) & (before_K > 0)
+    rows_K, before_K = spikes.rows[known], before_K[known]
+    noise = _noise(steps, values, rows_K, before_K, spikes.period)
+    last = 0
+    for after in range(stride, spikes.period, stride):
+        row_K = np.minimum(np.searchsorted(steps, steps[rows_K] + after), len(steps) - 1)
+        there_K = (steps[row_K] == steps[rows_K] + after) & np.isfinite(values[row_K])
+        error = noise * math.sqrt(math.pi / 2 / max(there_K.sum(), 1))  # of a median
+        level = median_of(values[row_K[there_K]] / before_K[there_K])
+        if not level > 1 + max(0.05, 3 * error):
+            break
+        last = after
+    return last
+
+
+def _heights(values_N: Floats) -> Floats:
+    """How far each value stands above those before it, in units of the spread around it.
+
+    Above the median of the seven before, but no further than above the last one, so that of
+    values that stay raised only the first is high. One that follows a high value is just not high.
+    """
+    start = 2 * np.median(values_N[:5]) - values_N[BEFORE_ROWS:0:-1]  # a loss falls fast at first
+    padded = np.concatenate([start, values_N])
+    rise_N = values_N - padded[BEFORE_ROWS - 1 : -1]
+    above_N = values_N - _running_median(padded[:-1], BEFORE_ROWS)
+    above_N = np.minimum(above_N, np.maximum(rise_N, 0))
+    spread_N = np.abs(above_N - np.median(above_N))
+    half = min(SPREAD_ROWS, len(values_N) - 1) // 2
+    local_N = _running_median(np.pad(spread_N, half, mode="reflect"), 2 * half + 1)
+    heights_N: Floats = above_N / np.maximum(local_N, max(0.3 * np.median(spread_N), 1e-9))
+    return heights_N
+
+
+def _running_median(values: Floats, width: int) -> Floats:
+    """The medians of all runs of `width` values."""
+    runs = sliding_window_view(values, width)
+    rows = CHUNK // width
+    chunks = range(0, len(runs), rows)
+    return np.concatenate([np.median(runs[i : i + rows], axis=1) for i in chunks])
+
+
+def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints]:
+    """The rows [K] of the comb and the K highest rows; one tick aside where more of them are there.
+
+    After-shocks can stand out more evenly than spikes that differ in height or come a step early.
+    """
+    asides = [
+        np.flatnonzero((ticks_N - comb.phase - aside) % comb.period == 0) for aside in (0, -1, 1)
+    ]
+    hits = [len(np.intersect1d(rows, highest_first_N[: len(rows)])) for rows in asides]
+    teeth = asides[int(np.argmax(hits))]
+    return teeth, highest_first_N[: len(teeth)]
+
+
+def _windows(steps: Ints, rows: Ints, period: int) -> list[slice]:
+    """The rows before each spike: at most 15, in the half of the pass that after-shocks spare."""
+    first = np.searchsorted(steps, steps[rows] - max(period // 2, 2))
+    return [slice(max(a, b - LEVEL_ROWS), b) for a, b in zip(first, rows, strict=True)]
+
+
+def _before(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
+    """[K] the median of the values before each spike; NaN where there is none."""
+    return np.array([median_of(values[window]) for window in _windows(steps, rows, period)])
+
+
+def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: int) -> float:
+    """The relative standard deviation of the values before the spikes, from their deviations."""
+    windows = _windows(steps, rows, period)
+    deviations = [
+        np.abs(values[window] / before - 1)
+        for window, before in zip(windows, before_K, strict=True)
+    ]
+    return 1.4826 * median_of(np.concatenate([np.zeros(0), *deviations]))
+
+
+def median_of(values: Floats) -> float:
+    """The median of the finite values; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else math.nan

@@ -1,0 +1,134 @@
+"""What a log knows of its spikes: where in the pass they stand, and what stands beside them.
+
+Letters: `N` rows, `K` spikes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssd.spikes.detect import NOTABLE, Spikes, grid_of, heights_at, median_of
+from ssd.spikes.log import Floats, Ints, Log
+
+LR_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a log knows of its spikes.
+
+    Attributes:
+        log: the log.
+        spikes: what was found in it.
+        pass_length: steps of a pass; None where it is a guess that it is the period.
+        place: the spikes' step in the pass, from 0; None where it is unknown.
+        once_per_pass: whether they come once per pass, as far as the log has these steps.
+        images: images of the steps that spike, and of the usual ones; None where unknown.
+        division: how many times less the loss is divided by at the spikes, per positive.
+        lr: the learning rate before and after its jump at the spikes; None where unknown.
+    """
+
+    log: Log
+    spikes: Spikes
+    pass_length: int | None
+    place: int | None
+    once_per_pass: bool
+    images: tuple[float, float] | None
+    division: float | None
+    lr: tuple[float, float] | None
+
+    @property
+    def where(self) -> str:
+        """`The loss spikes every 21 steps, at the last step of each pass`."""
+        period, place = self.spikes.period, self.place
+        start = f"The loss spikes every {period} steps"
+        if place is None or not self.once_per_pass:
+            return start
+        last = (self.pass_length or period) - 1
+        ordinals = {0: "the first step", last: "the last step"}
+        where = ordinals.get(place, f"step {place + 1}")
+        of = "of each pass" if self.pass_length else f"of each {period}, counted from the start"
+        return f"{start}, at {where} {of}"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether they stand at the last step of the pass."""
+        return self.place == (self.pass_length or self.spikes.period) - 1
+
+    @property
+    def twice_divided(self) -> bool:
+        """Whether the spikes may come from dividing by the number of images as well."""
+        few = self.images is not None and self.images[0] < self.images[1]
+        return few and (self.division is None or self.division >= NOTABLE)
+
+    @property
+    def seen(self) -> str:
+        """`4.1 times its surroundings, p < 1e-6`."""
+        p_value = self.spikes.p_value
+        chance = "p < 1e-6" if p_value < 1e-6 else f"p = {p_value:.1g}"
+        return f"{self.spikes.ratio:.3g} times its surroundings, {chance}"
+
+
+def gather(log: Log, spikes: Spikes) -> Evidence:
+    """What the log knows of its spikes."""
+    stride, _ = grid_of(log.steps)
+    length, first = log.steps_per_epoch, log.first_step
+    assumed = length or spikes.period
+    place = None
+    if first is not None and spikes.period % assumed == 0:
+        starts_with_pass = length is not None or log.steps[0] - first < stride
+        place = (spikes.phase - first) % assumed if starts_with_pass else None
+    return Evidence(
+        log=log,
+        spikes=spikes,
+        pass_length=length,
+        place=place,
+        once_per_pass=spikes.period == math.lcm(assumed, stride),
+        images=_images(log, spikes),
+        division=_division(log, spikes),
+        lr=_lr_jump(log.columns.get("lr"), spikes.rows),
+    )
+
+
+def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:
+    """The median number of images of the steps that spike, and of the steps before each."""
+    images = log.columns.get("num_images")
+    if images is None:
+        return None
+    few = median_of(images[spikes.rows])
+    relative = median_of(heights_at(log.steps, images, spikes.rows, spikes.period))
+    return (few, few / relative) if few > 0 and relative > 0 else None
+
+
+def _division(log: Log, spikes: Spikes) -> float | None:
+    """How many times smaller the divisor of a positive is at the spikes than elsewhere."""
+    if not {"divisor", "num_positives"} <= log.columns.keys():
+        return None
+    per_positive = log.columns["divisor"] / np.maximum(log.columns["num_positives"], 1)
+    relative = median_of(heights_at(log.steps, per_positive, spikes.rows, spikes.period))
+    return 1 / relative if relative > 0 else None
+
+
+def _lr_jump(lr_N: Floats | None, rows: Ints) -> tuple[float, float] | None:
+    """The learning rate on both sides of its greatest rise, just before a spike: medians."""
+    if lr_N is None:
+        return None
+    rises = []
+    for row in rows.tolist():
+        near = lr_N[max(0, row - LR_STEPS) : row + 1]
+        near = near[np.isfinite(near) & (near >= 0)]
+        if len(near) > 1:
+            steepest = int(np.argmax(near[1:] / np.maximum(near[:-1], 1e-12)))
+            rises.append((near[steepest], near[steepest + 1]))
+    if not rises:
+        return None
+    before, after = np.median(np.array(rises), axis=0).tolist()
+    return before, after
+
+
+def images_text(count: float) -> str:
+    """`1 image`, `3 images`."""
+    return f"{count:.0f} image{'s' * (round(count) != 1)}"

@@ -1,0 +1,38 @@
+"""Anyone's run, explained: its log in, a sentence, spikes.json and spikes.html out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ssd.common.files import write_whole
+from ssd.run.names import SPIKES, SPIKES_PAGE
+from ssd.spikes.explain import as_json, explain
+from ssd.spikes.page import write_explanation_page
+from ssd.spikes.read import read_log
+
+
+def explain_run(
+    path: Path, steps_per_epoch: int | None, batch_size: int | None, out: Path | None
+) -> str:
+    """Explains the log of a run; returns what there is to say.
+
+    Args:
+        path: a run folder or a file with losses.
+        steps_per_epoch: optimizer steps of a pass, if the log does not say.
+        batch_size: images of a full step, if the log does not say.
+        out: where spikes.json and spikes.html go; None: into the run folder, or into
+            `runs/explained_NAME` for a file.
+
+    Raises:
+        UserError: the log cannot be read.
+    """
+    log = read_log(path, steps_per_epoch, batch_size)
+    explanation = explain(log)
+    folder = out or (path if path.is_dir() else Path("runs") / f"explained_{path.stem}")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(explanation), indent=1, allow_nan=False)
+    write_whole(folder / SPIKES, text + "\n")
+    page = write_explanation_page(folder / SPIKES_PAGE, log, explanation)
+    paragraphs = (explanation.sentence, explanation.advice, f"report: {page}")
+    return "\n".join(text for text in paragraphs if text)

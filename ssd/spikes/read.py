@@ -1,0 +1,180 @@
+"""Reads the log of a run: of this framework, or whatever table of losses there is.
+
+What it is, its content decides: lines of JSON are a run's metrics.jsonl; all else is a table with
+a header (TensorBoard's CSV export, Keras' CSVLogger, any CSV or TSV), or a bare column of losses.
+
+Letter: `N` rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import read_regular
+from ssd.config import DIVISORS
+from ssd.config.settings import load_yaml
+from ssd.run.names import CONFIG, METRICS
+from ssd.run.rows import column, only, read_rows
+from ssd.spikes.log import Floats, Log
+from ssd.spikes.table import LARGEST_STEP, read_table
+from ssd.structures import StepRow
+
+RUN_COLUMNS = (
+    "epoch",
+    "lr",
+    "grad_norm",
+    "momentum_norm",
+    "num_images",
+    "num_positives",
+    "divisor",
+    "clipped",
+    "skipped",
+)
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_log(path: Path, steps_per_epoch: int | None = None, batch_size: int | None = None) -> Log:
+    """The log in a run folder, a metrics.jsonl, a CSV or TSV, or a column of numbers.
+
+    Args:
+        path: the folder or file. A table needs a column `loss` (or `train_loss`, TensorBoard's
+            `Value` …) and may have `step`, `epoch`, `lr`, `grad_norm`, `num_images`; a column of
+            numbers has one loss a line, step after step. Losses may be missing or `nan`.
+        steps_per_epoch: optimizer steps of a pass; overrides what the file says.
+        batch_size: images of a full step; overrides what the file says.
+
+    Raises:
+        UserError: there is no log in it.
+    """
+    for name, value in (("steps per epoch", steps_per_epoch), ("batch size", batch_size)):
+        if value is not None and value < 1:
+            raise UserError(f"the {name} given is {value}, but has to be at least 1")
+    file = _file_of(path)
+    content = _read_bytes(file)
+    if content.lstrip().startswith(b"{"):
+        log = _run_log(file)
+    else:
+        log = read_table(str(path), _decode(file, content), steps_per_epoch)
+    if steps_per_epoch not in (None, log.steps_per_epoch):
+        log = replace(log, steps_per_epoch=steps_per_epoch)
+    return replace(log, source=str(path), batch_size=batch_size or log.batch_size)
+
+
+def _file_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    if not (path / METRICS).exists():
+        raise UserError(f"{path}: has no {METRICS}; give a run folder or a file of losses")
+    return path / METRICS
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        content = read_regular(file)
+    except (OSError, ValueError) as problem:
+        why = "there is no such file" if isinstance(problem, FileNotFoundError) else problem
+        raise UserError(
+            f"{file}: cannot be read ({why}); give a run folder or a file of losses"
+        ) from None
+    if not content.strip():
+        raise UserError(f"{file}: is empty; give the log of a run that has made some steps")
+    return content
+
+
+def _decode(file: Path, content: bytes) -> str:
+    """UTF-8 text; letters of other encodings matter only in names and are replaced."""
+    if content.startswith(UTF_16):
+        raise UserError(f"{file}: is UTF-16; save it as UTF-8 text")
+    if b"\0" in content:
+        raise UserError(
+            f"{file}: is binary, not text; export the losses as CSV "
+            "(TensorBoard: the download link of the loss's chart)"
+        )
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def _run_log(file: Path) -> Log:
+    """The log of one of our runs, with the divisor from the config.yaml beside it."""
+    rows = [row for row in only(StepRow, read_rows(file)) if 0 <= row.step <= LARGEST_STEP]
+    if not rows:
+        raise UserError(
+            f'{file}: has no training step (a line with "kind": "train", "step" and "loss"); '
+            "give the metrics.jsonl of a run that has made some steps"
+        )
+    return log_of_rows(rows, str(file), _divisor_of(file.with_name(CONFIG)))
+
+
+def log_of_rows(rows: Sequence[StepRow], source: str, divisor: str | None) -> Log:
+    """The log of training steps of this framework.
+
+    Args:
+        rows: at least one.
+        source: where they come from.
+        divisor: what the run divided by, if known.
+    """
+    loss = column(rows, "loss")
+    columns = {name: column(rows, name) for name in RUN_COLUMNS}
+    known = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+    length, first_step = _pass_of(rows[-1])
+    return Log(
+        source=source,
+        steps=np.array([row.step for row in rows], np.int64),
+        loss=loss,
+        columns=known,
+        losses_under=_losses_under(rows, loss, known),
+        steps_per_epoch=length,
+        first_step=first_step,
+        batch_size=_most_images(known.get("num_images")),
+        divisor=divisor,
+        shuffled=True,
+    )
+
+
+def _pass_of(row: StepRow) -> tuple[int | None, int]:
+    """The steps of a pass, and the first step of one, from the last row of a run."""
+    length, place = row.steps_per_epoch, row.step_in_epoch
+    if length is None or place is None or not 0 <= place < length:
+        return None, 1
+    return length, (row.step - place - 1) % length + 1
+
+
+def _losses_under(
+    rows: Sequence[StepRow], loss: Floats, columns: dict[str, Floats]
+) -> dict[str, Floats]:
+    """The losses [N] under each divisor; an older run knows its sums, hence `step_positives`."""
+    losses = {
+        name: np.array([row.loss_under.get(name, math.nan) for row in rows]) for name in DIVISORS
+    }
+    if np.isnan(losses["step_positives"]).all() and {"divisor", "num_positives"} <= columns.keys():
+        positives = np.maximum(columns["num_positives"], 1)
+        with np.errstate(all="ignore"):  # a run that diverged
+            losses["step_positives"] = loss * columns["divisor"] / positives
+    return {name: values for name, values in losses.items() if not np.isnan(values).all()}
+
+
+def _most_images(num_images: Floats | None) -> int | None:
+    """The images of a full step, over all micro-batches and ranks: no step has more."""
+    if num_images is None:
+        return None
+    most = float(np.nanmax(num_images))
+    return int(most) if 1 <= most <= LARGEST_STEP else None
+
+
+def _divisor_of(config: Path) -> str | None:
+    """`loss.divisor` of a config.yaml; None where there is no such file or setting."""
+    if not config.exists():
+        return None
+    try:
+        settings = load_yaml(read_regular(config).decode())
+    except (OSError, ValueError) as problem:
+        why = one_line(problem)[:200]
+        raise UserError(f"{config}: is not YAML ({why}); mend it or remove it") from None
+    section = settings.get("loss") if isinstance(settings, dict) else None
+    divisor = section.get("divisor") if isinstance(section, dict) else None
+    return divisor if divisor in DIVISORS else None

@@ -1,0 +1,140 @@
+"""The figures of the steps, from the devices of all ranks to the rows of metrics.jsonl.
+
+Figures of a step stay on the device until `log_every` steps have come together. Then all ranks
+add theirs up, they are read in one transfer, and the first rank writes them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ssd.config import LossConfig, TrainingConfig
+from ssd.structures import StepFigures, StepRow
+from ssd.training.ranks import sum_over_ranks, world_size
+from ssd.training.writer import RunWriter
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a step stands in the run; all but `step` count from 0."""
+
+    step: int
+    epoch: int
+    step_in_epoch: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A step that is not logged yet, with the seconds that it took and waited for data."""
+
+    position: Position
+    figures: StepFigures
+    seconds: float
+    data_wait: float
+
+
+class Log:
+    """Collects the figures of the steps; every rank has one.
+
+    Args:
+        writer: writes them, on the first rank; None on the others.
+        training: the section of the config.
+        loss: the section of the config.
+    """
+
+    def __init__(
+        self, writer: RunWriter | None, training: TrainingConfig, loss: LossConfig
+    ) -> None:
+        self._writer = writer
+        self._training, self._loss = training, loss
+        self._pending: list[Pending] = []
+        self._last_time = time.perf_counter()
+
+    def step(self, position: Position, figures: StepFigures, data_wait: float) -> None:
+        """Takes the figures of a step; `data_wait` is the time in seconds without data."""
+        now = time.perf_counter()
+        self._pending.append(Pending(position, figures, now - self._last_time, data_wait))
+        self._last_time = now
+        if self._writer is not None:
+            self._writer.advance()
+        if len(self._pending) >= self._training.log_every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Adds the pending figures up over the ranks and writes them; every rank has to call it."""
+        if self._pending:
+            rows = step_rows(self._pending, self._training.clip_norm, self._loss)
+            self._pending.clear()
+            if self._writer is not None:
+                self._writer.steps(rows)
+
+    def sync(self) -> None:
+        """Writes the pending figures, and waits until the disk has them."""
+        self.flush()
+        if self._writer is not None:
+            self._writer.sync()
+
+    def say(self, text: str) -> None:
+        """Prints a line, once for all ranks."""
+        if self._writer is not None:
+            self._writer.say(text)
+
+    def restart_clock(self) -> None:
+        """Leaves what has happened since the last step out of the next one's time."""
+        self._last_time = time.perf_counter()
+
+    def close(self) -> None:
+        """Writes what is pending and closes the files.
+
+        With several ranks this is no time for a sum over them: after an error the others are
+        elsewhere. Where all went well nothing is pending.
+        """
+        if world_size() == 1:
+            self.flush()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def step_rows(
+    pending: Sequence[Pending], clip_norm: float | None, loss: LossConfig
+) -> list[StepRow]:
+    """The rows of pending steps: one sum over the ranks, one transfer from the device."""
+    figures = [step.figures for step in pending]
+    names = [*figures[0].sums.by_name(), "grad_norm", "momentum_norm"]
+    own = [torch.stack(list(each.sums.by_name().values())) for each in figures]
+    norms = [torch.stack([each.grad_norm, each.momentum_norm]) for each in figures]
+    sums = sum_over_ranks(torch.stack(own))
+    table = torch.cat([sums, torch.stack(norms).to(sums)], 1).tolist()
+    seconds = sum(step.seconds for step in pending) / len(pending)
+    rows = []
+    for step, values in zip(pending, table, strict=True):
+        told = dict(zip(names, values, strict=True))
+        under = {name: told[name] / world_size() for name in step.figures.sums.loss_under}
+        rows.append(
+            StepRow(
+                step=step.position.step,
+                epoch=step.position.epoch,
+                step_in_epoch=step.position.step_in_epoch,
+                steps_per_epoch=step.position.steps_per_epoch,
+                loss=under[loss.divisor],
+                class_loss_sum=told["class_loss"],
+                box_loss_sum=told["box_loss"],
+                num_positives=int(told["num_positives"]),
+                num_images=int(told["num_images"]),
+                divisor=told["divisors"] / told["num_images"],
+                lr=step.figures.lr,
+                grad_norm=told["grad_norm"],
+                momentum_norm=told["momentum_norm"],
+                clipped=clip_norm is not None and told["grad_norm"] > clip_norm,
+                skipped=step.figures.skipped,
+                images_per_second=told["num_images"] / seconds,
+                data_wait_seconds=step.data_wait,
+                loss_under={str(name): value for name, value in under.items()},
+            )
+        )
+    return rows

@@ -1,0 +1,151 @@
+"""The ranks of a run: processes that torchrun started, each with its share of every step.
+
+Without torchrun there is one rank, and every function here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ssd.common.errors import UserError
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def joined_ranks(device: torch.device) -> Iterator[None]:
+    """Joins the ranks that torchrun started, for as long as it is entered.
+
+    Tensors on a GPU go by NCCL, those on a CPU by gloo. Each rank takes the GPU of its number on
+    its machine.
+
+    Raises:
+        UserError: the ranks would not find each other after a restart.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    store, own_rank, ranks = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=of_this_start(store),
+        rank=own_rank,
+        world_size=ranks,
+    )
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def of_this_start(store: Any) -> Any:
+    """The part of torchrun's store that is of this start of the ranks.
+
+    By default torchrun keeps one store for all its starts, in which a rank that was started again
+    may find the address of a dead one (pytorch/pytorch#135712, #167288). On one machine torchrun
+    counts the starts. On several each counts for itself, and has to make a new store for each.
+
+    Raises:
+        UserError: several machines share one store and may be started again.
+    """
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store
+    if environment.get("GROUP_WORLD_SIZE") == "1":
+        start = environment["TORCHELASTIC_RESTART_COUNT"]
+        return dist.PrefixStore(start, store)  # type: ignore[attr-defined]
+    if environment.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+        raise UserError(
+            "--max-restarts on several machines needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the "
+            "environment of each torchrun, else ranks that are started again look for dead ones"
+        )
+    return store
+
+
+def world_size() -> int:
+    """How many ranks train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this rank, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this rank is the one that writes files and speaks."""
+    return rank() == 0
+
+
+@contextmanager
+def first_rank_first() -> Iterator[None]:
+    """Lets the first rank through before the others, so that what it makes is there for them."""
+    if dist.is_initialized() and not is_first():
+        dist.barrier()
+    yield
+    if dist.is_initialized() and is_first():
+        dist.barrier()
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """The sum of a tensor over all ranks, in place, on its device; every rank has to call it."""
+    if dist.is_initialized():
+        dist.all_reduce(value)
+    return value
+
+
+def any_rank(*flags: bool) -> list[bool]:
+    """Whether each flag is set on any rank; every rank has to call it, and all get one answer."""
+    return sum_over_ranks(torch.tensor(flags, dtype=torch.int64)).bool().tolist()
+
+
+def from_first_rank(item: Item) -> Item:
+    """The first rank's item, on all ranks."""
+    items = [item]
+    if dist.is_initialized():
+        dist.broadcast_object_list(items)
+    return items[0]
+
+
+def from_all_ranks(item: Item) -> list[Item]:
+    """The items of all ranks, in their order, on every rank."""
+    items = [item] * world_size()
+    if dist.is_initialized():
+        dist.all_gather_object(items, item)
+    return items
+
+
+def without_ranks(model: nn.Module) -> nn.Module:
+    """The model itself, out of its DistributedDataParallel, if it is in one."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
+    """Lets the BatchNorm layers of a model take their statistics over all ranks.
+
+    Raises:
+        UserError: the ranks have no GPUs, on which alone PyTorch can do that.
+    """
+    if world_size() > 1 and device.type != "cuda":
+        raise UserError(
+            f"training.sync_batchnorm needs GPUs, and these {world_size()} ranks train on "
+            f"{device.type}: leave it off"
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+
+
+def take_first_ranks_buffers(model: nn.Module) -> None:
+    """Gives every rank the first one's buffers: BatchNorm's statistics are of its own images."""
+    if dist.is_initialized():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)

@@ -1,0 +1,45 @@
+"""A run in a few lines, before its first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssd.config import Config
+from ssd.training.build import Parts
+from ssd.training.ranks import world_size
+
+SHOWN_CLASSES = 25
+
+
+def summary(config: Config, run_dir: Path, parts: Parts) -> str:
+    """What is about to happen, in a few lines."""
+    data, order, model = parts.train_data, parts.order, parts.detector.model
+    changed = [f"{count} {name}" for name, count in data.counts.items() if count]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    dtype = parts.settings.dtype
+    numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
+    ranks = f", {world_size()} ranks" if world_size() > 1 else ""
+    base, optimizer = config.optimizer, parts.optimizer
+    scaled = f"{optimizer.lr:g}: {base.lr:g} x {order.images_per_step} images a step"
+    lines = {
+        "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
+        f"{len(parts.eval_data.records)} to evaluate on",
+        "cache": parts.feed.cache_line,
+        "classes": class_counts(parts.objects_per_class),
+        "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
+        f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes",
+        "weights": parts.starts_from,
+        "training": f"steps {parts.state.step + 1} to {parts.last_step}, "
+        f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}",
+        "lr": "" if base.lr_images is None else f"{scaled} / {base.lr_images}",
+        "results": str(run_dir),
+    }
+    return "\n".join(f"{name:<10}{line}" for name, line in lines.items() if line)
+
+
+def class_counts(objects: dict[str, int]) -> str:
+    """The classes with their objects; of many the most frequent."""
+    most = sorted(objects.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+    shown = objects if len(objects) <= SHOWN_CLASSES else dict(most)
+    more = f" and {len(objects) - len(shown)} more" if len(shown) < len(objects) else ""
+    return ", ".join(f"{name} ({count})" for name, count in shown.items()) + more

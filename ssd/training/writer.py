@@ -1,0 +1,117 @@
+"""What the first rank writes while a run trains: metrics.jsonl, TensorBoard, the progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ssd.config import LossConfig
+from ssd.evaluation.result import EvaluationResult
+from ssd.run.names import METRICS, TENSORBOARD
+from ssd.run.rows import RowFile, cut_back, only, read_rows
+from ssd.spikes.watch import SpikeWatch
+from ssd.structures import EvaluationRow, StepRow
+from ssd.training.board import Board
+
+SCALARS = {
+    "num_positives": "batch/positives",
+    "lr": "optimizer/lr",
+    "grad_norm": "optimizer/grad_norm",
+    "momentum_norm": "optimizer/momentum_norm",
+    "images_per_second": "speed/images_per_second",
+    "data_wait_seconds": "speed/data_wait_seconds",
+}
+
+
+class RunWriter:
+    """Writes the rows of a run; on the first rank alone.
+
+    Opening it on an existing run cuts metrics.jsonl back to `first_step`, so that a resumed run
+    repeats no row.
+
+    Args:
+        run_dir: the run folder.
+        first_step: steps taken before.
+        last_step: of the run.
+        keep_evaluation: whether the evaluation at `first_step` stands.
+        loss: the section of the config.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        first_step: int,
+        last_step: int,
+        keep_evaluation: bool,
+        loss: LossConfig,
+    ) -> None:
+        path = run_dir / METRICS
+        cut_back(path, first_step, keep_evaluation)
+        before = only(StepRow, read_rows(path)) if first_step else []
+        self._file = RowFile(path, self.say)
+        self._board = Board(run_dir / TENSORBOARD, first_step, self.say)
+        self._bar = tqdm(
+            total=last_step, initial=first_step, unit="step", desc="training", dynamic_ncols=True
+        )
+        self._loss = loss
+        self._watch = SpikeWatch(run_dir, loss.divisor, before)
+
+    def advance(self) -> None:
+        """Moves the progress bar by a step."""
+        self._bar.update()
+
+    def steps(self, rows: Sequence[StepRow]) -> None:
+        """Writes rows, in the order of their steps, at least one."""
+        for row in rows:
+            self._file.add(row)
+            self._show(row)
+            warning = self._watch.take(row)
+            if warning is not None:
+                self.say(f"regular spikes: {warning}")
+                self._board.text("spikes", warning, row.step)
+        last = rows[-1]
+        self._bar.set_postfix_str(
+            f"epoch {(last.epoch or 0) + 1}, loss {last.loss:.3f}, "
+            f"{last.images_per_second:.1f} images/s",
+            refresh=False,
+        )
+
+    def _show(self, row: StepRow) -> None:
+        """Adds a row to TensorBoard's curves; the loss in its two parts, which add up to it."""
+        undivided = row.class_loss_sum + self._loss.box_weight * row.box_loss_sum
+        share = row.loss / undivided if undivided > 0 else 0.0
+        self._board.scalar("loss/total", row.loss, row.step)
+        self._board.scalar("loss/class", share * row.class_loss_sum, row.step)
+        self._board.scalar("loss/box", share * row.box_loss_sum, row.step)
+        for name, tag in SCALARS.items():
+            self._board.scalar(tag, getattr(row, name), row.step)
+
+    def evaluation(self, step: int, epoch: int, metric: str, result: EvaluationResult) -> None:
+        """Writes the figures of an evaluation."""
+        row = EvaluationRow(step, epoch, metric, result.mAP, result.per_class)
+        self._board.scalar("evaluation/mAP", result.mAP, step)
+        self._board.flush()
+        self._file.add(row)  # last: a run that ends before evaluates again when it goes on
+        self.say(f"epoch {epoch + 1}, step {step}: mAP {result.mAP:.4f}")
+
+    def picture(self, tag: str, pixels: Any, step: int) -> None:
+        """Shows a picture [H, W, 3] uint8 in TensorBoard."""
+        self._board.picture(tag, pixels, step)
+
+    def say(self, text: str) -> None:
+        """Prints a line without tearing the progress bar."""
+        self._bar.write(text)
+
+    def sync(self) -> None:
+        """Waits until the disk has the rows."""
+        self._board.flush()
+        self._file.sync()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._file.close()
+        self._board.close()
+        self._bar.close()

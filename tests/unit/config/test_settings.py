@@ -1,0 +1,107 @@
+import random
+from pathlib import Path
+
+import pytest
+
+from ssd.common.errors import UserError
+from ssd.config import Config
+from ssd.config.settings import parse_yaml, read_config, to_config, to_yaml
+
+
+def test_every_setting_survives_yaml():
+    settings = {
+        "data": {"train_split": ["a/x", "b/y"], "classes": ["cat", "1"], "root": "10"},
+        "model": {"box_sizes": [1.5, 2, 3, 4, 5]},
+        "training": {"clip_norm": 3, "seed": 2**61},
+    }
+    config = to_config(settings)
+    assert to_config(parse_yaml(to_yaml(config), "text")) == config
+    assert config.data.classes == ["cat", "1"]
+
+
+def test_later_files_win_and_overrides_win_over_all(tmp_path):
+    (tmp_path / "a.yaml").write_text("training: {epochs: 3, batch_size: 4}\nloss: {match_iou: 0.4}")
+    (tmp_path / "b.yaml").write_text("training: {epochs: 5}")
+    config = read_config(["a.yaml", "b.yaml"], {"training": {"accumulate": 2}})
+    training = config.training
+    assert (training.epochs, training.batch_size, training.accumulate) == (5, 4, 2)
+    assert config.loss.match_iou == 0.4
+    assert config.model == Config().model
+
+
+MISTAKES = [
+    ({"data": {"rot": "x"}}, "did you mean data.root"),
+    ({"trainig": {"epochs": 1}}, "no setting trainig"),
+    ({"training": {"lr": 1}}, "did you mean optimizer.lr"),
+    ({"training": 5}, "training is 5"),
+    ({"training": {"epochs": 0}}, "training.epochs is 0, but has to be at least 1"),
+    ({"training": {"clip_norm": float("nan")}}, "training.clip_norm is nan"),
+    ({"training": {"epochs": "many"}}, "training.epochs"),
+    ({"optimizer": {"milestones": [0.9, 0.5]}}, "optimizer.milestones"),
+    ({"model": {"pixel_std": [1, 0, 1]}}, "model.pixel_std"),
+    ({"data": {"classes": []}}, "data.classes"),
+    ({"data": {"root": None}}, "data.root is empty"),
+    ({"optimizer": {"lr": None}}, "optimizer.lr is empty"),
+    ({"model": {"pixel_mean": [float("nan"), 0, 0]}}, "model.pixel_mean"),
+    ({"model": {"pixel_std": [1, float("nan"), 1]}}, "model.pixel_std"),
+    ({"model": {"box_sizes": [1, 2, 3, 4, float("inf")]}}, "model.box_sizes"),
+    ({"data": {"classes": ["a", "a"]}}, "data.classes"),
+    ({"loss": {"divisor": "size"}}, "step_positives"),
+    ({"checkpoint": {"keep": 1}}, "2 or more"),
+]
+
+
+@pytest.mark.parametrize(("settings", "hint"), MISTAKES)
+def test_a_mistake_names_the_setting_in_one_line(settings, hint):
+    with pytest.raises(UserError) as caught:
+        to_config(settings)
+    assert hint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1, 2]", "", "a: [", "a: !!python/object:os.system {}", "&a [*a]", "\0", "- " * 50_000],
+)
+def test_what_is_not_a_config_is_refused(text):
+    with pytest.raises(UserError, match="some file") as caught:
+        parse_yaml(text, "some file")
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_configs_end_in_one_line_or_in_a_config(repository):
+    generator = random.Random(0)
+    sound = (repository / "configs" / "ssd300_vgg16_voc.yaml").read_bytes()
+    refused = 0
+    for _ in range(60):
+        content = bytearray(sound)
+        for _ in range(generator.choice([1, 3, 30])):
+            place = generator.randrange(len(content))
+            match generator.randrange(3):
+                case 0:
+                    content[place] = generator.randrange(256)
+                case 1:
+                    del content[place : place + generator.randrange(1, 40)]
+                case _:
+                    content[place:place] = generator.randbytes(3)
+        Path("damaged.yaml").write_bytes(content)
+        problem = problem_of(read_config, ["damaged.yaml"])
+        assert "\n" not in problem
+        refused += problem != ""
+    assert refused > 20
+
+
+def problem_of(function, *arguments) -> str:
+    """What the user is told, or nothing where all went well."""
+    try:
+        function(*arguments)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_every_config_of_the_project_is_sound(repository):
+    paths = sorted((repository / "configs").glob("*.yaml"))
+    assert len(paths) >= 3
+    for path in paths:
+        read_config([path])

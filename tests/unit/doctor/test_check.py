@@ -1,0 +1,220 @@
+"""Each rule on records of its own; readers' findings and whole sets: tests/runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd.common.errors import UserError
+from ssd.config import DataConfig
+from ssd.data import check
+from ssd.doctor.image_files import ImageFile
+from ssd.structures import DataSet, Record
+
+CLASSES = ("cat", "dog")
+
+
+def record(boxes=(), labels=None, name="a.jpg", width=400, height=200, difficult=(), crowd=()):
+    count = len(boxes)
+    return Record(
+        Path(name).stem,
+        Path(name),
+        width,
+        height,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([1] * count if labels is None else labels, np.int64),
+        np.array(difficult or [False] * count, np.bool_),
+        np.array(crowd or [False] * count, np.bool_),
+    )
+
+
+def data_set(*records, classes=CLASSES, left_out=None):
+    return DataSet(list(records), classes, {}, left_out=left_out or {})
+
+
+def lines(findings):
+    return [(one.kind, one.is_broken, one.message) for one in findings]
+
+
+def kinds(findings):
+    return [one.kind for one in findings]
+
+
+def image_file(sha256="0", width=400, height=200, orientation=1):
+    return ImageFile(sha256, width, height, orientation)
+
+
+BOX = (10, 10, 60, 60)
+
+
+def test_a_class_without_objects_is_broken_where_it_was_asked_for():
+    train = data_set(record([BOX]))
+    (asked,) = check.nothing_to_train_on(train, DataConfig(classes=list(CLASSES)))
+    (unasked,) = check.nothing_to_train_on(train, DataConfig())
+    assert (asked.is_broken, unasked.is_broken) == (True, False)
+    assert "'dog'" in asked.message
+
+
+@pytest.mark.parametrize("flag", ["difficult", "crowd"])
+def test_no_object_left_to_train_on(flag):
+    train = data_set(record([BOX], **{flag: [True]}))
+    found = list(check.nothing_to_train_on(train, DataConfig(train_difficult=False)))
+    assert kinds(found) == ["nothing to train on"]
+    assert found[0].is_broken
+
+
+def test_a_rare_class_is_one_of_few_objects_among_classes_of_many():
+    many, few = [BOX] * 50, [BOX] * 4
+    names = ("one", "two", "three", "four")
+    labels = [1] * 50 + [2] * 50 + [3] * 4
+    train = data_set(record([*many, *many, *few], labels), classes=names[:3])
+    (found,) = check.rare_classes(train)
+    assert "'three' (4 objects, the first in a.jpg)" in found.message
+    assert not list(check.rare_classes(data_set(record([*many[1:], *few], [1] * 49 + [2] * 4))))
+    labels = [1] * 50 + [2] * 5
+    assert not list(check.rare_classes(data_set(record([*many, *few, BOX], labels))))
+
+
+def test_names_that_are_spelled_alike():
+    classes = ("red cell", "dog", "Red-Cell", "döG", "DÖG")
+    train = data_set(record([BOX] * 4, [1, 1, 3, 5]), classes=classes)
+    evaluation = data_set(classes=classes, left_out={"RED_CELL": [Path("b.xml")]})
+    found = sorted(one.message for one in check.alike_classes([train, evaluation]))
+    assert [message.split(" are spelled")[0] for message in found] == [
+        "classes 'RED_CELL' (1 objects, the first in b.xml) and 'red cell' (2 objects, the first "
+        "in a.jpg)",
+        "classes 'Red-Cell' (1 objects, the first in a.jpg) and 'red cell' (2 objects, the first "
+        "in a.jpg)",
+        "classes 'döG' (0 objects) and 'DÖG' (1 objects, the first in a.jpg)",
+    ]
+
+
+def test_names_of_punctuation_alone_are_not_alike():
+    assert not list(check.alike_classes([data_set(classes=("+", "-"))]))
+
+
+def test_classes_that_are_left_out():
+    data = data_set(left_out={"fox": [Path("a.xml"), Path("b.xml")]})
+    (found,) = check.left_out_classes(data, "training")
+    assert found.message.startswith("class 'fox' (2 objects, the first in a.xml) is left out of")
+
+
+def test_images_without_objects_are_one_line():
+    data = data_set(record([BOX]), *(record(name=f"{n}.jpg") for n in range(7)))
+    (found,) = check.images_without_objects(data, "train")
+    assert found.message == (
+        "train: 7 of 8 images have no object: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg …"
+    )
+    assert not list(check.images_without_objects(data_set(record([BOX])), "train"))
+
+
+def test_images_in_both_splits():
+    one, two, three = (record(name=f"{n}.jpg") for n in range(3))
+    (found,) = check.in_both_splits([one, two], [two, three])
+    assert found.message.startswith("1.jpg: ")
+
+
+def test_identical_files_are_told_once_and_apart_across_splits():
+    train = [record(name=name) for name in ("a.jpg", "b.jpg", "c.jpg", "bad1.jpg", "bad2.jpg")]
+    evaluation = [record(name=name) for name in ("a.jpg", "d.jpg", "e.jpg", "f.jpg")]
+    hashes = {"a.jpg": "1", "b.jpg": "1", "c.jpg": "2", "d.jpg": "2", "e.jpg": "3", "f.jpg": "3"}
+    files = {Path(name): image_file(sha) for name, sha in hashes.items()}
+    files |= {Path(name): UserError("unreadable") for name in ("bad1.jpg", "bad2.jpg")}
+    same = "is the same file as"
+    assert [
+        (kind, line.split(", byte")[0])
+        for kind, _, line in lines(check.identical_files(train, evaluation, files))
+    ] == [
+        ("identical images", f"b.jpg: {same} a.jpg"),
+        ("identical images in train and eval", f"d.jpg: {same} c.jpg"),
+        ("identical images", f"f.jpg: {same} e.jpg"),
+    ]
+
+
+def test_image_findings():
+    one = record()
+    assert not list(check.image_findings(one, image_file()))
+    assert lines(check.image_findings(one, UserError("a.jpg: is cut off"))) == [
+        ("unreadable image", True, "a.jpg: is cut off")
+    ]
+    assert lines(check.image_findings(one, image_file(width=200))) == [
+        ("contradicting size", True, "a.jpg: image is 200x200, its annotation says 400x200")
+    ]
+    assert kinds(check.image_findings(one, image_file(orientation=6))) == ["rotated by Exif"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 99), (99, 400)])
+def test_extreme_image_shapes(width, height):
+    squashed = record(width=width, height=height)
+    file = image_file(width=width, height=height)
+    assert kinds(check.image_findings(squashed, file)) == ["extreme image shape"]
+    file = image_file(width=400, height=100)
+    assert not list(check.image_findings(record(width=400, height=100), file))
+
+
+def test_tiny_boxes_by_the_side_at_the_models_input():
+    boxes = [(10, 10, 11.9, 60), (10, 10, 12, 60), (10, 10, 60, 10.9), (10, 10, 60, 11)]
+    found = list(check.box_findings(record(boxes), CLASSES, input_size=200))
+    assert kinds(found) == ["box below one pixel"] * 2
+    assert "'cat' at (10, 10, 11.9, 60)" in found[0].message
+    assert "(10, 10, 60, 10.9)" in found[1].message
+
+
+def test_boxes_of_the_whole_image():
+    boxes = [(2, 1, 398, 199), (5, 1, 400, 200), (0, 0, 400, 200), (0, 0, 400, 197)]
+    found = list(check.box_findings(record(boxes), CLASSES, 300))
+    assert kinds(found) == ["box of the whole image"] * 2
+
+
+def test_an_object_that_repeats_another():
+    nearly, less = (10, 10, 60, 62), (10, 10, 60, 63)  # IoU 50 / 52 and 50 / 53
+    found = list(check.repeated_boxes(record([BOX, nearly, BOX, less]), CLASSES))
+    assert kinds(found) == ["object annotated twice"] * 3
+    first = "a.jpg: 'cat' at (10, 10, 60, 60) and 'cat' at (10, 10, 60, 62)"
+    assert found[0].message == first
+    assert not list(check.repeated_boxes(record([BOX, less]), CLASSES))
+
+
+def test_two_classes_in_one_box():
+    found = list(check.repeated_boxes(record([BOX, (10, 10, 60, 61), BOX], [1, 2, 2]), CLASSES))
+    assert lines(found)[-1] == (
+        "two classes in one box",
+        False,
+        "a.jpg: 'cat' at (10, 10, 60, 60) and 'dog' at (10, 10, 60, 60)",
+    )
+    assert kinds(found) == ["object annotated twice", "two classes in one box"]
+
+
+def test_crowds_are_no_objects_of_their_own():
+    crowded = record([BOX, BOX, (0, 0, 400, 200)], crowd=[True, False, True])
+    assert not list(check.repeated_boxes(crowded, CLASSES))
+    assert not list(check.box_findings(crowded, CLASSES, 300))
+
+
+def test_files_that_no_list_names(voc):
+    voc.fill(3)
+    voc.split("other", ["elsewhere 1", "elsewhere2 -1"])
+    for stem in ("extra", "elsewhere", "elsewhere2"):
+        voc.image(stem)
+    voc.annotation("lonely", [])
+    config = DataConfig(format="voc", root=str(voc.root), eval_split=["trainval"])
+    images, annotations = check.unlisted(config)
+    assert images.message == f"{voc.root / 'JPEGImages'}: no image list names 1 files: extra.jpg"
+    assert annotations.message.endswith("Annotations: no image list names 1 files: lonely.xml")
+
+
+def test_a_class_that_is_left_out_of_the_evaluation_is_told(voc):
+    voc.fill(3)
+    voc.image("new")
+    voc.annotation("new", [("Cat", (3, 4, 20, 20))])
+    voc.split("test", ["new"])
+    found = check.check_data(DataConfig("voc", str(voc.root), workers=0), 300).findings
+    assert [one.kind for one in found if "new.xml" in one.message] == [
+        "class names alike",
+        "class left out",
+    ]
+
+
+def test_a_folder_that_is_none_is_the_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="is not a folder"):
+        check.check_data(DataConfig("voc", str(tmp_path / "none")), 300)

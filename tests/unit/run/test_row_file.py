@@ -1,0 +1,105 @@
+"""metrics.jsonl while it is written, also on a disk without room."""
+
+import errno
+import json
+import math
+
+import pytest
+from ssd.training.row_file import RowFile, cut_back, has_evaluation
+
+
+def row(step, kind="train"):
+    return {"kind": kind, "step": step, "loss": 0.5}
+
+
+def written(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "metrics.jsonl"
+
+
+class FullDisk:
+    """Wraps a file: takes `room` bytes, then has no room."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, content):
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = self.file.write(content[: self.room])
+        self.room -= taken
+        return taken
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_rows_are_added_and_numbers_that_json_lacks_are_null(path, said):
+    for value in (math.nan, math.inf, 1.5):
+        file = RowFile(path, said.append)
+        file.add(row(1) | {"loss": value})
+        file.sync()
+        file.close()
+    assert [line["loss"] for line in written(path)] == [None, None, 1.5]
+    assert said == []
+
+
+@pytest.mark.parametrize("room", [0, 1, 60])
+def test_without_room_rows_wait_whole_and_are_written_once_there_is(path, said, room):
+    file = RowFile(path, said.append)
+    file.add(row(1))
+    real, file._file = file._file, FullDisk(file._file, room)
+    for step in (2, 3, 4):
+        file.add(row(step))
+        steps = [line["step"] for line in written(path)]
+        assert steps == list(range(1, len(steps) + 1))
+    assert len(said) == 1
+    assert "No space left" in said[0]
+    file._file = real
+    file.add(row(5))
+    file.close()
+    assert [line["step"] for line in written(path)] == [1, 2, 3, 4, 5]
+    assert len(said) == 1
+
+
+def test_rows_that_never_found_room_are_named(path, said):
+    file = RowFile(path, said.append)
+    file._file = FullDisk(file._file, 0)
+    file.add(row(1))
+    file.add(row(2))
+    file.close()
+    assert "lacks the last 2 rows" in said[-1]
+
+
+def test_cutting_back_removes_later_rows_and_a_torn_line(path):
+    lines = [row(1), row(2), row(2, "eval"), row(3)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    for keep_evaluation, kept in ((True, 3), (False, 2)):
+        path.write_text(text + '{"kind": "train", "st')
+        cut_back(path, 2, keep_evaluation)
+        assert written(path) == lines[:kept]
+        assert has_evaluation(path, 2) == keep_evaluation
+    assert not has_evaluation(path, 1)
+
+
+def test_a_run_without_the_file_has_nothing_to_cut(path):
+    cut_back(path, 2, keep_evaluation=True)
+    assert not has_evaluation(path, 2)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("line", ["3", "[]", '"x"', "{}", '{"step": "a"}', '{"step": null}'])
+def test_lines_that_are_no_rows_are_left_out(path, line):
+    row = '{"kind": "train", "step": 1}\n'
+    path.write_text(f"{row}{line}\n")
+    cut_back(path, 5, keep_evaluation=True)
+    assert path.read_text() == row

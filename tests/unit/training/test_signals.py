@@ -1,0 +1,79 @@
+"""What signals ask of a run."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ssd.training import preempt
+from ssd.training.signals import Signals, Stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_asks_to_stop(number):
+    before = signal.getsignal(number)
+    with Signals() as asked:
+        assert not asked.stop
+        os.kill(os.getpid(), number)
+        assert asked.stop
+    assert signal.getsignal(number) == before
+
+
+def test_sigusr1_asks_to_save_as_often_as_it_comes():
+    with Signals() as asked:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert asked.save
+            assert not asked.stop
+            asked.save = False
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_stop_ends_what_may_be_interrupted_whether_it_comes_before_or_within(before):
+    reached = []
+
+    def evaluate(asked):
+        with asked.interrupting():
+            reached.append("begun")
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("done")
+
+    with Signals() as asked:
+        if before:
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            evaluate(asked)
+        assert reached == ([] if before else ["begun"])
+        assert asked.stop
+
+
+def test_a_save_interrupts_nothing():
+    with Signals() as asked, asked.interrupting():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert asked.save
+
+
+STOPPED_TWICE = """
+import os, signal, sys
+from ssd.training.signals import Signals
+with Signals():
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit("the second signal did not end it")
+"""
+
+
+def test_the_second_one_ends_the_process_at_once():
+    done = subprocess.run([sys.executable, "-c", STOPPED_TWICE], timeout=60, check=False)
+    assert done.returncode == preempt.STOPPED_BY_SIGNAL
+
+
+def test_under_torchrun_one_ctrl_c_comes_twice(monkeypatch):
+    """From the terminal, and passed on by torchrun."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    with Signals() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked.stop
