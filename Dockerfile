@@ -22,6 +22,7 @@ ENV HOME=/home/ssd USER=ssd PYTHONPATH=/app NVIDIA_DRIVER_CAPABILITIES=compute,u
 COPY LICENSE ./
 COPY configs configs/
 COPY ssd ssd/
+COPY benchmarks benchmarks/
 COPY tools tools/
 RUN chmod -R a+rX .
 

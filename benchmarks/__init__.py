@@ -1,1 +1,1 @@
-"""How long the parts take, beside those of others."""
+"""Benchmarks of the parts of this project against torchvision and other libraries."""

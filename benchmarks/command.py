@@ -1,4 +1,4 @@
-"""Times the parts, beside those of others, by turns in one process: medians and their ratio.
+"""Times the parts against other libraries, by turns in one process: medians and their ratio.
 
 python tools/benchmark.py step loss postprocess --against torchvision
 python tools/benchmark.py evaluation                VOC's metric, and COCO's by both evaluators
@@ -23,7 +23,7 @@ from ssd.model.device import choose_device
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit status."""
+    """Runs the command and returns the exit status."""
     flags = parse(arguments)
     if min(flags.rounds, flags.batch_size) < 1:
         raise UserError("--rounds and --batch-size have to be at least 1")

@@ -1,7 +1,7 @@
-"""Sides that run by turns in one process: medians, and their ratio.
+"""Compares sides that run by turns in one process: their medians, and the ratio of these.
 
-Machines are shared and noisy. So the sides run one after the other, round after round, and
-what counts is the ratio of their medians.
+Machines are shared and noisy, so the sides run one after the other, round after round, and the
+ratio of their medians is the result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Comparison:
     seconds: dict[str, float]
 
     def __str__(self) -> str:
-        """One line: the sides, and how many times as long ours takes as each other."""
+        """One line: the time of each side, and the ratio of ours to each other one."""
         (ours, own), *others = self.seconds.items()
         parts = [f"{ours} {own * 1e3:.1f} ms"]
         parts += [f"{name} {s * 1e3:.1f} ms (ratio {own / s:.2f})" for name, s in others]
@@ -39,7 +39,7 @@ class Comparison:
 def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.device) -> Comparison:
     """Runs every side once to warm up, then all of them in turn, `rounds` times.
 
-    On several ranks, each of them has to call it, with sides that wait for one another.
+    On several ranks, every rank has to call it, with sides that wait for one another.
     """
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     silent = not is_first()
@@ -56,13 +56,13 @@ def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.dev
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what it was told to."""
+    """Waits until a GPU has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def machine(device: torch.device) -> str:
-    """What the figures were measured on."""
+    """The device and library versions of a measurement, in one line."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     return (
         f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "

@@ -1,4 +1,4 @@
-"""How long it takes from predictions to detections, and from detections to average precision."""
+"""Times postprocessing (predictions to detections) and evaluation (detections to AP)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ssd.structures import DataSet, Predictions, Record
 
 BATCH, NUM_CLASSES, SIZE = 16, 81, 300
 MAP_SIZES = 38, 19, 10, 5, 3, 1
-# How much surer of the background than of a class the network is: with random weights, where all
-# candidates compete, and after training, where a few hundred of each image do.
+# Lead of the background's logit over those of the classes: none with random weights, where all
+# candidates compete, and a large one after training, where only a few hundred per image do.
 SURENESS = {"untrained": 0.0, "trained": 9.0}
 IMAGES, FOUND_IN_IMAGE, OBJECTS_IN_IMAGE, SIDE = 5000, 100, 7, 640
 
@@ -30,9 +30,9 @@ IMAGES, FOUND_IN_IMAGE, OBJECTS_IN_IMAGE, SIDE = 5000, 100, 7, 640
 def benchmark_postprocess(
     against_torchvision: bool, rounds: int, device: torch.device
 ) -> list[Comparison]:
-    """Scores, boxes and suppression of 16 images with 81 classes and 8,732 default boxes.
+    """Times scores, boxes and suppression of 16 images, 81 classes and 8,732 default boxes.
 
-    Both sides find the same, or it is an error.
+    Raises an error unless both sides find the same detections.
     """
     theirs: Any = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
     images = ImageList(torch.zeros(BATCH, 3, SIZE, SIZE, device=device), [(SIZE, SIZE)] * BATCH)
@@ -68,9 +68,9 @@ def benchmark_postprocess(
 
 
 def benchmark_evaluation(rounds: int) -> list[Comparison]:
-    """500,000 detections in 5,000 images of 80 classes: VOC's metric, and COCO's twice.
+    """Times VOC's metric, and COCO's twice, on 500,000 detections in 5,000 images of 80 classes.
 
-    Both of COCO's evaluators give the same figures, or it is an error.
+    Raises an error unless both of COCO's evaluators give the same figures.
     """
     data, found = random_evaluation()
     figures = {}
@@ -92,7 +92,7 @@ def benchmark_evaluation(rounds: int) -> list[Comparison]:
 
 
 def random_evaluation() -> tuple[DataSet, DetectionTable]:
-    """Ground truth, a hundredth of it crowds, and detections around it; half of them are right."""
+    """Ground truth with 1 % crowds, and detections around it; half have the right class."""
     generator = np.random.default_rng(0)
     classes = tuple(f"class {number}" for number in range(1, NUM_CLASSES))
     records, boxes, labels = [], [], []

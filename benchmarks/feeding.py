@@ -1,8 +1,8 @@
-"""What training waits for its data: the smallest network on the real pipeline, and on one batch.
+"""Measures how long training waits for its data: on the real pipeline, and on one fixed batch.
 
-The network is SSD7 at 300 pixels, the fastest there is, so the hardest to feed. The pipeline is
-the one that trains: `Feed`, with its cache, its workers and, on a GPU, its stream. The other side
-trains on one batch that lies on the device. A third only takes the batches.
+The network is SSD7 at 300 pixels, the fastest one and so the hardest to feed. The pipeline is the
+one of training: `Feed`, with its cache, its workers and, on a GPU, its stream. The second side
+trains on one batch that stays on the device. The third only takes the batches.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from ssd.training.step import train_step
 MODEL = ModelConfig("ssd7", 300)
 AUGMENT = AugmentConfig()
 SEED = 0
-STEPS = 12  # of a turn
-WARM_UP = 3  # more of them, not timed
+STEPS = 12  # per turn
+WARM_UP = 3  # steps before them that are not timed
 KERNEL_BATCH, KERNEL_SIZE = 128, (480, 640)
 
 
 def benchmark_feeding(
     data: DataConfig, batch_size: int, rounds: int, device: torch.device
 ) -> list[str]:
-    """Seconds of a step and of its data wait, and what the pipeline costs against one fixed batch.
+    """Times a step and its data wait on the pipeline, and a step on one fixed batch.
 
-    On a GPU, the augmentation kernel alone too.
+    On a GPU, it also times the augmentation kernel alone.
 
     Raises:
-        UserError: the data cannot be read, or what is to be kept of it has no room.
+        UserError: the data cannot be read, or there is no room for the cache.
     """
     loaded = load_data(data, data.train_split, data.classes)
     num_classes = len(loaded.classes) + 1
@@ -59,7 +59,7 @@ def benchmark_feeding(
         return feed.steps(order, 0, WARM_UP + STEPS)
 
     fed, unfed = [], []
-    taken = [take(steps(), device)]  # which fills a cache
+    taken = [take(steps(), device)]  # this fills a cache
     for _ in tqdm(range(rounds), desc="feeding", leave=False, unit="round"):
         fed.append(train_on(steps(), train, device))
         unfed.append(repeat(fixed, train, device))
@@ -78,7 +78,7 @@ def benchmark_feeding(
 
 
 def training_step(num_classes: int, device: torch.device) -> Callable[[Batch], object]:
-    """A training step of the network in training's default precision."""
+    """Returns a training step of the network in the default training precision."""
     state, settings = our_state(MODEL, autocast_dtype("auto", device), device, num_classes)
     return lambda batch: train_step(state, [batch], settings, LEARNING_RATE)
 
@@ -86,7 +86,7 @@ def training_step(num_classes: int, device: torch.device) -> Callable[[Batch], o
 def train_on(
     steps: Generator[Ready, None, None], train: Callable[[Batch], object], device: torch.device
 ) -> tuple[float, float, float]:
-    """Seconds of a step's data wait, of its augmentation as the host sees it, and of the whole."""
+    """Seconds per step: its data wait, its augmentation as the host sees it, and the whole step."""
     waited = made = started = 0.0
     with closing(steps):
         for number in range(WARM_UP + STEPS):
@@ -103,12 +103,12 @@ def train_on(
 
 
 def take(steps: Generator[Ready, None, None], device: torch.device) -> float:
-    """Seconds of a step that only takes its batch."""
+    """Seconds per step that only takes its batch."""
     return train_on(steps, lambda _batch: None, device)[2]
 
 
 def repeat(batch: Batch, train: Callable[[Batch], object], device: torch.device) -> float:
-    """Seconds of a step on one and the same batch."""
+    """Seconds per step on the same batch every time."""
     for _ in range(WARM_UP):
         train(batch)
     synchronize(device)
@@ -120,7 +120,7 @@ def repeat(batch: Batch, train: Callable[[Batch], object], device: torch.device)
 
 
 def kernel_alone(rounds: int, device: torch.device) -> str:
-    """Images per second of the augmentation kernel, of noise of 640×480 that lies on the GPU."""
+    """Images per second of the augmentation kernel, on 640×480 noise that is on the GPU."""
     from ssd.augment import kernel  # Triton comes with PyTorch for GPUs only
 
     samples = to_device(noise(KERNEL_BATCH, *KERNEL_SIZE), device)
@@ -135,7 +135,7 @@ def kernel_alone(rounds: int, device: torch.device) -> str:
 
 
 def noise(count: int, height: int, width: int) -> PackedSamples:
-    """Images of noise, each with one object in its middle."""
+    """Images of noise, each with one object in the middle."""
     generator = torch.Generator().manual_seed(SEED)
     shape = height, width, 3
     box = torch.tensor([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]]).numpy()

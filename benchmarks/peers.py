@@ -1,4 +1,4 @@
-"""The input pipeline of torchvision's reference recipe for detection, over the same images.
+"""The input pipeline of torchvision's reference recipe for detection, on the same images.
 
 Source: `references/detection/presets.py` of pytorch/vision, `DetectionPresetTrain` with
 `data_augmentation="ssd"`, `backend="tensor"` and `use_v2=True`.
@@ -24,10 +24,10 @@ Example = tuple[Tensor, Target]
 
 
 def torchvision_chain(model: ModelConfig) -> v2.Compose:
-    """The recipe's transforms, then what its model does to an image: resize and normalise.
+    """The recipe's transforms, followed by the resize and normalisation of its model.
 
-    Better for its speed than the recipe: the resize works on 8 bits, and the normalisation on the
-    result; its model does both in float32, and normalises the larger image.
+    This is faster than the recipe itself: it resizes 8-bit pixels and normalises the result, while
+    the recipe's model does both in float32 and normalises the larger image.
     """
     fill = {tv_tensors.Image: model.pixel_mean, "others": 0}
     mean, std = (
@@ -50,7 +50,7 @@ def torchvision_chain(model: ModelConfig) -> v2.Compose:
 
 
 class TorchvisionDataset(Dataset[Example]):
-    """Images opened by Pillow, as torchvision's data sets do, through its chain."""
+    """Images opened with Pillow, as in torchvision's data sets, and changed by its chain."""
 
     def __init__(self, records: Sequence[Record], model: ModelConfig) -> None:
         self.records = records
@@ -73,7 +73,7 @@ class TorchvisionDataset(Dataset[Example]):
 def torchvision_batches(
     records: Sequence[Record], batches: Iterable[list[int]], workers: int, model: ModelConfig
 ) -> Iterator[tuple[Tensor, list[Target]]]:
-    """Normalised images [B, 3, S, S] with their targets, made by workers, stacked there too."""
+    """Normalised images [B, 3, S, S] with their targets, made and stacked by workers."""
     loader: DataLoader[Example] = DataLoader(
         TorchvisionDataset(records, model),
         batch_sampler=list(batches),
@@ -84,6 +84,6 @@ def torchvision_batches(
 
 
 def stacked(samples: Sequence[Example]) -> tuple[Tensor, list[Target]]:
-    """One tensor of all images; boxes stay a list, since images have different numbers of them."""
+    """One tensor of all images; the targets stay a list, since their numbers of boxes differ."""
     images, targets = zip(*samples, strict=True)
     return torch.stack(images), list(targets)

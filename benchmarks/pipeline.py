@@ -1,18 +1,18 @@
-"""How fast images become training batches: decode, plan, pixels, the whole, and others beside it.
+"""Measures how fast image files become training batches: the parts, the whole, and other libraries.
 
-| side | by the workers | by the training process |
+| side | in the workers | in the training process |
 |---|---|---|
 | ours | decode, pack | plan, pixels: normalised [B, 3, 300, 300] |
 | Albumentations | decode, its chain (`augment.engine: library`), pack | resize, normalise |
 | torchvision | all of its reference recipe (`peers.py`), stack | nothing |
 
-All take the same images of a data set in the same order, with the same batch size and number of
-workers. *On one core* is one process and no workers, by the time that it computed, so that others
-on a shared machine count little. With workers, what the training process does runs beside them, so
-that every side may use all cores; what counts is the work of an image, whoever does it, since on a
-CPU the model takes its time from the same cores. Every process has one thread: more of them, beside
-workers on as many cores, wait for one another. The clock of a turn starts once there were as many
-batches as there are workers: starting processes and importing do not count.
+All sides take the same images of a data set in the same order, with the same batch size and number
+of workers. *On one core* is one process without workers, measured in CPU time, so that other load
+on a shared machine counts little. With workers, the training process works beside them, so every
+side may use all cores. The total work per image counts, whichever process does it, since on a CPU
+the model uses the same cores. Every process has one thread: more of them, beside workers on as
+many cores, would wait for one another. The clock of a turn starts after as many batches as there
+are workers, so that starting processes and importing do not count.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from ssd.training.feed import Feed
 MODEL = ModelConfig("vgg16", 300)
 OURS, ALBUMENTATIONS = AugmentConfig(), AugmentConfig(engine="library")
 SEED = 0
-LEAST_BATCHES = 24  # of a turn
+LEAST_BATCHES = 24  # per turn
 CPU = torch.device("cpu")
 
 
 def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[str]:
-    """Times the CPU way on a data set, by itself and beside torchvision's and Albumentations'.
+    """Times the CPU pipeline on a data set: its parts, and against torchvision and Albumentations.
 
     Args:
-        data: the images, and how many workers read them.
+        data: the images, and the number of workers that read them.
         batch_size: images of a batch.
         rounds: turns of each side.
 
@@ -66,7 +66,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
 
 
 def parts_on_one_core(records: list[Record], batch_size: int, rounds: int) -> list[str]:
-    """What decoding, planning and the pixels take of one core."""
+    """Times decoding, planning and the pixels on one core."""
     dataset, settings = DetectionDataset(records, train_difficult=True), preprocess_of(MODEL, OURS)
     requests = [Request(0, index) for index in range(min(len(records), 4 * batch_size))]
     samples = pack([dataset[request] for request in requests])
@@ -92,7 +92,7 @@ def parts_on_one_core(records: list[Record], batch_size: int, rounds: int) -> li
 
 
 def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds: int) -> str:
-    """Images per second from files to normalised batches; without workers, of one core."""
+    """Images per second from files to normalised batches; without workers, on one core."""
     order = Order(len(records), batch_size, 1, 1, SEED, drop_last=True)
     passes = -(-LEAST_BATCHES // order.steps_per_epoch)
     steps = passes * order.steps_per_epoch
@@ -119,7 +119,7 @@ def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds
 def our_batches(
     records: list[Record], order: Order, steps: int, workers: int, augment: AugmentConfig
 ) -> Generator[Batch, None, None]:
-    """The batches of training."""
+    """Yields the batches of training."""
     preprocess = preprocess_of(MODEL, augment)
     feed = Feed(records, DataConfig(workers=workers), augment, preprocess, 0, CPU)
     with closing(feed.steps(order, 0, steps)) as all_ready:
@@ -148,7 +148,7 @@ def by_turns(
 
 
 def rate_line(name: str, rates: Mapping[str, float]) -> str:
-    """One line: images per second of the sides, and how many times as many ours makes."""
+    """One line: images per second of each side, and the ratio of ours to each other one."""
     (ours, own), *others = rates.items()
     parts = [f"{ours} {own:.1f} images/s"]
     parts += [
@@ -159,7 +159,7 @@ def rate_line(name: str, rates: Mapping[str, float]) -> str:
 
 @contextmanager
 def one_thread() -> Generator[None, None, None]:
-    """One thread for PyTorch and for OpenCV."""
+    """Limits PyTorch and OpenCV to one thread."""
     threads, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

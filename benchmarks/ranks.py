@@ -1,25 +1,25 @@
-"""What several ranks cost: a step with the exchange between them, without it, and of one rank.
+"""Measures the cost of several ranks: a step with their exchange, without it, and on one rank.
 
-All sides run by turns, and train on the same images of a step in fp32:
+All sides run by turns and train on the same images per step in fp32:
 
-| side | ranks | images of a rank | threads of a rank | gradients |
+| side | ranks | images per rank | threads per rank | gradients |
 |---|---|---|---|---|
 | exchanging | R | B / R | cores / R | averaged by DistributedDataParallel, as in training |
 | apart | R, at once | B / R | cores / R | each rank's own: the plain module |
 | one rank | the first | B | all cores | its own; the other ranks wait |
 
-(The gradients of the latter two are R times too large, for want of an average; no time depends on
-that.)
+(The gradients of the last two are R times too large because nothing averages them; no time depends
+on that.)
 
-What `exchanging` takes longer than `apart` is communication: the bytes on their way as far as the
-backward pass does not hide them, the copies into the buckets and back, the threads of gloo, which
-take their time from the same cores, and the faster rank's waiting for the slower. Both add up the
-positives of all ranks, since `train_step` does. That sum of one number is timed by itself, and so
-is one of as many numbers as the gradient has: a check on the share, which is a small difference of
-two large times, and what a backward pass that hides nothing would wait for. A side ends when its
-last rank is through, which another sum of one number finds out.
+The extra time of `exchanging` over `apart` is communication: the transfers that the backward pass
+does not hide, the copies into the buckets and back, the threads of gloo, which use the same cores,
+and the faster rank's wait for the slower one. Both sides add up the positives of all ranks, since
+`train_step` does. That sum of one number is also timed alone, and so is a sum of as many numbers as
+the gradient has. The latter is the wait of a backward pass that hides nothing; it checks the share
+of communication, which is a small difference of two large times. A side ends when its last rank
+has finished, which another sum of one number detects.
 
-A CPU is shared by two ranks, by gloo; of GPUs each rank has one, by NCCL.
+Two ranks share a CPU and use gloo; on GPUs, each rank has its own and uses NCCL.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ GRADIENT, POSITIVES = "gradient alone", "positives alone"
 def benchmark_ranks(
     config: ModelConfig, batch_size: int, rounds: int, device: torch.device
 ) -> list[str]:
-    """Times a step of 1 rank and of several, and says how much of the latter is communication.
+    """Times a step on one rank and on several, and reports the share of communication.
 
     Args:
         config: the network.
-        batch_size: images of a step, of all ranks together.
+        batch_size: images per step, over all ranks.
         rounds: turns of each side.
-        device: a CPU, or the kind of the GPUs.
+        device: a CPU, or the type of the GPUs.
     """
     on_gpu = device.type == "cuda"
     ranks = torch.cuda.device_count() if on_gpu else RANKS_OF_A_CPU
@@ -71,7 +71,7 @@ def benchmark_ranks(
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # any free port
         max_restarts=0,
-        signals_to_handle="SIGTERM",  # Ctrl-C stays what it is
+        signals_to_handle="SIGTERM",  # Ctrl-C keeps its usual effect
     )
     measured = elastic_launch(launched, measure)(
         config, batch_size, rounds, torch.get_num_threads(), device.type
@@ -80,12 +80,12 @@ def benchmark_ranks(
 
 
 def lines(seconds: dict[str, float], ranks: int, batch_size: int) -> list[str]:
-    """What was measured, in words.
+    """Formats the measurements as lines of text.
 
     Args:
         seconds: median of each side.
-        ranks: of all sides but the one of one rank.
-        batch_size: images of a step.
+        ranks: number of ranks of all sides except the single-rank one.
+        batch_size: images per step.
     """
     exchanging, apart = seconds[EXCHANGING], seconds[APART]
     several = {f"{ranks} ranks": exchanging}
@@ -106,7 +106,7 @@ def measure(
 
     Args:
         config: the network.
-        batch_size: images of a step, of all ranks together.
+        batch_size: images per step, over all ranks.
         rounds: turns of each side.
         cores: threads that all ranks share.
         device_type: cpu or cuda.
@@ -137,7 +137,7 @@ def measure(
 
 
 def share_of_rank(batch: Batch) -> Batch:
-    """The images of a step that are this rank's."""
+    """This rank's share of the images of a step."""
 
     def own(values: Tensor) -> Tensor:
         return values.tensor_split(world_size())[rank()]
@@ -146,7 +146,7 @@ def share_of_rank(batch: Batch) -> Batch:
 
 
 def step(state: TrainState, batch: Batch, settings: StepSettings, threads: int) -> Side:
-    """A step of this rank, which ends when all ranks are through with theirs."""
+    """Returns a step of this rank, which ends when all ranks have finished theirs."""
 
     def side() -> None:
         torch.set_num_threads(threads)
@@ -157,7 +157,7 @@ def step(state: TrainState, batch: Batch, settings: StepSettings, threads: int) 
 
 
 def waiting(no_positives: Tensor) -> Side:
-    """What a rank does while the first one trains alone: its share of the sum of positives."""
+    """Returns a step for the ranks that wait: it only takes part in the sum of positives."""
 
     def side() -> None:
         sum_over_ranks(no_positives)
@@ -167,13 +167,13 @@ def waiting(no_positives: Tensor) -> Side:
 
 
 def wait_for_all(device: torch.device) -> None:
-    """Returns when every rank, and its GPU, is through with what it was told to do."""
+    """Returns when every rank and its GPU have finished their work."""
     synchronize(device)
     sum_over_ranks(torch.zeros(()))
 
 
 def gradient_is_shared(model: nn.Module) -> bool:
-    """Whether all ranks hold the same gradient, to the bit; each of them has to call it."""
+    """Returns whether the gradients of all ranks are bit-identical; every rank has to call it."""
     gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     own = torch.cat(gradients)
     firsts = own.clone()

@@ -1,4 +1,4 @@
-"""How long a training step takes, and matching and loss alone, beside torchvision's."""
+"""Times a training step, and matching and loss alone, against torchvision's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEARNING_RATE = 1e-4
 def random_objects(
     batch_size: int, objects: int, device: torch.device, num_classes: int = NUM_CLASSES
 ) -> tuple[Tensor, Tensor]:
-    """Boxes [B, G, 4] of 3 to 43 % of the image's side, and labels [B, G]."""
+    """Boxes [B, G, 4] with sides of 3 to 43 % of the image's, and labels [B, G]."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(batch_size, objects, 2, generator=generator)
     sides = 0.03 + 0.4 * torch.rand(batch_size, objects, 2, generator=generator)
@@ -42,7 +42,7 @@ def random_objects(
 def random_batch(
     batch_size: int, size: int, device: torch.device, num_classes: int = NUM_CLASSES
 ) -> Batch:
-    """Images of noise, channels_last as training has them, with 12 objects each."""
+    """Images of noise, channels_last as in training, with 12 objects each."""
     boxes, labels = random_objects(batch_size, OBJECTS, device, num_classes)
     images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0))
     return Batch(images.to(device, memory_format=torch.channels_last), boxes, labels, [])
@@ -51,10 +51,10 @@ def random_batch(
 def benchmark_step(
     against_torchvision: bool, batch_size: int, rounds: int, device: torch.device
 ) -> list[Comparison]:
-    """A whole training step of SSD300-VGG16: forward, matching, loss, backward, optimizer.
+    """Times a training step of SSD300-VGG16: forward, matching, loss, backward, optimizer.
 
-    Compared are fp32, and the precision that training takes by default, with torchvision's
-    model as its own reference script runs it by default (fp32).
+    Compares fp32 and the default training precision with torchvision's model in fp32, the default
+    of its reference script.
     """
     batch = random_batch(batch_size, SIZE, device)
     default = autocast_dtype("auto", device)
@@ -74,7 +74,7 @@ def benchmark_step(
 
 
 def our_step(config: ModelConfig, batch: Batch, dtype: torch.dtype | None) -> Side:
-    """A step of this project."""
+    """Returns a training step of this project."""
     state, settings = our_state(config, dtype, batch.images.device)
     return lambda: train_step(state, [batch], settings, LEARNING_RATE)
 
@@ -85,7 +85,7 @@ def our_state(
     device: torch.device,
     num_classes: int = NUM_CLASSES,
 ) -> tuple[TrainState, StepSettings]:
-    """What `train_step` needs, as training builds it; the weights are the same at every call."""
+    """The arguments of `train_step`, as training builds them; the weights are always the same."""
     torch.manual_seed(0)
     model = build_model(config, num_classes)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -98,7 +98,7 @@ def our_state(
 
 
 def torchvision_step(batch: Batch) -> Side:
-    """A step of torchvision's model, with the optimizer of its reference script."""
+    """Returns a training step of torchvision's model with its reference script's optimizer."""
     torch.manual_seed(0)
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
     images = batch.images.contiguous()
@@ -121,7 +121,7 @@ def torchvision_step(batch: Batch) -> Side:
 def benchmark_loss(
     against_torchvision: bool, rounds: int, device: torch.device
 ) -> list[Comparison]:
-    """Matching and loss, forward and backward, on random predictions for 8,732 default boxes."""
+    """Times matching and loss, forward and backward, on random predictions (8,732 boxes)."""
     results = []
     for batch_size in (8, 32):
         for objects in (12, 60):
@@ -143,7 +143,7 @@ def random_predictions(batch_size: int, device: torch.device) -> Predictions:
 
 
 def our_loss(batch_size: int, objects: int, device: torch.device) -> Side:
-    """This project's matching and loss."""
+    """Returns this project's matching and loss, forward and backward."""
     default_boxes = build_model(SSD300, NUM_CLASSES).default_boxes.to(device)
     boxes, labels = random_objects(batch_size, objects, device)
     predictions = random_predictions(batch_size, device)
@@ -158,7 +158,7 @@ def our_loss(batch_size: int, objects: int, device: torch.device) -> Side:
 
 
 def torchvision_loss(batch_size: int, objects: int, device: torch.device) -> Side:
-    """The matching and loss of torchvision, as its `SSD.forward` calls them."""
+    """Returns torchvision's matching and loss, as its `SSD.forward` calls them."""
     model: Any = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
     default_boxes = build_model(SSD300, NUM_CLASSES).default_boxes.to(device)
     anchors = [to_corner_form(default_boxes) * SIZE] * batch_size

@@ -1,8 +1,8 @@
-"""How often a training step makes the host wait for the GPU, and where.
+"""Counts how often a training step makes the host wait for the GPU, and finds the places.
 
-Meant is one time: the check that the gradient is finite (`ssd/training/step.py`). torch's debug
-mode finds what reads a value back; it knows nothing of `torch.distributed`, nor of copies from
-memory that is not pinned (docs of `torch.cuda.set_sync_debug_mode`).
+One wait is intended: the check that the gradient is finite (`ssd/training/step.py`). torch's debug
+mode finds operations that read a value back, but not those of `torch.distributed` or copies from
+unpinned memory (docs of `torch.cuda.set_sync_debug_mode`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ssd.config import ModelConfig
 from ssd.model.device import autocast_dtype
 
 WAITED = "called a synchronizing CUDA operation"
-STEPS_BEFORE = 3  # of which the first has no momentum yet
+STEPS_BEFORE = 3  # the first one has no momentum yet
 
 
 def benchmark_waits(config: ModelConfig, batch_size: int, device: torch.device) -> str:
-    """Counts the waits of a step in training's default precision; needs a GPU."""
+    """Counts the waits of a step in the default training precision; needs a GPU."""
     batch = random_batch(batch_size, config.input_size, device)
     step = our_step(config, batch, autocast_dtype("auto", device))
     for _ in range(STEPS_BEFORE):
@@ -32,7 +32,7 @@ def benchmark_waits(config: ModelConfig, batch_size: int, device: torch.device) 
 
 
 def waits(step: Side) -> list[str]:
-    """Where a step waits for the GPU, as `file.py:line`, once for each time."""
+    """The places where a step waits for the GPU, as `file.py:line`, one for each wait."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")

@@ -1,4 +1,4 @@
-"""The way of the data, as types.
+"""The types of the data on its way through the project.
 
     files ─ data ─► Record ─► Sample ─► PackedSamples ─ augment ─► Batch ─ model ─► Predictions
                                                                      └─ loss ─► Targets ─► LossSums
@@ -10,7 +10,7 @@ Letters in the tables: `B` images, `G` ground-truth boxes of an image (padded in
 pixels. Boxes are xyxy, continuous and half-open. Label 0 is the background and also marks
 padding; classes count from 1.
 
-Importing this file imports no torch: a run's rows are read on machines that have none.
+Importing this file does not import torch: a run's rows are also read on machines without it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Record:
-    """One image as its annotation describes it; no pixel has been read.
+    """One image as its annotation describes it; its pixels have not been read.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -58,20 +58,20 @@ class Record:
     crowd: BoolArray
 
     def trained_on(self, train_difficult: bool) -> BoolArray:
-        """Which objects [G] training sees."""
+        """A mask [G] of the objects that training uses."""
         return np.asarray(~self.crowd & (~self.difficult | train_difficult))
 
 
 @dataclass(frozen=True)
 class CocoTruth:
-    """The objects of many images by COCO's own figures, crowds included; N rows in file order.
+    """The objects of many images by COCO's own values, crowds included; N rows in file order.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
     | image_index | [N] | int64 | position of the image in the list of images |
     | labels | [N] | int64 | 1 … C−1 |
-    | boxes | [N, 4] | float64 | x, y, width, height in pixels, neither clamped nor left out |
-    | areas | [N] | float64 | pixels; of the object's outline where COCO has one |
+    | boxes | [N, 4] | float64 | x, y, width, height in pixels, neither clamped nor dropped |
+    | areas | [N] | float64 | pixels; the area of the object's outline where COCO has one |
     | crowd | [N] | bool | neither counted nor punished |
     """
 
@@ -84,17 +84,17 @@ class CocoTruth:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The images of some splits, and what their labels mean.
+    """The images of one or more splits, and the meaning of their labels.
 
     Attributes:
         records: in the order of the files.
         classes: names; label n is `classes[n - 1]`.
         counts: how many objects were read, left out and changed, by the reader's rules.
-        category_ids: COCO's number of each class, None for one that its files do not have; None
-            where the data is not COCO's.
-        truth: the objects as COCO's evaluation counts them; None where the data is not COCO's.
-        left_out: the classes of the annotations that are not among `classes`; for each object of
-            theirs the annotation file it stands in.
+        category_ids: COCO's number of each class, or None for a class that its files lack; the
+            whole field is None if the data is not COCO's.
+        truth: the objects as COCO's evaluation counts them; None if the data is not COCO's.
+        left_out: the classes of the annotations that are not among `classes`, each with the
+            annotation file of every one of its objects.
     """
 
     records: list[Record]
@@ -106,7 +106,7 @@ class DataSet:
 
     @property
     def image_ids(self) -> list[str] | list[int]:
-        """What the images are called in a file of detections: stems, or COCO's numbers."""
+        """The names of the images in a file of detections: stems, or COCO's numbers."""
         names = [record.image_id for record in self.records]
         return names if self.category_ids is None else [int(name) for name in names]
 
@@ -118,12 +118,12 @@ class Sample:
     | field | shape | dtype | unit |
     |---|---|---|---|
     | image_id | – | str | as in its Record |
-    | key | – | int | 32 bits of the image id's hash: what random draws are keyed by |
-    | epoch | – | int | the pass over the data that asked for it |
+    | key | – | int | 32 bits of the image id's hash, the key of its random draws |
+    | epoch | – | int | the pass over the data that the sample is for |
     | pixels | [H, W, 3] | uint8 | RGB |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
-    | problems | – | tuple[str, …] | what could not be read on the way to this sample |
+    | problems | – | tuple[str, …] | messages about unreadable images on the way to this one |
     """
 
     image_id: str
@@ -137,18 +137,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class PackedSamples:
-    """The images of one micro-batch, of any sizes, in one buffer that moves in one copy.
+    """The images of one micro-batch, of any size, in one buffer that is moved in one copy.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
     | pixels | [sum of 3·H·W] | uint8 | the images one after another, each [H, W, 3] RGB |
-    | offsets | [B] | int64 | where each image starts in `pixels` |
+    | offsets | [B] | int64 | start of each image in `pixels` |
     | sizes | [B, 2] | int64 | (height, width) in pixels |
     | boxes | [B, G, 4] | float32 | pixels; zeros where padded |
     | labels | [B, G] | int64 | 0 where padded |
-    | keys, epochs | [B] | int64 | what the augmentation of each image is drawn from |
+    | keys, epochs | [B] | int64 | as in Sample; the augmentation is drawn from them |
     | image_ids | B | list[str] | |
-    | problems | – | list[str] | unreadable images that others stand in for |
+    | problems | – | list[str] | messages about unreadable images, of all samples |
     """
 
     pixels: Tensor
@@ -171,7 +171,7 @@ class PackedSamples:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model trains on.
+    """A training batch.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -189,7 +189,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of every default box.
+    """The output of a model for every default box.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -203,7 +203,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the loss wants of every default box, and how many of them are positives.
+    """The training targets of every default box, and the number of positives.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -237,13 +237,13 @@ class LossSums:
 
 @dataclass(frozen=True)
 class StepSums:
-    """What the micro-batches and the ranks of an optimizer step add up to.
+    """Sums over the images of an optimizer step; those of micro-batches and ranks add up.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
     | class_loss, box_loss | [] | float32 | as in LossSums, over the images |
     | num_positives, num_images | [] | float32 | |
-    | divisors | [] | float32 | over the images: what the sum of each is divided by |
+    | divisors | [] | float32 | the divisors of the images' loss sums, added up |
     | loss_under | – | dict of [] float32 | the loss under each divisor |
     """
 
@@ -266,13 +266,13 @@ class StepSums:
         )
 
     def by_name(self) -> dict[str, Tensor]:
-        """Every sum by its name, the losses by that of their divisor."""
+        """Every sum by its name; each loss has the name of its divisor."""
         return tensors_of(self) | dict(self.loss_under)
 
 
 @dataclass(frozen=True)
 class StepFigures:
-    """What an optimizer step says of itself; tensors stay on the device until they are logged.
+    """The figures of an optimizer step; tensors stay on the device until they are logged.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -280,7 +280,7 @@ class StepFigures:
     | grad_norm | [] | float32 | of all parameters, before clipping |
     | momentum_norm | [] | float32 | of the optimizer's momentum after the step; NaN without one |
     | lr | – | float | the learning rate that was used |
-    | skipped | – | bool | the gradient was not finite, the weights were left alone |
+    | skipped | – | bool | the gradient was not finite, so the weights were left unchanged |
     """
 
     sums: StepSums
@@ -292,26 +292,26 @@ class StepFigures:
 
 @dataclass(frozen=True)
 class StepRow:
-    """What an optimizer step says of itself, over all ranks: a line of metrics.jsonl.
+    """The figures of an optimizer step over all ranks: a line of metrics.jsonl.
 
-    A figure that an older run did not write is NaN, a count or a flag None.
+    If an older run did not write a field, a figure is NaN, and a count or flag is None.
 
     | field | unit |
     |---|---|
     | step | optimizer steps taken, this one included |
     | epoch, step_in_epoch | from 0 |
     | steps_per_epoch | optimizer steps of a pass over the data |
-    | loss | what was backpropagated |
+    | loss | the loss that was backpropagated |
     | class_loss_sum, box_loss_sum | as in LossSums, over the step |
     | num_positives, num_images | of the step |
-    | divisor | what the summed loss of an image is divided by: the mean over the step's images |
+    | divisor | the divisor of an image's summed loss, as the mean over the step's images |
     | lr | the learning rate that was used |
     | grad_norm | of all parameters, before clipping |
     | momentum_norm | of the optimizer's momentum after the step |
-    | clipped, skipped | whether the gradient was shortened; whether it was not finite |
+    | clipped, skipped | whether the gradient was clipped; whether it was not finite |
     | images_per_second | over all ranks |
-    | data_wait_seconds | of the first rank |
-    | loss_under | the same step's loss under each divisor |
+    | data_wait_seconds | the first rank's wait for data |
+    | loss_under | the loss of the same step under each divisor |
     """
 
     step: int
@@ -336,15 +336,15 @@ class StepRow:
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """What an evaluation during training found: a line of metrics.jsonl.
+    """The result of an evaluation during training: a line of metrics.jsonl.
 
     | field | unit |
     |---|---|
     | step | optimizer steps taken |
     | epoch | the pass that the step belongs to, from 0 |
-    | metric | by its name in the config |
-    | mAP | 0 … 1; NaN without an object that counts |
-    | per_class | AP by name, 0 … 1; NaN for a class without an object that counts |
+    | metric | its name in the config |
+    | mAP | 0 … 1; NaN if no object counts |
+    | per_class | AP by class name, 0 … 1; NaN for a class in which no object counts |
     """
 
     step: int
@@ -356,7 +356,7 @@ class EvaluationRow:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one image, best first.
+    """The detections of one image, best first.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -376,7 +376,7 @@ Moved = TypeVar("Moved", PackedSamples, Batch, Targets, Detections)
 def to_device(item: Moved, device: torch.device) -> Moved:
     """The same item with every tensor on `device`.
 
-    Copies to a GPU are asynchronous; those from it are complete, since the host reads them next.
+    Copies to a GPU are asynchronous. Copies from it are complete, since the host reads them next.
     """
     moved: dict[str, Any] = {
         name: tensor.to(device, non_blocking=device.type == "cuda")

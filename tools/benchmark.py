@@ -1,4 +1,4 @@
-"""Times the parts: a door to `benchmarks/command.py`."""
+"""Runs the benchmarks; see `benchmarks/command.py`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from ssd.commands.status import run
 
 
 def main(arguments: Sequence[str]) -> int:
-    sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are no part of the package
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not part of the package
     from benchmarks.command import main
 
     return main(arguments)

@@ -1,4 +1,4 @@
-"""Tells what is wrong with a data set, and what is in it: a door to `ssd/commands/check.py`."""
+"""Checks a data set and summarises its content; see `ssd/commands/check.py`."""
 
 from ssd.commands.check import main
 from ssd.commands.status import run

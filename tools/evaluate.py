@@ -1,4 +1,4 @@
-"""Measures how well a detector finds objects: a door to `ssd/commands/evaluate.py`."""
+"""Evaluates a detector; see `ssd/commands/evaluate.py`."""
 
 from ssd.commands.evaluate import main
 from ssd.commands.status import run

@@ -1,4 +1,4 @@
-"""Hands what a run has learned to torchvision: a door to `ssd/commands/export.py`."""
+"""Exports a run's weights to torchvision; see `ssd/commands/export.py`."""
 
 from ssd.commands.export import main
 from ssd.commands.status import run

@@ -1,4 +1,4 @@
-"""Finds objects in images: a door to `ssd/commands/predict.py`."""
+"""Detects objects in images; see `ssd/commands/predict.py`."""
 
 from ssd.commands.predict import main
 from ssd.commands.status import run

@@ -1,4 +1,4 @@
-"""The experiment on the regular spike, and any run explained: `ssd/commands/spikes.py`."""
+"""Runs the spike experiment, or explains the spikes of a run; see `ssd/commands/spikes.py`."""
 
 from ssd.commands.spikes import main
 from ssd.commands.status import run

@@ -1,4 +1,4 @@
-"""Trains a detector: a door to `ssd/commands/train.py`."""
+"""Trains a detector; see `ssd/commands/train.py`."""
 
 from ssd.commands.status import run
 from ssd.commands.train import main

@@ -13,7 +13,7 @@ from ssd.structures import Batch, PackedSamples
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What every image goes through, in training, evaluation and prediction alike.
+    """The preprocessing of every image, the same in training, evaluation and prediction.
 
     Attributes:
         size: width and height of the model's input in pixels.
@@ -31,7 +31,7 @@ class Preprocess:
 
     def training_batch(self, samples: PackedSamples, seed: int, config: AugmentConfig) -> Batch:
         """The augmented batch: a pure function of the samples, their epochs and the seed."""
-        if config.engine != "device":  # `library` has changed the samples already
+        if config.engine != "device":  # `library` has already changed the samples
             return self.evaluation_batch(samples)
         return self._batch(samples, draw_plan(samples, seed, config))
 
@@ -52,7 +52,7 @@ class Preprocess:
 
 
 def preprocess_of(model: ModelConfig, augment: AugmentConfig) -> Preprocess:
-    """The Preprocess that a model was, or is to be, trained with."""
+    """The Preprocess for training a model with these settings, and for using it afterwards."""
     return Preprocess(
         size=model.input_size,
         mean=model.pixel_mean,

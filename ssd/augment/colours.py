@@ -1,7 +1,7 @@
 """Brightness, contrast, saturation and hue of an image: Caffe's `DistortImage`.
 
 Caffe rounds to 8 bits after every step; here everything is float32, clamped to 0 … 255 where
-Caffe's 8 bits clamp. Its hue sticks at red where it would fall below 0; here it goes round.
+Caffe's 8 bits clamp. Caffe's hue stops at red where it would fall below 0; here it wraps around.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DEGREES = 2  # of a step of hue
+DEGREES = 2  # per step of hue
 
 
 def change_colours(
@@ -28,11 +28,11 @@ def change_colours(
 
     Args:
         image_HW3: the image, contiguous, on the CPU.
-        brightness: added to every number; 0 is off.
-        contrast: factor on every number; 1 is off.
+        brightness: added to every value; 0 is off.
+        contrast: factor on every value; 1 is off.
         saturation: factor on HSV's S; 1 is off.
         hue: added to HSV's H, in steps of 2 degrees (OpenCV's); 0 is off.
-        contrast_first: contrast before saturation and hue, or after.
+        contrast_first: whether contrast comes before saturation and hue, or after them.
     """
     if brightness != 0:
         image_HW3.add_(brightness).clamp_(0, 255)
@@ -45,10 +45,10 @@ def change_colours(
 
 
 def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float) -> None:
-    """Multiplies HSV's S, at most to 1, and turns H by steps of 2 degrees, in place.
+    """Scales HSV's S, capped at 1, and shifts H in steps of 2 degrees, in place.
 
-    OpenCV's H counts degrees and takes those beyond 360 too, but none below 0. Its V is not
-    changed, so it may run to 255. Whole rows of numbers are changed at once: H, S, V, H, S, V, ….
+    OpenCV's H is in degrees; values above 360 are fine, values below 0 are not. V is not changed,
+    so it may range up to 255. Whole rows of values are changed at once: H, S, V, H, S, V, ….
     """
     assert image_HW3.is_contiguous()  # OpenCV would write to a copy
     height, width, _ = image_HW3.shape
@@ -64,5 +64,5 @@ def _change_saturation_and_hue(image_HW3: Tensor, saturation: float, hue: float)
 
 
 def _row(hue: float, saturation: float, value: float, width: int) -> Tensor:
-    """The three numbers for each pixel of a row [3·W], float32."""
+    """The three values repeated for each pixel of a row: [3·W], float32."""
     return torch.from_numpy(np.tile(np.array([hue, saturation, value], np.float32), width))

@@ -1,7 +1,7 @@
-"""Random numbers as a pure function of what they are for: Philox4x32-10 in PyTorch.
+"""Random numbers as a pure function of seed, image and epoch: Philox4x32-10 in PyTorch.
 
-There is no state, so the order of the draws, the device and the other images of a batch change
-nothing. Only whole numbers are computed: the results are equal bit for bit everywhere.
+There is no state, so the order of the draws, the device and the other images of a batch make no
+difference. The arithmetic is on integers, so the results are equal bit for bit everywhere.
 Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011), and its Random123.
 """
 
@@ -19,9 +19,9 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
-    """Four random words for every counter of four words; all are 32 bits held in int64.
+    """Four random words for every counter of four words; each is 32 bits held in int64.
 
-    A product of two words may wrap around in int64; its 64 bits are right all the same.
+    A product of two words may wrap around in int64, but its 64 bits are still right.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key

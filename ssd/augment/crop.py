@@ -1,8 +1,8 @@
-"""The crop: windows whose overlap with an object is drawn from Caffe's seven samplers.
+"""The random crop: one of Caffe's seven samplers draws a window that overlaps an object enough.
 
 One sampler takes the whole canvas. Each of the others tries random windows until one overlaps
-some object as much as it wants. One of the samplers that succeeded is picked, each as likely as
-the others. All trials are made at once, for the whole batch.
+some object enough. One of the samplers that succeeded is picked, all with equal probability. All
+trials run at once, for the whole batch.
 Source: Caffe's SSD branch, `sampler.cpp` and `ssd_pascal.py`.
 
 Letters: `B` images, `G` ground-truth boxes, padded, `S` the samplers that try, `T` trials of
@@ -29,8 +29,8 @@ def draw_crop(
     """The sampler [B] (0: whole canvas; s: `MIN_OVERLAPS[s - 1]`) and its window [B, 4].
 
     Args:
-        canvas_B4: where to crop, whole pixels, float32.
-        boxes_BG4: the objects, in pixels of the same plane.
+        canvas_B4: the area to crop from, in whole pixels, float32.
+        boxes_BG4: the objects, in the same pixel coordinates.
         labels_BG: 0 where padded.
         draws_BN: `CROP_DRAWS` uniform random numbers for each image.
         min_scale: side of the smallest window relative to the canvas, before its aspect ratio.
@@ -44,8 +44,8 @@ def draw_crop(
 def _trials(canvas_B4: Tensor, draws_BST4: Tensor, min_scale: float) -> Tensor:
     """Random windows [B, S, T, 4] of the canvas, in whole pixels as they will be cut.
 
-    Scale and aspect ratio are drawn relative to the canvas (Caffe's `SampleBBox`); the aspect
-    ratio's limits leave no side longer than the canvas.
+    Scale and aspect ratio are drawn relative to the canvas (Caffe's `SampleBBox`); the limits on
+    the aspect ratio keep every side within the canvas.
     """
     scale_BST = min_scale + (1 - min_scale) * draws_BST4[..., 0]
     square_BST = scale_BST * scale_BST
@@ -62,7 +62,7 @@ def _trials(canvas_B4: Tensor, draws_BST4: Tensor, min_scale: float) -> Tensor:
 
 
 def _successes(trials_BST4: Tensor, boxes_BG4: Tensor, labels_BG: Tensor) -> Tensor:
-    """Whether each trial [B, S, T] overlaps some object as much as its sampler wants."""
+    """Mask [B, S, T] of the trials that overlap some object as much as their sampler demands."""
     x1, y1, x2, y2 = trials_BST4[..., None, :].unbind(-1)
     boxes_B11G4 = boxes_BG4[:, None, None]
     box_x1, box_y1, box_x2, box_y2 = boxes_B11G4.unbind(-1)
@@ -81,7 +81,7 @@ def _pick(
 ) -> tuple[Tensor, Tensor]:
     """The sampler [B] and its window [B, 4]: one of the samplers that succeeded.
 
-    A sampler stands for its first success. The whole canvas (sampler 0) always succeeds.
+    Each sampler offers its first successful window. The whole canvas (sampler 0) always succeeds.
     """
     first_BS11 = success_BST.byte().argmax(-1)[..., None, None]
     chosen_BS4 = trials_BST4.take_along_dim(first_BS11, 2).squeeze(2)

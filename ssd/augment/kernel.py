@@ -1,12 +1,12 @@
 """Applies a plan to the pixels of a batch on a GPU: `pixels.py` as one Triton kernel.
 
-A program makes one tile of one image. For every pixel of the tile it gathers the taps from the
-packed bytes, changes their colours and adds them up. Nothing is written but the normalised batch,
-and nothing is read back to the host: how many taps an image needs is worked out on the device.
+Each program makes one tile of one image. For every pixel of the tile it gathers the taps from the
+packed bytes, changes their colours and adds them up. Only the normalised batch is written, and
+nothing is read back to the host: the number of taps of an image is computed on the device.
 
-Whether a tap counts depends on its place, which is a whole number, and its weight on its distance
-from the output pixel's centre, which is a whole number of 1 / (2 · SIZE) pixel: both are exact,
-however large the image. Colours run 0 … 1, because the hardware clamps to that for nothing.
+A tap's position, a whole number, decides if it counts. Its weight depends on its distance from the
+output pixel's centre, a multiple of 1 / (2 · SIZE) pixel. Both are exact, however large the image.
+Colours range over 0 … 1, because the hardware clamps to that range for free.
 
 Letters: `B` images, `S` pixels of the output, `Y`, `X` rows and columns of a tile.
 """
@@ -24,7 +24,7 @@ from ssd.augment.plan import Plan
 from ssd.structures import PackedSamples
 
 TILE = 8, 32  # rows, columns
-WARPS = 4  # of 32 threads, for a tile
+WARPS = 4  # per tile, of 32 threads each
 
 
 def apply_plan(
@@ -39,8 +39,8 @@ def apply_plan(
 ) -> Tensor:
     """The images of `ssd.augment.pixels.apply_plan`, which explains the arguments.
 
-    Samples and plan stand on one CUDA device (on the CPU under Triton's interpreter). The host
-    does not wait for it.
+    Samples and plan are on one CUDA device (on the CPU under Triton's interpreter). The host does
+    not wait for the device.
     """
     count, device = len(samples.sizes), samples.pixels.device
     images_BSS3 = torch.empty((count, size, size, 3), dtype=dtype, device=device)
@@ -92,7 +92,7 @@ def augment_tile(
     COLOURS_LAST: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Makes one tile; the grid is (tiles of a row, tiles of a column, images)."""
+    """Makes one tile; the grid is (tiles per row, tiles per column, images)."""
     image = tl.program_id(2).to(tl.int64)
     rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
     columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
@@ -135,11 +135,11 @@ def augment_tile(
 
 @triton.jit
 def _axis(outputs, side, window, SIZE: tl.constexpr, ANTIALIAS: tl.constexpr):
-    """Where the taps of some output pixels lie along one axis: what `_weights` wants to know.
+    """The taps of some output pixels along one axis, as `_weights` takes them, and their count.
 
     `side` points to the image's side, `window` to the window's start, two numbers before its end.
-    Every output pixel has `count` taps from its `first` on, some of which weigh nothing: weights
-    are a tent over the centre. All but `first` and `count` is in units of 1 / (2 · SIZE) pixel.
+    Every output pixel has `count` taps from its `first` on; some have weight 0, because weights are
+    a tent over the centre. `centres`, `reach` and `distance` are in units of 1 / (2 · SIZE) pixel.
     """
     start, end = tl.load(window).to(tl.int32), tl.load(window + 2).to(tl.int32)
     centres = (2 * outputs + 1).to(tl.int64) * (end - start) - SIZE
@@ -155,7 +155,7 @@ def _axis(outputs, side, window, SIZE: tl.constexpr, ANTIALIAS: tl.constexpr):
 
 @triton.jit
 def _weights(axis, tap, SIZE: tl.constexpr):
-    """The places of a tap in the image, its weights, and whether the image covers it."""
+    """The positions of a tap in the image, its weights, and whether the image covers it."""
     first, distance, slope, end, side = axis
     places = first + tap
     weights = 1 - tl.abs(distance + tap * (2.0 * SIZE)) * slope
@@ -165,7 +165,7 @@ def _weights(axis, tap, SIZE: tl.constexpr):
 
 @triton.jit
 def _sums_of_weights(axis, count, SIZE: tl.constexpr):
-    """The sum of all weights, and of those of taps that the image covers."""
+    """The sum of all weights, and the sum over the taps that the image covers."""
     whole = tl.zeros_like(axis[1])
     covered = whole
     for tap in range(count):
@@ -220,7 +220,7 @@ def _touches(axis, count):
 
 @triton.jit
 def _change_colours(red, green, blue, colours):
-    """`ssd.augment.colours.change_colours`, from 0 … 255 to 0 … 1; see there."""
+    """The same as `ssd.augment.colours.change_colours`, but takes 0 … 255 and returns 0 … 1."""
     brightness, contrast, saturation, hue, contrast_first = colours
     before = tl.where(contrast_first, contrast, 1.0)
     after = tl.where(contrast_first, 1.0, contrast)
@@ -237,7 +237,7 @@ def _change_colours(red, green, blue, colours):
 
 @triton.jit
 def _change_saturation_and_hue(red, green, blue, saturation, hue):
-    """Multiplies HSV's S, at most to 1, and turns H by a number of its hexagon's sides."""
+    """Scales HSV's S, capped at 1, and shifts H by `hue` sides of its hexagon."""
     value = tl.maximum(tl.maximum(red, green), blue)
     chroma = value - tl.minimum(tl.minimum(red, green), blue)
     ratio = 1 / tl.maximum(chroma, 1e-8)
@@ -246,7 +246,7 @@ def _change_saturation_and_hue(red, green, blue, saturation, hue):
         (green - blue) * ratio,
         tl.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
     )
-    side += hue  # red's side is -1 … 1 and blue's 3 … 5: with less than a side more, below 6
+    side += hue  # stays below 6: blue's side, the largest, is at most 5, and hue is below 1
     side = tl.where(side < 0, side + 6, side)
     chroma = tl.minimum(chroma * saturation, value)
     least = value - chroma

@@ -1,7 +1,7 @@
-"""Caffe's expansion and crop as Albumentations transforms, which that library does not have.
+"""Caffe's expansion and crop as Albumentations transforms, which that library lacks.
 
-Both show a window of the image, of whole pixels, and draw it as `plan.py` does for the device.
-Importing this imports Albumentations: `library_file.py` does so where a pipeline is read.
+Both cut a window of whole pixels, chosen at random as `plan.py` does for the device. Importing this
+module imports Albumentations, so `library_file.py` imports it only when it reads a pipeline.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Array = npt.NDArray[Any]
 
 
 class _Window(A.DualTransform):
-    """What shows a window (x1, y1, x2, y2) of the image, in pixels and maybe beyond it."""
+    """Cuts a window (x1, y1, x2, y2), in pixels, which may extend beyond the image."""
 
     _targets = (Targets.IMAGE, Targets.BBOXES)
     fill: tuple[float, ...] = (0, 0, 0)
 
     @classmethod
     def get_class_fullname(cls) -> str:
-        """The name in a pipeline's file."""
+        """The name of the transform in a pipeline's file."""
         return cls.__name__
 
     def apply(self, img: Array, window: Window, **params: Any) -> Array:
@@ -41,7 +41,7 @@ class _Window(A.DualTransform):
         return np.asarray(cv2.copyMakeBorder(part, *edges, cv2.BORDER_CONSTANT, value=self.fill))
 
     def apply_to_bboxes(self, bboxes: Array, window: Window, **params: Any) -> Array:
-        """The boxes whose centre lies in the window, clipped to it; relative, as they came."""
+        """The boxes whose centre lies in the window, clipped to it and relative to it."""
         boxes_1G4 = _pixels(bboxes, params["shape"])
         some_1G = torch.ones(boxes_1G4.shape[:2], dtype=torch.int64)
         windows_14, flip_1 = torch.tensor([window]).float(), torch.zeros(1, dtype=torch.bool)
@@ -51,12 +51,12 @@ class _Window(A.DualTransform):
 
 
 class SSDExpand(_Window):
-    """Places the image at random on a larger canvas of one colour.
+    """Places the image at a random position on a larger canvas of one colour.
 
     Args:
-        expand_max: how many times wider and higher the canvas is at most.
+        expand_max: largest ratio of the canvas's sides to the image's.
         fill: the colour, RGB, 0 … 255.
-        p: how often.
+        p: probability.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class SSDExpand(_Window):
 
 
 class SSDCrop(_Window):
-    """Crops to a window whose overlap with an object is drawn from Caffe's seven samplers.
+    """Crops to a window that one of Caffe's seven samplers draws by its overlap with an object.
 
     Args:
         min_scale: side of the smallest window relative to the image, before its aspect ratio.
-        p: how often the samplers try; one of them keeps the whole image.
+        p: probability that the samplers try; one of them keeps the whole image.
     """
 
     def __init__(self, min_scale: float = 0.3, p: float = 1.0) -> None:
@@ -96,7 +96,7 @@ class SSDCrop(_Window):
 
     @property
     def targets_as_params(self) -> list[str]:
-        """What the window depends on."""
+        """The data that the window depends on."""
         return ["bboxes"]
 
     def get_params_dependent_on_data(
@@ -117,7 +117,7 @@ def _whole(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _pixels(bboxes: Array, shape: tuple[int, ...]) -> torch.Tensor:
-    """Boxes [1, G, 4] in pixels, float32, of Albumentations' rows, which are relative."""
+    """Boxes [1, G, 4] in pixels, float32, from Albumentations' rows, which are relative."""
     sides = np.array([shape[1], shape[0]] * 2)
     return torch.from_numpy((bboxes[None, :, :4] * sides).astype(np.float32))
 

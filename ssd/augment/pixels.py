@@ -2,12 +2,12 @@
 
 Crop, expansion, flip and resize are one resampling, separable into columns and rows. Along each
 axis every output pixel is a weighted sum of a few source pixels, its taps. Taps beyond the image
-stand for the mean colour, which is 0 once normalised: they are left out, and where an output pixel
-has no others it is not computed. The colours change before, pixel by pixel, as in Caffe, or after,
-which is less work where an image shrinks.
+stand for the mean colour, which is 0 once normalised: they are left out, and an output pixel that
+has no other taps is not computed. Colours change before the resampling, pixel by pixel, as in
+Caffe, or after it, which is less work if the image shrinks.
 
 Letters: `H`, `W` pixels of the image, `S` of the output, `N` computed output pixels of an axis, `h`
-and `w` those of rows and columns, `K` taps of an output pixel, `X` the numbers of a row of pixels.
+and `w` those of rows and columns, `K` taps of an output pixel, `X` the values of a row of pixels.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Colours = tuple[float, float, float, float, bool]
 
 
 class Taps(NamedTuple):
-    """What makes the output pixels of one axis.
+    """The taps of the output pixels along one axis.
 
     Attributes:
         first: the first output pixel that has taps.
-        places: positions in the cut [N, K], int64, of this pixel's taps and of those after it.
-        weights: their weights [N, K], float32.
+        places: positions in the cut [N, K], int64, of the taps of this and the following pixels.
+        weights: weights of the taps [N, K], float32.
     """
 
     first: int
@@ -44,7 +44,7 @@ class Taps(NamedTuple):
     weights: Tensor
 
     def mirrored(self, size: int) -> Taps:
-        """The same, counted from the other end of the `size` output pixels."""
+        """The same taps, counted from the other end of the `size` output pixels."""
         first = size - self.first - len(self.places)
         return Taps(first, self.places.flip(0), self.weights.flip(0))
 
@@ -59,17 +59,17 @@ def apply_plan(
     colours_last: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The images [B, 3, S, S] that the plan makes: normalised, channels_last.
+    """The images [B, 3, S, S] that the plan produces, normalised, channels_last.
 
     Args:
         samples: the decoded images.
-        plan: what happens to each; read to the host once.
+        plan: the changes to each image; read on the host once.
         size: S, width and height of the output in pixels.
-        mean: RGB, 0 … 255, subtracted; also the colour of what lies beyond an image.
+        mean: RGB, 0 … 255, subtracted; also the colour beyond the image's border.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
-        colours_last: change the colours of the resized image, not of the image.
-        dtype: of the result; all is computed in float32.
+        colours_last: whether colours change after the resize rather than before it.
+        dtype: type of the result; everything is computed in float32.
     """
     images_BSS3 = _zeros((len(samples.sizes), size, size, 3), dtype)
     mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(size)
@@ -78,7 +78,7 @@ def apply_plan(
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
         top, bottom, left, right = max(y1, 0), min(y2, height), max(x1, 0), min(x2, width)
         if top >= bottom or left >= right:
-            continue  # nothing of the image is in the window
+            continue  # the window misses the image
         start = starts[index]
         image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
         cut_WH3 = _transpose(image_HW3[top:bottom, left:right])
@@ -102,25 +102,25 @@ def apply_plan(
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
-    """Which pixels of the cut make each of the `size` output pixels along one axis.
+    """The taps, in the cut, of the `size` output pixels along one axis.
 
     Args:
-        window: first and one past the last pixel of what becomes the output.
-        cut: the same of the part of it that the image covers.
+        window: first and one past the last pixel of the range that becomes the output.
+        cut: the same for the part of the window that the image covers.
         size: S, output pixels.
         antialias: whether the weights widen when the window shrinks.
 
     Returns:
-        Of every output pixel that reaches into the cut. The weights fall linearly with the distance
-        from the output pixel's centre and sum to 1 over the window: bilinear interpolation as in
-        `torch.nn.functional.interpolate`, of the window alone. Beyond the cut they are 0.
+        The taps of every output pixel that reaches into the cut. Weights fall linearly with the
+        distance from the output pixel's centre and sum to 1 over the window: bilinear interpolation
+        of the window alone, as in `torch.nn.functional.interpolate`. Beyond the cut they are 0.
     """
     start, end = window
     scale = (end - start) / size
     reach = max(scale, 1.0) if antialias else 1.0
     first = max(math.floor((cut[0] - reach + 0.5 - start) / scale - 0.5), 0)
     last = math.ceil((cut[1] + reach - 0.5 - start) / scale - 0.5)
-    last = min(max(last, first + 1), size)  # without antialiasing a small cut may be passed over
+    last = min(max(last, first + 1), size)  # without antialiasing a small cut may be skipped
     centres_N1 = start + (np.arange(first, last)[:, None] + 0.5) * scale - 0.5
     firsts_N1 = np.floor(centres_N1 - reach).astype(np.int64)
     places_NK = firsts_N1 + np.arange(1, math.ceil(2 * reach) + 1)
@@ -134,14 +134,14 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
 
 
 def _change_covered(resized_hX: Tensor, covered_hX: Tensor, colours: Colours) -> None:
-    """Changes the colours of what the image contributes, in place; `covered` is its share."""
+    """Changes the colours of the image's contribution, in place; `covered_hX` is its share."""
     resized_hX.div_(covered_hX.clamp(min=1e-12))
     change_colours(resized_hX.view(len(resized_hX), -1, 3), *colours)
     resized_hX.mul_(covered_hX)
 
 
 def _resample(image_WH3: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """The transposed image as [h, X]: its columns first, then its rows."""
+    """Resamples the transposed image to [h, X]: columns first, then rows."""
     width, height, _ = image_WH3.shape
     columns_wX = _weighted_sums(image_WH3.view(width, 3 * height), columns)
     rows_Hw3 = _transpose(columns_wX.view(-1, height, 3))
@@ -154,12 +154,12 @@ def _transpose(image_HW3: Tensor) -> Tensor:
 
 
 def _weighted_sums(table_LX: Tensor, taps: Taps) -> Tensor:
-    """For each output pixel the sum [N, X] of the table's rows [L, X] at its taps, by weight."""
+    """The weighted sum [N, X] of the table's rows [L, X] at the taps of each output pixel."""
     return embedding_bag(taps.places, table_LX, per_sample_weights=taps.weights, mode="sum")
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros by NumPy: fresh memory is zero already, where `torch.zeros` writes all of it once."""
+    """Zeros from NumPy: fresh memory is already zero, while `torch.zeros` writes all of it."""
     return (
         torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8))
         .view(dtype)
@@ -168,7 +168,7 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def _colours(plan: Plan) -> list[Colours]:
-    """The changes of colour of each image, on the host."""
+    """The colour changes of each image, on the host."""
     numbers = plan.brightness, plan.contrast, plan.saturation, plan.hue
     columns = torch.stack(numbers, 1).tolist(), plan.contrast_first.tolist()
     return [(*row, first) for row, first in zip(*columns, strict=True)]

@@ -1,4 +1,4 @@
-"""Draws what is random in the augmentation of a whole batch: Caffe's SSD chain, as numbers.
+"""Draws the random augmentation of a whole batch as numbers: Caffe's SSD chain.
 
     distort the colours → expand → crop → flip → resize
 
@@ -27,24 +27,24 @@ COLOUR_PROBABILITY = 0.5
 MAX_BRIGHTNESS = 32.0
 MAX_HUE = 18.0
 FACTORS = 0.5, 1.5  # of contrast and saturation
-# How many random numbers go to: colours, expansion, flip, crop.
+# Random numbers for colours, expansion, flip and crop.
 DRAWS = 9, 4, 1, CROP_DRAWS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each image of a batch, and the objects that come out of it.
+    """The changes to each image of a batch, and the objects that remain.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
-    | windows | [B, 4] | int64 | pixels of the image; what becomes the output, maybe beyond it |
+    | windows | [B, 4] | int64 | pixels of the image; becomes the output, may extend beyond it |
     | sampler | [B] | int64 | 0: whole canvas; s: cropped by `MIN_OVERLAPS[s - 1]` |
     | flip | [B] | bool | mirrored left to right |
     | brightness | [B] | float32 | added to pixels 0 … 255; 0 is off |
     | contrast | [B] | float32 | factor on pixels; 1 is off |
     | saturation | [B] | float32 | factor on HSV's S; 1 is off |
     | hue | [B] | float32 | added to HSV's H, in steps of 2 degrees (OpenCV's); 0 is off |
-    | contrast_first | [B] | bool | contrast before saturation and hue, or after |
+    | contrast_first | [B] | bool | whether contrast comes before saturation and hue, or after |
     | boxes | [B, G, 4] | float32 | relative to the output, 0 … 1; zeros where dropped or padded |
     | labels | [B, G] | int64 | 0 where dropped or padded |
     """
@@ -82,7 +82,7 @@ def identity_plan(samples: PackedSamples) -> Plan:
 
 
 def draw_plan(samples: PackedSamples, seed: int, config: AugmentConfig) -> Plan:
-    """The random plan of a batch; the parts that `config` switches off do nothing in it."""
+    """The random plan of a batch; the parts that `config` switches off do nothing."""
     draws_BN = uniforms(samples.keys, samples.epochs, seed, sum(DRAWS))
     colours_B9, expand_B4, flip_B1, crop_BN = draws_BN.split_with_sizes(DRAWS, 1)
     colour = COLOUR_PROBABILITY if config.photometric else 0.0
@@ -114,11 +114,10 @@ def draw_plan(samples: PackedSamples, seed: int, config: AugmentConfig) -> Plan:
 def move_boxes(
     boxes_BG4: Tensor, labels_BG: Tensor, windows_B4: Tensor, flip_B: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Boxes [B, G, 4] and labels [B, G] as seen in the windows [B, 4]; both in pixels.
+    """Boxes [B, G, 4] and labels [B, G] as seen in the windows [B, 4]; the inputs are in pixels.
 
-    Objects stay if their centre lies in the window (Caffe's emit constraint) and something of
-    them is left after clipping; the others become zeros. The new boxes are relative to the
-    window.
+    An object stays if its centre lies in the window (Caffe's emit constraint) and part of it is
+    left after clipping; the others become zeros. The new boxes are relative to the window.
     """
     corner_B12, far_B12 = windows_B4[:, None, :2], windows_B4[:, None, 2:]
     centre_BG2 = (boxes_BG4[..., :2] + boxes_BG4[..., 2:]) / 2
@@ -137,7 +136,7 @@ def move_boxes(
 def draw_canvas(
     images_B4: Tensor, draws_B4: Tensor, probability: float, expand_max: float
 ) -> Tensor:
-    """The canvas [B, 4] of each image: larger than it with some probability, placed at random."""
+    """The canvas [B, 4] of each image: with some probability larger, at a random offset."""
     sizes_B2 = images_B4[:, 2:]
     ratio_B = _maybe(draws_B4, probability, (1, expand_max), off=1)
     canvas_B2 = (sizes_B2 * ratio_B[:, None]).floor()
@@ -152,7 +151,7 @@ def _image_windows(samples: PackedSamples) -> Tensor:
 
 
 def _maybe(draws_B2: Tensor, probability: float, limits: tuple[float, float], off: float) -> Tensor:
-    """Numbers [B] between the limits with a probability, else `off`."""
+    """Random numbers [B] between the limits with the given probability, else `off`."""
     low, high = limits
     drawn_B = low + (high - low) * draws_B2[:, 1]
     return torch.where(draws_B2[:, 0] < probability, drawn_B, off)

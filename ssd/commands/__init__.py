@@ -1,1 +1,1 @@
-"""The commands: flags in, one function of the framework called, an exit status out."""
+"""The commands: each parses flags, calls one function of the framework, returns an exit status."""

@@ -1,10 +1,10 @@
-"""Tells where training stands before it starts: what is wrong with the data, and what is in it.
+"""Checks the data before training: reports what is wrong with it and what is in it.
 
     python tools/check_data.py configs/custom_voc.yaml --data.root FOLDER
 
-Takes the settings of tools/train.py. Exit status 0: nothing would hurt training; 1: something
-would. Writes data_check.json, with everything, and data_check.png. With --show N also
-augmented.png: the first N images of training, a row each, as they are in its first five epochs.
+Takes the settings of tools/train.py. The exit status is 0 if nothing would hurt training, else 1.
+Writes data_check.json, with all details, and data_check.png. With --show N, also writes
+augmented.png: the first N training images, one per row, as they look in the first five epochs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     out, show = Path(flags.get("out") or "data_check"), flags.get("show")
     if show is not None and show < 1:
         raise UserError(f"--show is {show}, but has to be at least 1")
-    status = report_data(config, out)
+    status = report_data(config.data, config.model, config.loss, out)
     if show is not None:
-        print(f"as training sees them: {write_sheet(config, out, show)}")
+        sections = config.data, config.augment, config.model
+        print(f"as training sees them: {write_sheet(*sections, config.training.seed, out, show)}")
     return status

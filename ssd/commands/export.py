@@ -1,8 +1,8 @@
-"""Hands what a run has learned to torchvision's ssd300_vgg16.
+"""Exports the weights of a run for torchvision's ssd300_vgg16.
 
     python tools/export.py runs/mine --out model.pth
 
-Writes a state_dict, and prints the Python lines with which it loads there.
+Writes a state_dict and prints the Python lines that load it in torchvision.
 """
 
 from __future__ import annotations

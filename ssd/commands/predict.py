@@ -1,4 +1,4 @@
-"""Finds objects in images, with what a run has learned.
+"""Finds objects in images with a trained run.
 
     python tools/predict.py runs/mine photo.jpg folder/of/photos --out predictions
 

@@ -1,15 +1,14 @@
-"""Why does the loss of an SSD spike once per epoch? The experiment, and the diagnosis of any run.
+"""Shows why the loss of an SSD spikes once per epoch, and explains the losses of any run.
 
     python tools/spikes.py                              five arms: 7 minutes on 2 CPU cores
     python tools/spikes.py --remainders 1 4 10 --seeds 0 1 2
     python tools/spikes.py --preset question            at the question's scale, on a GPU
     python tools/spikes.py --explain runs/mine          a run of this framework
     python tools/spikes.py --explain losses.csv --steps-per-epoch 1391 --batch-size 16
-                                                        of any: a CSV, or a column of losses
+                                                        any run: a CSV, or a column of losses
 
-The experiment writes spikes.html, spikes.json and spikes.png; runs that are finished are not
-repeated. An explanation needs at least three passes over the data, and writes spikes.html and
-spikes.json too.
+The experiment writes spikes.html, spikes.json and spikes.png; finished runs are not repeated.
+An explanation needs at least three passes over the data, and writes spikes.html and spikes.json.
 """
 
 from __future__ import annotations

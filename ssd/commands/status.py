@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and one line for every mistake of the user."""
+"""Ends a command: sets its exit status, and prints one line for a user's mistake."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ NOT_OUR_FAULT = {
 def run(main: Callable[[Sequence[str]], int]) -> None:
     """Runs a tool and exits with its status.
 
-    A mistake of the user, a full disk among them, ends in one line on stderr and status 2. Any
-    other error is a defect and keeps its traceback.
+    A user's mistake, or a file error such as a full disk, ends in one line on stderr and status 2.
+    Any other error is a defect and keeps its traceback.
     """
     try:
         status = main(sys.argv[1:])
     except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         status = USER_MISTAKE
-    except BrokenPipeError:  # whoever read the output, `head` perhaps, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())

@@ -4,8 +4,8 @@
     python tools/train.py configs/custom_voc.yaml --data.root FOLDER --out runs/mine
     torchrun --standalone --nproc-per-node 8 tools/train.py …   the same on eight GPUs
 
-Settings come from YAML files, later ones winning, then from flags. An interrupted run goes on
-where it was saved when the same command is given again with the same --out.
+Settings come from YAML files, where later ones win, then from flags. To resume an interrupted run
+from its last checkpoint, give the same command again with the same --out.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What every room uses: errors in one line, files that are whole, input from elsewhere."""
+"""Helpers for all packages: one-line errors, atomic file writes, and untrusted input."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes: a file is complete or not there at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file beside `path` and renames it, so that a full disk leaves what was there."""
+    """Writes a file beside `path` and renames it, so that a full disk keeps the old content."""
     partial = path.with_name(path.name + ".partial")
     try:
         if isinstance(content, str):

@@ -1,6 +1,6 @@
-"""Files of `torch.save`, which may come from anywhere.
+"""Loads files of `torch.save` from untrusted sources.
 
-Loading one runs no code, and costs no more memory than the file has bytes.
+Loading one runs no code and needs no more memory than the file has bytes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ LONGEST_REASON = 200
 
 
 def load_tensors(file: IO[bytes]) -> object:
-    """What a file holds: tensors on the CPU and plain values, nested.
+    """The content of a file: tensors on the CPU and plain values, nested.
 
     Raises:
-        ValueError: it is damaged, holds other things, or unpacks to more than it has.
+        ValueError: it is damaged, holds anything else, or unpacks to more bytes than it has.
     """
     try:
         _refuse_to_unpack(file)
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises anything
+    except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{type(error).__name__}: {one_line(error)}"[:LONGEST_REASON]) from error
 
 
 def is_plain(value: object) -> bool:
-    """Whether a value is a tensor of real numbers in memory, which can be copied into a model."""
+    """Returns whether a value is a CPU tensor of real numbers that can be copied into a model."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -40,7 +40,10 @@ def is_plain(value: object) -> bool:
 
 
 def _refuse_to_unpack(file: IO[bytes]) -> None:
-    """`torch.save` compresses nothing: who does makes a megabyte unpack to gigabytes."""
+    """Raises a ValueError if the file unpacks to more bytes than it has.
+
+    `torch.save` compresses nothing, and a compressed megabyte could unpack to gigabytes.
+    """
     size = file.seek(0, 2)
     file.seek(0)
     if zipfile.is_zipfile(file):

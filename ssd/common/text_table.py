@@ -8,7 +8,7 @@ Cells = Sequence[str]
 
 
 def text_table(header: Cells, rows: Sequence[Cells], total: Cells | None = None) -> str:
-    """Columns under a header, the first to the left, the others to the right; a total below."""
+    """A table with its first column left-aligned, the others right-aligned, and the total last."""
     below = [] if total is None else [total]
     widths = [max(map(len, column)) for column in zip(header, *rows, *below, strict=True)]
     rule = "  ".join("─" * width for width in widths)

@@ -1,8 +1,8 @@
-"""Files that others wrote, and their values: what is wrong with one is told in a few words.
+"""Reads untrusted files and checks their values, with short errors.
 
-The functions raise ValueErrors; whoever reads the file adds where the value stands. The limits
-are far above what data sets have, and far below what harms: V3Det has 13,204 classes, aerial
-pictures have some thousand objects.
+The checks raise ValueErrors, and the code that reads the file adds the location of the value. The
+limits are far above what data sets have and far below what does harm: V3Det has 13,204 classes,
+and aerial pictures have a few thousand objects.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MOST_OBJECTS = 5_000
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
-    """The bytes of a regular file: a pipe or a device might never end.
+    """The bytes of a regular file; anything else is refused, since a pipe might never end.
 
     Raises:
-        OSError: it cannot be read, is of another kind, or has more than `most` bytes.
+        OSError: it cannot be read, is not a regular file, or has more than `most` bytes.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
 
 
 def required(entry: Any, *fields: str) -> list[Any]:
-    """The values of the fields, which all have to be there."""
+    """The values of `fields`, all of which have to be there."""
     if not isinstance(entry, dict):
         raise ValueError(f"is {short(entry)}, but has to be an object")
     for field in fields:
@@ -66,14 +66,14 @@ def required(entry: Any, *fields: str) -> list[Any]:
 
 
 def as_whole(field: str, value: Any, least: int) -> int:
-    """A whole number from `least` that fits into 64 bits."""
+    """Returns `value` if it is a whole number from `least` that fits into 64 bits."""
     if type(value) is int and least <= value < 2**63:
         return value
     raise ValueError(f"{field} is {short(value)}, but has to be a whole number from {least}")
 
 
 def as_number(field: str, value: Any) -> float:
-    """A finite number."""
+    """Returns `value` as a float if it is a finite number."""
     if type(value) in (int, float) and abs(value) < math.inf:
         try:
             return float(value)
@@ -83,14 +83,14 @@ def as_number(field: str, value: Any) -> float:
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Refuses an image of more than `MAX_PIXELS`, be it by its header or its annotation."""
+    """Raises a ValueError if the size in a header or an annotation is above `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         size = f"{width}x{height}"
         raise ValueError(f"image is {size}, more than {MAX_PIXELS} pixels are refused")
 
 
 def as_box(value: Any) -> list[float]:
-    """Four numbers of pixels: x, y, width, height."""
+    """Returns `value` if it is a box of four numbers in pixels: x, y, width, height."""
     if isinstance(value, list) and len(value) == 4:
         numbers = [as_number("bbox", side) for side in value]
         if max(map(abs, numbers)) <= LARGEST_COORDINATE:
@@ -99,7 +99,7 @@ def as_box(value: Any) -> list[float]:
 
 
 def as_name(field: str, value: Any) -> str:
-    """A text of 1 to `LONGEST_NAME` characters, on one line, without the spaces around it."""
+    """Returns a text of 1 to `LONGEST_NAME` characters on one line, without outer spaces."""
     short_text = isinstance(value, str) and len(value) <= LONGEST_NAME
     text = " ".join(value.split()) if short_text else ""
     if not text or not is_unicode(text):
@@ -109,17 +109,17 @@ def as_name(field: str, value: Any) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written: JSON and YAML can spell half of a surrogate pair."""
+    """Returns whether a text can be encoded: JSON and YAML can hold half of a surrogate pair."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def short(value: object) -> str:
-    """One line that shows `value`, cut where it is long."""
+    """One line that shows `value`, shortened if it is long."""
     shortener = reprlib.Repr()
     shortener.maxstring = 80
     return shortener.repr(value)
 
 
 def shown(names: Sequence[str], most: int = 8) -> str:
-    """The first names of many, on one line."""
+    """The first `most` names, on one line."""
     return ", ".join(names[:most]) + (" …" if len(names) > most else "")

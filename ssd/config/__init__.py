@@ -1,6 +1,6 @@
-"""Every setting, with its default, its meaning and its limits.
+"""All settings, with their defaults, meanings and limits.
 
-A function of the framework takes its own section or plain values, never the whole Config.
+Most functions take their own section or plain values; only top-level ones take the whole Config.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run."""
+    """All settings of a run."""
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

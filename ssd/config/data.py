@@ -1,4 +1,4 @@
-"""Settings of the images: where they are, and what is changed in them at random."""
+"""Settings of the images: their location, reading and augmentation."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and who reads them."""
+    """The images, and how they are read."""
 
     format: Literal["voc", "coco", "shapes"] = "shapes"
-    """How the data is stored: Pascal VOC folders, COCO's JSON files, or `shapes`, the embedded
-    set that is drawn on first use (and is then a VOC folder too)."""
+    """Format of the data: `voc` (Pascal VOC folders), `coco` (COCO's JSON files) or `shapes`, the
+    embedded data set, which is drawn as a VOC folder on first use."""
 
     root: str = "datasets/shapes"
-    """VOC: the folder with `Annotations`, `ImageSets/Main` and `JPEGImages`, or a folder of such.
-    COCO: the folder with `annotations` and `images`."""
+    """VOC: the folder with `Annotations`, `ImageSets/Main` and `JPEGImages`, or a folder of such
+    folders. COCO: the folder with `annotations` and `images`."""
 
     train_split: str | list[str] = "trainval"
-    """What to train on; several may be given, as in `[VOC2007/trainval, VOC2012/trainval]`. VOC:
-    an image list by its name in `ImageSets/Main`; `VOC2007/trainval` means the list `trainval` of
-    the folder `VOC2007` below `data.root`. COCO: `train2017` means
+    """The split to train on, or several, as in `[VOC2007/trainval, VOC2012/trainval]`. VOC: the
+    name of an image list in `ImageSets/Main`; `VOC2007/trainval` is the list `trainval` of the
+    folder `VOC2007` below `data.root`. COCO: `train2017` is
     `annotations/instances_train2017.json` with the images in `images/train2017`; a path that ends
-    in `.json` means that file below `data.root`, with the images beside it."""
+    in `.json` is that file below `data.root`, with the images beside it."""
 
     eval_split: str | list[str] = "test"
-    """What to evaluate on, written like `data.train_split`."""
+    """The split to evaluate on, or several, written like `data.train_split`."""
 
     classes: list[str] | None = None
-    """Names of the classes to detect, in order. Without it: those of the training annotations,
-    VOC's sorted, COCO's by their ids. Objects of other classes are left out and counted."""
+    """Names of the classes to detect, in order. By default, those of the training annotations:
+    VOC's sorted by name, COCO's by id. Objects of other classes are left out and counted."""
 
     train_difficult: bool = True
-    """Whether to train on objects that VOC marks `difficult`, as Caffe does. Evaluation never
-    counts them. (COCO's crowds are never trained on.)"""
+    """Train on objects that VOC marks `difficult` too, as Caffe does. Evaluation never counts
+    them. COCO's crowds are never trained on."""
 
     workers: int = 2
-    """Processes that decode images; 0 decodes in the training process."""
+    """Processes per rank that decode images; 0 decodes in the training process."""
 
     cache: Literal["none", "host", "device"] = "none"
-    """Where decoded training images are kept, so that later epochs decode nothing: nowhere, in
-    the memory of each machine, shared by its ranks, or in the memory of each GPU."""
+    """Place to keep decoded training images for later epochs: `none`, `host` (the memory of each
+    machine, shared by its ranks) or `device` (the memory of each GPU)."""
 
     cache_gb: float = 8.0
-    """How much they may take there, in 10^9 bytes. An image takes 3 x width x height, COCO's
-    train2017 about 100. The memory has to be there (in a container: within its limit). Images that
-    `host` has no room for are decoded in every epoch; `device` takes the whole set or none."""
+    """Maximum size of `data.cache` in 10^9 bytes; the machine or container has to have that much
+    memory. An image takes 3 x width x height bytes, COCO's train2017 about 100 GB. With `host`,
+    images that do not fit are decoded in every epoch; `device` needs room for the whole set."""
 
     max_unreadable: float = 0.01
-    """Share of the training images that may turn out unreadable before training stops."""
+    """Largest share (0 … 1) of unreadable training images; above it, training stops."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
@@ -77,44 +77,44 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes of the training images: Caffe's SSD chain, with its numbers."""
+    """Random augmentation of the training images: the chain of Caffe's SSD, with its numbers."""
 
     engine: Literal["device", "library", "none"] = "device"
-    """`device` runs Caffe's chain on the device that trains. `library` leaves it out: what changes
-    an image is Albumentations alone, in the workers, by `augment.library` or, without that, by the
-    same chain in `configs/augment/ssd_albumentations.yaml`; of the settings below, only
-    `augment.antialias` counts. `none` only resizes."""
+    """`device` runs Caffe's chain on the training device. `library` runs only Albumentations, in
+    the workers: the pipeline of `augment.library` or, by default, the same chain from
+    `configs/augment/ssd_albumentations.yaml`. Of the settings after `augment.library`, it uses
+    only `augment.antialias`. `none` only resizes."""
 
     library: str | None = None
-    """A YAML file with an Albumentations pipeline, as `albumentations.save` writes it, that changes
-    the decoded images in the workers before the engine does. Boxes are carried along."""
+    """YAML file with an Albumentations pipeline, as `albumentations.save` writes it. It changes
+    the decoded images and their boxes in the workers, before the engine does."""
 
     antialias: bool = True
-    """Whether shrinking an image averages all the pixels that a result covers. Holds for
+    """When an image shrinks, average all the pixels that an output pixel covers. Applies to
     training, evaluation and prediction alike."""
 
     photometric: bool = True
-    """Whether to change brightness, contrast, saturation and hue."""
+    """Change brightness, contrast, saturation and hue at random."""
 
     photometric_after_resize: bool = False
-    """Whether to change them in the resized image and not in the image itself, as Caffe does.
-    Faster on a GPU where images shrink; the results differ a little, most where pixels clamp."""
+    """Make the photometric changes after the resize; Caffe makes them before it. This is faster
+    on a GPU if images shrink. Results differ slightly, most where pixels clamp."""
 
     expand_probability: float = 0.5
-    """How often an image is placed on a larger canvas of the mean colour."""
+    """Probability that an image is placed on a larger canvas of the mean colour."""
 
     expand_max: float = 4.0
-    """How many times wider and higher that canvas is at most."""
+    """Largest ratio of the sides of that canvas to those of the image."""
 
     crop: bool = True
-    """Whether to crop to windows whose overlap with an object is drawn from Caffe's seven
-    samplers."""
+    """Crop to a random window. Caffe's seven samplers set how much the window has to overlap an
+    object."""
 
     crop_min_scale: float = 0.3
-    """Side of the smallest crop window, before its aspect ratio, relative to the image."""
+    """Smallest side of a crop window relative to the canvas, before the aspect ratio applies."""
 
     flip_probability: float = 0.5
-    """How often an image is mirrored left to right."""
+    """Probability that an image is mirrored left to right."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

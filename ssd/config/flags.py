@@ -1,4 +1,4 @@
-"""A flag for every setting, and from flags and YAML files to a Config."""
+"""Defines a flag for every setting, and makes a Config from flags and YAML files."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def settings_parser(prog: str, usage: str, description: str | None) -> ArgumentP
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Shows every flag's default, and descriptions with the line breaks they have."""
+    """Shows the default of every flag, and keeps the line breaks of descriptions."""
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """The flags that were given; settings that were not are absent.
+    """Parses the flags; settings that were not given are absent from the result.
 
     Raises:
         UserError: a flag is unknown or its value is impossible.
@@ -60,5 +60,5 @@ def given_settings(flags: Namespace) -> Settings:
 
 
 def config_of(flags: Namespace, files: Sequence[str | Path]) -> Config:
-    """The Config of YAML files and of the flags, which win over the files."""
+    """The Config from YAML files and flags; the flags win over the files."""
     return read_config(files, given_settings(flags))

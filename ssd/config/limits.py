@@ -1,4 +1,4 @@
-"""Refusing settings that are out of their limits, in one sentence."""
+"""Checks settings against their limits; an error is one sentence."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ LONGEST_VALUE = 200
 
 
 def require(holds: bool, setting: str, value: object, rule: str) -> None:
-    """Refuses a setting, naming its value and the rule that does not hold."""
+    """Raises a UserError with the setting, its value and the rule, unless the rule holds."""
     if not holds:
         raise UserError(f"{setting} is {str(value)[:LONGEST_VALUE]}, but has to be {rule}")
 
 
 def check_limits(section: str, settings: object, **limits: tuple[float, float]) -> None:
-    """Refuses numbers outside their limits, which count as inside; None is left alone."""
+    """Raises a UserError for a number outside its limits, which are inclusive; None passes."""
     for name, (low, high) in limits.items():
         value = getattr(settings, name)
         lowest = "above 0" if low == SMALLEST else f"at least {low:g}"

@@ -1,4 +1,4 @@
-"""Settings of the network and of its loss."""
+"""Settings of the network and its loss."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ class ModelConfig:
     """The network."""
 
     backbone: Backbone = "ssd7"
-    """`vgg16` as in the paper, `vgg16_bn` for training without pretrained weights,
-    `resnet50` as in NVIDIA's SSD300, `mobilenet_v3_large` for small devices, `ssd7`: seven layers
-    that train on a CPU."""
+    """`vgg16`: as in the paper. `vgg16_bn`: for training without pretrained weights. `resnet50`:
+    as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssd7`: seven layers that train
+    on a CPU."""
 
     input_size: int = 300
-    """Width and height in pixels to which images are resized."""
+    """Width and height, in pixels, to which images are resized."""
 
     weights: str = "none"
-    """What training starts from. `none`: random weights. `imagenet`: the backbone of a
-    classifier, fetched by torchvision. `torchvision`: its SSD300 trained on COCO, fetched too; see
-    `configs/torchvision_weights.yaml`. A run or checkpoint folder of this framework. The path of
-    a `state_dict`: of torchvision's SSD300 or its classifiers, of ssd.pytorch's SSD or its reduced
-    VGG. A whole detector's class predictors are kept for the classes that it shares by name."""
+    """The initial weights. `none`: random. `imagenet`: the backbone of a classifier, downloaded by
+    torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
+    `configs/torchvision_weights.yaml`. Or a path: a run or checkpoint folder of this framework, or
+    a `state_dict` of torchvision's SSD300 or classifiers, or of ssd.pytorch's SSD or reduced VGG.
+    A whole detector's class predictors are kept for the classes that it shares by name."""
 
     box_sizes: list[float] | None = None
-    """Sizes in input pixels of the default boxes: one for each feature map, and one more that
-    ends the last. Without it: the backbone's own (for VGG at 300: 30 60 111 162 213 264 315)."""
+    """Sizes of the default boxes in input pixels: one per feature map, then the upper size of the
+    last map. By default, the backbone's own (VGG at 300: 30 60 111 162 213 264 315)."""
 
     clamp_boxes: bool = False
-    """Whether the default boxes' widths and heights are cut at the image's, as torchvision and
+    """Limit the width and height of default boxes to those of the image, as torchvision and
     ssd.pytorch do."""
 
     pixel_mean: list[float] = field(default_factory=lambda: [123.675, 116.28, 103.53])
-    """RGB mean, 0 … 255, that is subtracted; also the colour of the expanded canvas."""
+    """RGB mean, 0 … 255, subtracted from the pixels; also the colour of the expanded canvas."""
 
     pixel_std: list[float] = field(default_factory=lambda: [58.395, 57.12, 57.375])
-    """RGB deviation, 0 … 255, that is divided by."""
+    """RGB standard deviation, on the scale 0 … 255, by which the pixels are divided."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
@@ -62,25 +62,25 @@ class LossConfig:
     """The multibox loss."""
 
     divisor: Divisor = "step_positives"
-    """What the summed loss is divided by. `step_positives`: the positives of the whole optimizer
-    step. The others are there to compare: `rank_positives` (torchvision), `image_positives`
-    (NVIDIA), `batch_positives_and_size` (spikes at a short last batch)."""
+    """Divisor of the summed loss. `step_positives`: the number of positives in the whole optimizer
+    step. The others are for comparison: `rank_positives` (torchvision), `image_positives` (NVIDIA)
+    and `batch_positives_and_size` (spikes at a short last batch)."""
 
     match_iou: float = 0.5
-    """Overlap from which a default box is matched to an object."""
+    """Minimum overlap (IoU) at which a default box is matched to an object."""
 
     negatives_per_positive: float = 3.0
-    """Hard negatives of an image for each of its positives."""
+    """Number of hard negatives for each positive of an image."""
 
     min_negatives: int = 0
-    """Hard negatives that an image gets at least, even one without objects."""
+    """Minimum number of hard negatives per image, even for images without objects."""
 
     negative_iou: float = 1.0
-    """An unmatched default box may be a hard negative if it overlaps every object less than
-    this. Caffe has 0.5, which leaves no box out as long as `match_iou` is 0.5 too."""
+    """An unmatched default box may be a hard negative only if its overlap with every object is
+    below this. Caffe uses 0.5, which excludes no box as long as `loss.match_iou` is also 0.5."""
 
     box_weight: float = 1.0
-    """Weight of the box loss against the class loss (the paper's alpha)."""
+    """Weight of the box loss relative to the class loss (alpha in the paper)."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

@@ -14,7 +14,7 @@ CocoEvaluator = Literal["pycocotools", "hotcoco"]
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How gradients become changes of the weights."""
+    """The optimizer and its learning rate."""
 
     name: Literal["sgd", "adamw"] = "sgd"
     """`sgd` (with momentum) or `adamw`."""
@@ -23,33 +23,33 @@ class OptimizerConfig:
     """Learning rate after the warm-up."""
 
     lr_images: int | None = None
-    """Images of the step that `lr` is meant for. If given, `lr` is multiplied by the images of a
-    step (batch size x accumulate x ranks) over this number, the linear rule of Goyal et al.
-    (2017). Without it, `lr` is taken as it is."""
+    """Images per step for which `optimizer.lr` is meant. If set, `optimizer.lr` is multiplied by
+    the actual images per step (batch size x accumulate x ranks) over this number: the linear rule
+    of Goyal et al. (2017). By default, `optimizer.lr` is used unchanged."""
 
     momentum: float = 0.9
-    """SGD's momentum; AdamW's first beta."""
+    """Momentum of SGD, or first beta of AdamW."""
 
     weight_decay: float = 5e-4
-    """Decay of the weights; biases and normalisation layers follow `decay_bias_and_norm`."""
+    """Weight decay. See `optimizer.decay_bias_and_norm` for biases and normalisation layers."""
 
     bias_lr_factor: float = 1.0
-    """Factor on the learning rate of biases (Caffe: 2)."""
+    """Factor on the learning rate of biases (2 in Caffe)."""
 
     decay_bias_and_norm: bool = False
-    """Whether biases and normalisation layers decay too."""
+    """Apply weight decay to biases and normalisation layers too."""
 
     schedule: Literal["cosine", "multistep", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    """Course of the learning rate after the warm-up."""
 
     warmup_steps: int = 500
-    """Steps over which the learning rate rises from near 0; at most a tenth of the training."""
+    """Steps in which the learning rate rises from near 0; limited to a tenth of the training."""
 
     milestones: list[float] = field(default_factory=lambda: [2 / 3, 5 / 6])
-    """`multistep`: the points of the training, 0 … 1, at which the learning rate drops."""
+    """For `multistep`: fractions of the training, 0 … 1, at which the learning rate drops."""
 
     gamma: float = 0.1
-    """`multistep`: the factor of each drop."""
+    """For `multistep`: the factor of each drop."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
@@ -71,53 +71,53 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The run: how long, how many images at once, in which numbers, where."""
+    """The run: its length, batch size, precision and device."""
 
     epochs: int = 60
-    """Passes over the training data."""
+    """Number of passes over the training data."""
 
     steps: int | None = None
-    """Optimizer steps. If given, they decide, and `training.epochs` does not count."""
+    """Number of optimizer steps. If set, it replaces `training.epochs`."""
 
     batch_size: int = 16
     """Images of one micro-batch on one rank."""
 
     accumulate: int = 1
-    """Micro-batches whose gradients make one optimizer step."""
+    """Micro-batches per optimizer step, whose gradients are accumulated."""
 
     drop_last: bool = False
-    """Whether to leave out the short last step of an epoch. There is no need to: the loss is
-    divided by the positives of the step, however many images it has."""
+    """Leave out the short last step of an epoch. The default `loss.divisor` makes this unnecessary:
+    it divides the loss by the positives of the step, however many images the step has."""
 
     precision: Precision = "auto"
-    """Numbers of forward and backward: `auto` takes bf16 where the hardware has it, else fp16 on
-    CUDA, else fp32. The loss is always computed in fp32."""
+    """Number format of the forward and backward pass. `auto` takes bf16 if the hardware has it,
+    else fp16 on CUDA, else fp32. The loss is always computed in fp32."""
 
     clip_norm: float | None = None
-    """Largest norm of a step's gradient; longer ones are shortened to it."""
+    """Largest gradient norm of a step; larger gradients are scaled down to it."""
 
     sync_batchnorm: bool = False
-    """Whether BatchNorm takes its statistics over the images of all ranks instead of each rank's
-    own. Needs GPUs, and several of them."""
+    """Compute BatchNorm's statistics over the images of all ranks instead of each rank's own.
+    Needs several GPUs."""
 
     max_skipped: int = 10
-    """Steps in a row with a non-finite gradient after which training stops. Each is skipped:
-    the weights never see it."""
+    """Training stops after this many steps in a row with a non-finite gradient. Each of these
+    steps is skipped and does not change the weights."""
 
     ema_decay: float | None = None
-    """Decay of the moving average of the weights; evaluation then uses the average."""
+    """Decay of a moving average of the weights. If set, evaluation uses the average."""
 
     seed: int = 0
-    """Seed of the initial weights, the order of the images and the augmentation."""
+    """Seed of the initial weights, the image order and the augmentation."""
 
     deterministic: bool = False
-    """Whether equal runs give equal bits, at some cost in speed."""
+    """Make equal runs give bit-identical results, at some cost in speed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU if there is one."""
+    """Device to train on; `auto` takes a GPU if there is one."""
 
     log_every: int = 10
-    """Steps between two readings of the figures: metrics, TensorBoard, progress."""
+    """Steps between two updates of the figures in metrics, TensorBoard and the progress bar."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
@@ -138,17 +138,17 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What is saved, and how often."""
+    """The checkpoints of a run."""
 
     every_steps: int | None = None
-    """Steps between two checkpoints. Without it: at the end of every epoch."""
+    """Steps between two checkpoints. By default, one is saved at the end of every epoch."""
 
     keep: int = 2
-    """How many of the newest intact checkpoints stay, besides the best one."""
+    """Number of newest intact checkpoints to keep, in addition to the best one."""
 
     max_failed: int = 3
-    """Checkpoints in a row that may be lost for want of room on the disk, with a warning, before
-    training stops."""
+    """Checkpoints in a row that may fail to be written (on a full disk, for example), each with a
+    warning, before training stops."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
@@ -159,37 +159,37 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How detections are made and judged; the defaults are the paper's."""
+    """Postprocessing and evaluation of detections; the default thresholds are the paper's."""
 
     metric: Metric = "voc_area"
-    """`voc_area`: area under the precision-recall curve. `voc07`: mean of the precision at 11
-    recalls. `coco`: COCO's twelve figures, of which AP over ten overlaps is the mAP. Each goes
-    with any `data.format`."""
+    """`voc_area`: the area under the precision-recall curve. `voc07`: the mean precision at 11
+    recalls. `coco`: COCO's twelve figures, with AP over ten overlaps as the mAP. Each works with
+    any `data.format`."""
 
     iou_threshold: float = 0.5
-    """Overlap from which a detection counts as a hit; `coco` has its own."""
+    """Minimum overlap (IoU) at which a detection counts as correct; `coco` has its own."""
 
     coco_evaluator: CocoEvaluator = "pycocotools"
-    """Who computes the metric `coco`: `pycocotools`, the reference, or `hotcoco` (pip install
-    hotcoco), which gives the same figures many times as fast."""
+    """Package that computes the metric `coco`: `pycocotools`, the reference, or `hotcoco` (pip
+    install hotcoco), which gives the same figures many times faster."""
 
     every_epochs: int = 1
     """Epochs between two evaluations during training; 0 evaluates only at the end."""
 
     batch_size: int = 16
-    """Images of one forward pass."""
+    """Images per forward pass."""
 
     score_threshold: float = 0.01
-    """Detections with lower scores are dropped."""
+    """Detections are kept only if their score is above this."""
 
     nms_iou: float = 0.45
-    """Of two detections of one class that overlap more than this, the better one stays."""
+    """If two detections of one class overlap (IoU) more than this, only the better one stays."""
 
     top_k: int = 400
-    """Candidates of each class that enter the suppression."""
+    """Maximum number of candidates per class that enter non-maximum suppression."""
 
     max_detections: int = 200
-    """Detections of one image at most."""
+    """Maximum number of detections per image."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

@@ -1,7 +1,8 @@
-"""Decoded images in host memory, kept by whoever decodes one first, for everyone who wants it.
+"""Decoded images in host memory, shared by all processes of a machine.
 
-The memory is a file without a name, which the ranks of a machine and their forked workers map. So
-it is neither limited by the size of /dev/shm, nor left behind by a process that is killed.
+The process that decodes an image first keeps it for the others. The memory is an unnamed file
+that the ranks and their forked workers map, so /dev/shm does not limit its size, and a process
+that is killed leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ KEPT = 1
 
 
 def image_bytes(records: Sequence[Record]) -> IntArray:
-    """How many bytes the pixels [H, W, 3] of each image take, uint8."""
+    """The size in bytes of each image's uint8 pixels [H, W, 3]."""
     return np.array([3 * record.width * record.height for record in records], np.int64)
 
 
 def num_that_fit(records: Sequence[Record], budget: int) -> int:
-    """How many images, from the first one on, fit into so many bytes (and 1 more for each)."""
+    """Returns how many of the first images fit into `budget` bytes, with 1 extra byte for each."""
     return int(np.searchsorted((image_bytes(records) + 1).cumsum(), budget, side="right"))
 
 
 def memory_needed(records: Sequence[Record]) -> int:
-    """The bytes of a HostCache of these images.
+    """The number of bytes that a HostCache of these images takes.
 
     Raises:
-        UserError: the machine has less.
+        UserError: the machine has less memory.
     """
     needed = int(image_bytes(records).sum()) + len(records)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -49,14 +50,15 @@ def memory_needed(records: Sequence[Record]) -> int:
 
 
 class HostCache:
-    """The pixels of some images, by their position, once they have been decoded.
+    """The decoded pixels of some images, by position.
 
-    An image has its place from the start, by its annotation's size. A byte tells whether it is
-    there; it is written after the pixels. Two that decode the same image write the same.
+    Every image has a fixed place, computed from the sizes in the annotations. One byte per image
+    marks it as present; it is written after the pixels. Two processes that decode the same image
+    write identical bytes.
 
     Args:
-        records: the images that may be kept: the first ones of the data set.
-        file: of `memory_needed` bytes, zeros at first.
+        records: the images that may be kept, which are the first ones of the data set.
+        file: `memory_needed` bytes, initially zero.
     """
 
     def __init__(self, records: Sequence[Record], file: Path) -> None:
@@ -67,16 +69,16 @@ class HostCache:
             self._memory = np.frombuffer(mmap.mmap(opened.fileno(), 0), np.uint8)
 
     def __len__(self) -> int:
-        """How many images may be kept."""
+        """The number of images that may be kept."""
         return len(self._shapes)
 
     @property
     def num_kept(self) -> int:
-        """How many are there by now."""
+        """The number of images kept so far."""
         return int((self._memory[: len(self)] == KEPT).sum())
 
     def get(self, index: int) -> Pixels | None:
-        """The pixels [H, W, 3], to be read only, or None if they are not there."""
+        """The read-only pixels [H, W, 3] of an image, or None if they are not in the cache."""
         if index >= len(self) or self._memory[index] != KEPT:
             return None
         pixels = self._place(index)
@@ -84,7 +86,7 @@ class HostCache:
         return pixels
 
     def put(self, index: int, pixels: Pixels) -> None:
-        """Keeps the pixels [H, W, 3] of an image, if it is one of those that may be."""
+        """Keeps the pixels [H, W, 3] of an image if it is one of those that may be kept."""
         if index < len(self):
             self._place(index)[:] = pixels
             self._memory[index] = KEPT

@@ -4,18 +4,17 @@
     ROOT/images/NAME/FILE_NAME             or ROOT/NAME/FILE_NAME, or ROOT/images/FILE_NAME
 
 A split that ends in `.json` is the path of such a file below ROOT, with its images beside it.
-Images without annotations are kept. A file that is missing or makes no sense is the user's
-mistake and is told, with the annotation's id. What follows is not; it is counted in
-`DataSet.counts`:
+Images without annotations are kept. A missing or invalid file is reported as a user error, with
+the annotation's id. The following are not errors; they are counted in `DataSet.counts`:
 
-- `objects`: all objects that were read, the ones below included.
-- `other_class`: left out, since the class is not in the given list.
-- `crowd`: never trained on; an evaluation neither counts nor punishes what is found there.
-- `degenerate`: left out of training, since width or height is not above 0 or nothing of the box
-  lies in the image.
-- `clamped`: kept, but cut off at the border of the image.
+- `objects`: all objects that were read, including those below.
+- `other_class`: left out because the class is not in the given list.
+- `crowd`: never trained on; evaluation neither counts nor penalises detections there.
+- `degenerate`: left out of training because width or height is not above 0, or because the box
+  lies entirely outside the image.
+- `clamped`: kept, but clipped at the border of the image.
 
-COCO's own evaluation takes boxes and areas as they stand in the file: see `DataSet.truth`.
+COCO's own evaluation takes boxes and areas as they are in the file: see `DataSet.truth`.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ def read_coco(
     Args:
         root: the folder that holds annotations and images.
         splits: `NAME`, or the path of an annotation file below `root`.
-        classes: the classes in order; without them, the categories of the files by their ids.
-        findings: who is told of what is wrong; without it the first broken thing is an error.
+        classes: the classes in order; if None, the categories of the files, ordered by id.
+        findings: receives the problems; if None, the first broken entry is an error.
 
     Raises:
-        UserError: a file is missing or makes no sense, or an image is listed twice.
+        UserError: a file is missing or invalid, or an image is listed twice.
     """
     findings = findings or Refuse()
     if not root.is_dir():
@@ -88,9 +87,9 @@ def read_coco(
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Keeps Python from looking for garbage again and again among millions of new objects.
+    """Pauses Python's garbage collector, which would scan millions of new objects repeatedly.
 
-    COCO's train2017 is read in two thirds of the time.
+    This reads COCO's train2017 in two thirds of the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -102,7 +101,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _locate(root: Path, split: str) -> tuple[Path, list[Path]]:
-    """The annotation file of a split, and the folders in which its images may lie."""
+    """The annotation file of a split, and the folders that may hold its images."""
     if split.endswith(".json"):
         return root / split, [(root / split).parent]
     folder = root / "annotations"
@@ -119,7 +118,7 @@ def _locate(root: Path, split: str) -> tuple[Path, list[Path]]:
 
 
 def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
-    """The id of every category by its name, which has to be the same in all files."""
+    """The id of every category by name; all files have to agree on both."""
     ids: dict[str, int] = {}
     names: dict[int, str] = {}
     for file in files:
@@ -137,7 +136,7 @@ def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
 
 
 def _left_out(files: Sequence[AnnotationFile], label_of: dict[int, int]) -> dict[str, list[Path]]:
-    """The file of every annotation whose category is not wanted, by category."""
+    """For each unwanted category, the file of each of its annotations."""
     left_out: dict[str, list[Path]] = {}
     for file in files:
         counts = Counter(file.category.tolist())

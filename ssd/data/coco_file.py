@@ -1,4 +1,4 @@
-"""One annotation file of COCO's, with every entry checked, as columns."""
+"""Reads one COCO annotation file into columns, and checks every entry."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Image:
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """An annotation file; the columns have one row for each annotation that makes sense."""
+    """An annotation file; the columns have one row for each valid annotation."""
 
     path: Path
     images: list[Image]
@@ -58,13 +58,14 @@ class AnnotationFile:
 def read_annotation_file(
     path: Path, folders: Sequence[Path], root: Path, findings: Findings
 ) -> AnnotationFile:
-    """The checked content of the annotation file `path`.
+    """Reads and checks the annotation file `path`.
 
-    Its images lie in the first of `folders` that has the first of them; links in there may lead
-    to what is below `root`. Entries that make no sense are told to `findings` and left out.
+    Its images are in the first of `folders` that contains the first image. Links in that folder
+    may lead to files in it or below `root`. Invalid entries are reported to `findings` and left
+    out.
 
     Raises:
-        UserError: it is not an annotation file at all, or has no image.
+        UserError: it is not an annotation file at all, lists no image, or exceeds a limit.
     """
     content = read_json(path)
     for key in ("images", "annotations", "categories"):
@@ -110,7 +111,7 @@ def read_annotation_file(
 
 
 def _folder_of(entries: list[Any], folders: Sequence[Path]) -> Path:
-    """The first folder that has the file of the first entry; the first of all if none has."""
+    """The first folder that contains the file of the first entry, or else the first folder."""
     first = entries[0].get("file_name") if entries and isinstance(entries[0], dict) else None
     if isinstance(first, str):
         for folder in folders:
@@ -123,7 +124,7 @@ def _folder_of(entries: list[Any], folders: Sequence[Path]) -> Path:
 def _each(
     entries: list[Any], path: Path, what: str, findings: Findings, read: Callable[[Any], None]
 ) -> None:
-    """Reads every entry; what is wrong with one is told with its id, or its place from 1."""
+    """Reads every entry, and reports an invalid one with its id, or else its number from 1."""
     for place, entry in enumerate(entries, start=1):
         try:
             read(entry)
@@ -152,7 +153,7 @@ def _category_reader(categories: dict[str, int]) -> Callable[[Any], None]:
 def _image_reader(
     images: dict[int, Image], named: set[int], folder: Path, root: Path
 ) -> Callable[[Any], None]:
-    """Fills `images`, and `named` with the ids of broken ones too."""
+    """Returns a reader that fills `images`; `named` also gets the ids of broken images."""
     homes = real_folders(folder, root)
 
     @cache
@@ -187,7 +188,7 @@ def _image_reader(
 def _annotation_reader(
     rows: list[tuple[Any, ...]], image_ids: list[int], named: set[int], category_ids: set[int]
 ) -> Callable[[Any], None]:
-    """Fills `rows`; an annotation of a broken image is left out, since that has been told."""
+    """Returns a reader that fills `rows`, but skips broken images, which are already reported."""
     index_of = {image_id: index for index, image_id in enumerate(image_ids)}
     seen: set[int] = set()
 

@@ -18,9 +18,11 @@ from tqdm import tqdm
 
 from ssd.common.errors import UserError
 from ssd.data.cache import image_bytes
-from ssd.data.dataset import DetectionDataset, pack, read_pixels
+from ssd.data.dataset import DetectionDataset, pack
+from ssd.data.image import read_pixels
 from ssd.data.loader import read_ahead
 from ssd.data.order import Order
+from ssd.data.stand_in import first_readable
 from ssd.structures import PackedSamples, Record, to_device
 
 
@@ -48,9 +50,9 @@ class DeviceCache:
 
     def micro_batch(self, indices: list[int], epoch: int) -> PackedSamples:
         """What the workers would have made of these images, with the pixels where they are."""
-        whole, passed = self.samples, [self._passed_over(index) for index in indices]
-        after = [index + len(problems) for index, problems in zip(indices, passed, strict=True)]
-        images = [image % len(self.num_boxes) for image in after]
+        whole, count = self.samples, len(self.num_boxes)
+        found = [first_readable(index, count, self.check_readable) for index in indices]
+        images = [image for image, _, _ in found]
         rows = torch.tensor(images, dtype=torch.int64)
         if whole.pixels.is_cuda:
             rows = rows.pin_memory().to(whole.pixels.device, non_blocking=True)
@@ -64,7 +66,7 @@ class DeviceCache:
             keys=whole.keys[rows],
             epochs=torch.full_like(rows, epoch),
             image_ids=[whole.image_ids[image] for image in images],
-            problems=[problem for problems in passed for problem in problems],
+            problems=[problem for _, _, problems in found for problem in problems],
         )
 
     def steps(
@@ -75,12 +77,10 @@ class DeviceCache:
             epoch, _ = order.position(step)
             yield [self.micro_batch(part, epoch) for part in order.micro_batches(step, rank)]
 
-    def _passed_over(self, index: int) -> list[str]:
-        """The problems of the unreadable images from this one on, up to the one that stands in."""
-        found: list[str] = []
-        while (image := (index + len(found)) % len(self.num_boxes)) in self.problems:
-            found.append(self.problems[image])
-        return found
+    def check_readable(self, index: int) -> None:
+        """Raises a UserError for an image that could not be read."""
+        if index in self.problems:
+            raise UserError(self.problems[index])
 
 
 def decode_onto(
@@ -106,8 +106,6 @@ def decode_onto(
             else:
                 pixels[ends[index] - sizes[index] : ends[index]].copy_(image.pixels.view(-1))
             bar.update()
-    if len(problems) == len(records):
-        raise UserError(f"none of {len(problems)} images is readable; {problems[0]}")
     objects = [dataset.to_sample(record, 0, np.empty((0, 0, 3), np.uint8)) for record in records]
     samples = replace(
         pack(objects),
@@ -117,7 +115,9 @@ def decode_onto(
     samples = replace(to_device(samples, device), pixels=pixels)
     if device.type == "cuda":
         torch.cuda.synchronize(device)  # whatever stream reads it
-    return DeviceCache(samples, [len(sample.labels) for sample in objects], problems)
+    cache = DeviceCache(samples, [len(sample.labels) for sample in objects], problems)
+    first_readable(0, len(records), cache.check_readable)
+    return cache
 
 
 class _Images(Dataset[Decoded]):

@@ -1,4 +1,4 @@
-"""What readers say of the files: training stops at what is broken, a check writes it all down."""
+"""Problems in data files: training stops at a broken entry, a data check collects them all."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from ssd.common.errors import UserError
 
 
 class Findings(Protocol):
-    """Whom a reader tells.
+    """Receives the problems that a reader finds.
 
-    `broken` is what training cannot cope with: where it returns, the reader leaves the thing out.
-    `odd` is what training copes with, by the reader's rules, but somebody may want to know.
+    `broken` is for entries that training cannot handle: if it returns, the reader leaves the entry
+    out. `odd` is for entries that the reader's rules handle, but that a user may want to look at.
     """
 
     def broken(self, kind: str, message: str) -> None:
-        """Takes what has to be mended."""
+        """Takes a problem that has to be fixed."""
 
     def odd(self, kind: str, message: str) -> None:
-        """Takes what is worth a look."""
+        """Takes something that is worth a look."""
 
 
 class Refuse:
-    """Stops at the first thing that is broken."""
+    """Stops at the first broken entry."""
 
     def broken(self, kind: str, message: str) -> None:
         """Raises a UserError."""
         raise UserError(message)
 
     def odd(self, kind: str, message: str) -> None:
-        """Says nothing: the reader counts it."""
+        """Does nothing: the reader counts it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found: a few words of its kind, and one line of where and what."""
+    """One finding: its kind in a few words, and one line that says where and what it is."""
 
     kind: str
     is_broken: bool
@@ -43,15 +43,15 @@ class Finding:
 
 
 class Collect:
-    """Writes everything down."""
+    """Collects all findings."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
     def broken(self, kind: str, message: str) -> None:
-        """Adds what has to be mended."""
+        """Adds a problem that has to be fixed."""
         self.findings.append(Finding(kind, True, message))
 
     def odd(self, kind: str, message: str) -> None:
-        """Adds what is worth a look."""
+        """Adds something that is worth a look."""
         self.findings.append(Finding(kind, False, message))

@@ -1,8 +1,8 @@
-"""What a folder holds, and whether a name in it is a link that leads out of the data.
+"""Lists folders, and refuses links that lead out of the data set.
 
-Whoever lays out a data set may link its folders to anywhere. A single file, which a list or an
-annotation names, may be a link too, but not one out of its folder and the data's root: a data set
-from elsewhere would so have any file of this machine read.
+The folders of a data set may be links to anywhere. A single file that a list or an annotation
+names may be a link too, but only to a file in its folder or below the data's root. Otherwise, a
+data set from elsewhere could make us read any file of this machine.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 
 def list_folder(folder: Path) -> Mapping[str, bool]:
-    """The names in a folder, and of each whether it is a link; none where there is no folder.
+    """The names in a folder, mapped to whether they are links; empty if there is no folder.
 
-    From one listing: asking for 100,000 files singly is slow.
+    Uses one directory listing, since checking 100,000 files one by one is slow.
     """
     try:
         with os.scandir(folder) as entries:
@@ -25,12 +25,12 @@ def list_folder(folder: Path) -> Mapping[str, bool]:
 
 
 def real_folders(*folders: Path) -> tuple[str, ...]:
-    """Where folders really are, once links are followed."""
+    """The real paths of folders, with links resolved and a separator at the end."""
     return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
 
 
 def refuse_to_leave(path: Path, homes: tuple[str, ...]) -> None:
-    """Raises a ValueError if `path` leads out of all `homes`, which `real_folders` tells."""
+    """Raises a ValueError if `path` leads out of all `homes`, which `real_folders` returned."""
     real = os.path.realpath(path)
     if not os.path.join(real, "").startswith(homes):
         raise ValueError(

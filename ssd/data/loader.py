@@ -1,6 +1,6 @@
-"""Workers: micro-batches of packed samples, read ahead by other processes, in order.
+"""Worker processes that read micro-batches of packed samples ahead, in order.
 
-What comes out does not depend on the number of workers.
+The output does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ssd.data.order import Order
 from ssd.data.parcel import Parcel, memory_files
 from ssd.structures import PackedSamples
 
-LONGEST_WAIT = 300  # seconds for a batch, from workers
-AHEAD = 2  # batches of each worker
+LONGEST_WAIT = 300  # seconds to wait for a batch from the workers
+AHEAD = 2  # batches per worker
 
 Item = TypeVar("Item")
 
@@ -38,11 +38,11 @@ def training_steps(
     workers: int,
     pin_memory: bool,
 ) -> Generator[list[PackedSamples], None, None]:
-    """This rank's micro-batches of every step from `first_step` to before `last_step`.
+    """Yields this rank's micro-batches of each step from `first_step` to before `last_step`.
 
-    To resume is to start at another `first_step`. All epochs are one pass: the workers start once.
-    They end when the generator is closed, which the caller has to do: a Python that exits with
-    open workers waits for them forever, since they leave stopping to their parent.
+    A run resumes by starting at another `first_step`. All epochs are one pass, so the workers
+    start only once. The caller has to close the generator, which ends them: Python would wait
+    forever at exit for workers that are still running, since they leave stopping to their parent.
 
     Raises:
         UserError: no image can be read.
@@ -61,9 +61,9 @@ def training_steps(
 def evaluation_batches(
     dataset: DetectionDataset, batch_size: int, workers: int, pin_memory: bool
 ) -> Generator[PackedSamples, None, None]:
-    """Every image exactly once, in the order of the data set; the last batch may be short.
+    """Yields every image exactly once, in data set order; the last batch may be short.
 
-    The caller has to close the generator, as that of `training_steps`.
+    The caller has to close the generator, as with `training_steps`.
 
     Raises:
         UserError: an image cannot be read and the dataset is strict.
@@ -77,7 +77,7 @@ def evaluation_batches(
 
 
 class _Batches(Dataset[PackedSamples | UserError]):
-    """Packs of samples. An error is handed over as a value: raised, it would lose its one line."""
+    """Packs of samples. A UserError is returned, since raising it would lose its one-line text."""
 
     def __init__(self, dataset: DetectionDataset) -> None:
         self.dataset = dataset
@@ -98,12 +98,12 @@ def _packed(
 def read_ahead(
     dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
 ) -> Generator[Item, None, None]:
-    """The dataset's item for each request, in their order.
+    """Yields the dataset's item for each request, in the order of the requests.
 
-    The caller has to close the generator, as that of `training_steps`.
+    The caller has to close the generator, as with `training_steps`.
 
     Raises:
-        UserError: an item is one; a worker was killed; or none has come for `LONGEST_WAIT`.
+        UserError: an item is a UserError, a worker was killed, or no item came for `LONGEST_WAIT`.
     """
     if workers:
         items = _from_workers(dataset, requests, workers, pin_memory)
@@ -121,18 +121,18 @@ def _from_this_process(
 ) -> Generator[Item | UserError, None, None]:
     yield from DataLoader(
         dataset,
-        batch_size=None,  # each item that the sampler gives is a whole batch already
+        batch_size=None,  # each item from the sampler is already a whole batch
         sampler=requests,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # else starting would draw from the global one
+        generator=torch.Generator(),  # otherwise starting would draw from the global one
     )
 
 
 def _from_workers(
     dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
 ) -> Generator[Item | UserError, None, None]:
-    """Each request goes out with a memory file for its item, which is free again once it came."""
-    with memory_files(workers * AHEAD + 1) as files:  # the loader asks for one before it gives one
+    """Lends each request a memory file for its item, until the item has arrived."""
+    with memory_files(workers * AHEAD + 1) as files:  # the loader draws one before it yields one
         free, lent = list(files), deque[int]()
 
         def orders() -> Iterator[tuple[int, Any]]:
@@ -148,7 +148,7 @@ def _from_workers(
             prefetch_factor=AHEAD,
             pin_memory=pin_memory,
             timeout=LONGEST_WAIT,
-            multiprocessing_context="fork",  # a cache's memory is inherited, and the memory files
+            multiprocessing_context="fork",  # workers inherit a cache and the memory files
             generator=torch.Generator(),
             worker_init_fn=_start_worker,
         )
@@ -164,7 +164,7 @@ def _from_workers(
         else:
             return
     for worker in multiprocessing.active_children():
-        worker.kill()  # it may hang, and would be waited for at the exit
+        worker.kill()  # it may hang, and Python would wait for it at exit
     raise UserError(
         f"no more images came ({stopped}): see whether the storage of data.root answers, and "
         "whether memory is left; fewer data.workers take less"
@@ -172,7 +172,7 @@ def _from_workers(
 
 
 class _Senders(Dataset[Parcel | UserError]):
-    """Sends each item in the memory file that is given with its request."""
+    """Sends each item in the memory file that comes with its request."""
 
     def __init__(self, dataset: Dataset[Item | UserError]) -> None:
         self.dataset = dataset
@@ -192,10 +192,10 @@ class _Senders(Dataset[Parcel | UserError]):
 
 
 def _start_worker(_worker: int) -> None:
-    """Leaves stopping to the parent; workers share the cores, so each uses one thread.
+    """Ignores stop signals and limits OpenCV to one thread.
 
-    Ctrl-C and a cluster's signals reach all processes of a run. PyTorch's own threads are limited
-    by the loader.
+    Ctrl-C and a cluster's signals reach all processes of a run, and the parent handles them.
+    Workers share the cores, so each uses one thread; the loader limits PyTorch's own threads.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

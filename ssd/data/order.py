@@ -1,9 +1,9 @@
 """The order of training: (seed, step, rank) → indices of images, as a pure function.
 
-An epoch's images are shuffled by (seed, epoch) alone. Each optimizer step takes the next ones;
-they are cut, in order, into micro-batches, and the images of a micro-batch are dealt out to the
-ranks in turn. So the images of a step do not depend on how many ranks and micro-batches share
-them, and the only state of a run is the number of its next step.
+The shuffled order of an epoch's images depends only on (seed, epoch). Each optimizer step takes
+the next images and cuts them, in order, into micro-batches; the images of a micro-batch are dealt
+out to the ranks in turn. So the images of a step do not depend on how many ranks and
+micro-batches share them, and the number of the next step is the only state of the order.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ssd.structures import IntArray
 
 @dataclass(frozen=True)
 class Order:
-    """Which images each step, micro-batch and rank trains on.
+    """The assignment of images to steps, micro-batches and ranks.
 
     Attributes:
-        num_images: images of the data set.
+        num_images: images in the data set.
         batch_size: images of one micro-batch on one rank.
-        accumulate: micro-batches of one optimizer step.
-        world_size: ranks.
-        seed: any whole number from 0.
+        accumulate: micro-batches per optimizer step.
+        world_size: number of ranks.
+        seed: any non-negative integer.
         drop_last: whether to leave out the short last step of each epoch.
 
     Raises:
-        UserError: there is not a single step in an epoch.
+        UserError: an epoch has no step.
     """
 
     num_images: int
@@ -65,11 +65,11 @@ class Order:
         return full if self.drop_last or rest == 0 else full + 1
 
     def position(self, step: int) -> tuple[int, int]:
-        """(epoch, step in the epoch) of a step; all count from 0, `step` over all epochs."""
+        """(epoch, step in the epoch) of a step; all count from 0, `step` across all epochs."""
         return divmod(step, self.steps_per_epoch)
 
     def num_micro_batches(self, step: int) -> int:
-        """How many micro-batches a step has: `accumulate`, or fewer where the images run out."""
+        """The number of micro-batches of a step: `accumulate`, or fewer if the images run out."""
         _, step_in_epoch = self.position(step)
         left = self.num_images - step_in_epoch * self.images_per_step
         return min(self.accumulate, -(-left // self.images_per_micro_batch))
@@ -77,8 +77,8 @@ class Order:
     def micro_batches(self, step: int, rank: int) -> list[list[int]]:
         """A rank's image indices for each micro-batch of a step.
 
-        Every rank has the same number of them. In the last one of a short step it may get fewer
-        images than another, or none.
+        Every rank has the same number of micro-batches. In the last one of a short step, a rank
+        may get fewer images than another, or none.
         """
         assert 0 <= rank < self.world_size
         epoch, step_in_epoch = self.position(step)
@@ -93,8 +93,8 @@ class Order:
 def _shuffled(num_images: int, seed: int, epoch: int) -> IntArray:
     """The epoch's permutation: image indices sorted by random keys.
 
-    numpy promises the raw numbers of a bit generator to be the same in all its versions, but not
-    what `permutation` makes of them.
+    numpy guarantees that the raw numbers of a bit generator are the same in all its versions, but
+    gives no such guarantee for `permutation`.
     """
     keys = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(num_images)
     return np.argsort(keys, kind="stable")

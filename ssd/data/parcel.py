@@ -1,9 +1,9 @@
-"""What workers hand over: items whose tensors travel in memory files that are used again.
+"""Passes items from workers to their parent, with the tensors in reused memory files.
 
-PyTorch hands every tensor over in shared memory of its own, and the kernel clears and maps its
-pages one by one, which takes a good part of the time of decoding. A file in memory has its pages
-from the second parcel on: to send is to write, to receive is to read. The size of /dev/shm does not
-limit it, and a process that is killed leaves nothing behind.
+PyTorch passes every tensor in a new piece of shared memory, and the kernel clears and maps its
+pages one by one, which takes a good part of the decoding time. A memory file already has its pages
+from the second parcel on: sending is a write, and receiving is a read. The size of /dev/shm does
+not limit it, and a process that is killed leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Parcel:
-    """An item, some dataclass, on its way from a worker.
+    """An item, which is any dataclass, on its way from a worker.
 
     Attributes:
-        item: the item; its tensors are left out.
-        layout: names, dtypes and shapes of its tensors, as they lie in the file one after another.
-        file: descriptor of the memory file; the receiver has it too.
+        item: the item without its tensors.
+        layout: names, dtypes and shapes of its tensors, in their order in the file.
+        file: descriptor of the memory file, which the receiver has too.
     """
 
     item: Any
@@ -34,7 +34,7 @@ class Parcel:
 
     @classmethod
     def sent(cls, item: Any, file: int) -> Parcel:
-        """Writes the item's tensors to the file, in the place of what is there.
+        """Writes the item's tensors to the file, replacing its content.
 
         Raises:
             OSError: there is no room for them.
@@ -48,11 +48,11 @@ class Parcel:
                 while view:
                     written = os.pwrite(file, view, at)
                     view, at = view[written:], at + written
-        os.ftruncate(file, at)  # what a larger parcel took is given back
+        os.ftruncate(file, at)  # frees what a larger parcel took
         return cls(replace(item, **{name: None for name, _, _ in layout}), layout, file)
 
     def received(self) -> Any:
-        """The item, in memory of its own: the file may be written to again."""
+        """The item, copied to its own memory, so that the file can be written again."""
         tensors, at = {}, 0
         for name, dtype, shape in self.layout:
             tensors[name] = torch.empty(shape, dtype=dtype)
@@ -69,7 +69,7 @@ class Parcel:
 
 @contextmanager
 def memory_files(count: int) -> Iterator[list[int]]:
-    """Descriptors of empty files in memory; processes that are forked meanwhile have them too."""
+    """Yields descriptors of empty memory files, which processes forked meanwhile inherit."""
     files = [os.memfd_create("images read ahead") for _ in range(count)]
     try:
         yield files

@@ -1,9 +1,9 @@
 """The embedded data set: pictures of five shapes, drawn on first use as a Pascal VOC folder.
 
-Class is told by shape alone: colours, sizes, rotations and backgrounds are random. Later objects
-are drawn over earlier ones. The box of an object is that of its whole outline, as far as it lies
-in the picture. An object of which less than 40 % can be seen is marked `difficult`, one of which
-nothing can be seen has no annotation.
+Only the shape determines the class: colours, sizes, rotations and backgrounds are random. Later
+objects are drawn over earlier ones. The box of an object encloses its whole outline, as far as it
+lies in the picture. An object that is less than 40 % visible is marked `difficult`; one that is
+not visible at all has no annotation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEED = 2016
 CLASSES = ("circle", "cross", "square", "star", "triangle")
 DIFFICULT_BELOW = 0.4
 MAX_TURN = np.pi / 9
-MARGIN = 50  # how far a shape may reach out of its picture, in pixels
+MARGIN = 50  # pixels by which a shape may extend beyond its picture
 
 Picture = npt.NDArray[np.float32]
 Outline = npt.NDArray[np.float64]
@@ -38,9 +38,9 @@ class Shape:
     """One drawn object.
 
     Attributes:
-        name: its class.
-        area: its pixels, also those that are hidden or outside of the picture.
-        mask: uint8 [H, W], 255 where the object is, whether hidden or not; less on its edge.
+        name: the class.
+        area: number of pixels, including those that are hidden or outside the picture.
+        mask: uint8 [H, W], 255 where the object is, hidden or not; lower on its edge.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Shape:
 
     @property
     def solid(self) -> BoolArray:
-        """Which pixels [H, W] belong to the object."""
+        """A mask [H, W] of the pixels that belong to the object."""
         return self.mask > 127
 
 
 def ensure_shapes(root: Path, num_trainval: int, num_test: int) -> None:
-    """Draws the data set into `root`, unless it is there already.
+    """Draws the data set into `root`, unless it is already there.
 
-    It is drawn beside `root` and then renamed, so that `root` is never half a set.
+    It is drawn beside `root` and then renamed, so that `root` never holds half a set.
 
     Raises:
-        UserError: something else is at `root`, or it cannot be written.
+        UserError: something else is at `root`, or the set cannot be written.
     """
     count = num_trainval + num_test
     if _is_complete(root, count):
@@ -90,7 +90,7 @@ def _move(drawn: Path, root: Path, count: int) -> None:
     try:
         drawn.rename(root)
     except OSError:
-        if not _is_complete(root, count):  # else another process was faster
+        if not _is_complete(root, count):  # otherwise another process was faster
             raise
 
 
@@ -119,7 +119,7 @@ def draw_shapes(root: Path, num_trainval: int, num_test: int, seed: int) -> None
 
 
 def draw_picture(rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], list[Shape]]:
-    """One picture [H, W, 3], BGR, and its objects in the order in which they were drawn."""
+    """Draws one picture [H, W, 3], BGR; returns it with its objects in drawing order."""
     height, width = (int(side) for side in rng.integers(240, 481, 2))
     picture = _background(rng, height, width)
     shapes: list[Shape] = []
@@ -157,7 +157,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def _outline(rng: np.random.Generator, name: str) -> Outline:
-    """The corners [N, 2] of a shape about the origin, stretched and turned a little."""
+    """The corners [N, 2] of a shape around the origin, slightly stretched and rotated."""
     match name:
         case "cross":
             arm = np.array([[0.33, 0.33], [0.33, 1], [-0.33, 1]])
@@ -182,9 +182,9 @@ def _polygon(num_corners: int, first: float = 0.0) -> Outline:
 
 
 def _random_shape(rng: np.random.Generator, name: str, height: int, width: int) -> Shape:
-    """A shape anywhere in a picture; up to a fifth of it may lie outside.
+    """A shape at a random place; up to a fifth of its width and height may lie outside the picture.
 
-    Its longer side is 28 … 200 pixels, small ones being more frequent.
+    Its longer side is 28 … 200 pixels; small sizes are more frequent.
     """
     corners = _outline(rng, name)
     longest = min(200, 0.7 * min(height, width))
@@ -194,14 +194,14 @@ def _random_shape(rng: np.random.Generator, name: str, height: int, width: int) 
     inner = 0.3 * np.ptp(corners, 0)
     corners += rng.uniform(inner, (width, height) - inner)
     canvas = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), np.uint8)
-    fixed_point = np.round((corners + MARGIN - 0.5) * 16).astype(np.int32)  # 4 binary places
+    fixed_point = np.round((corners + MARGIN - 0.5) * 16).astype(np.int32)  # 4 fractional bits
     cv2.fillPoly(canvas, [fixed_point], 255, cv2.LINE_AA, shift=4)
     mask = canvas[MARGIN : MARGIN + height, MARGIN : MARGIN + width].copy()
     return Shape(name, int((canvas > 127).sum()), mask)
 
 
 def _place(rng: np.random.Generator, shapes: list[Shape], height: int, width: int) -> Shape | None:
-    """A new shape that leaves the earlier ones visible, as a rule; None if there is no room."""
+    """A new shape that usually leaves the earlier ones visible, or None if there is no room."""
     name = str(rng.choice(CLASSES))
     may_hide = 0.1 if rng.random() < 0.6 else 1.0
     for _ in range(10):
@@ -213,7 +213,7 @@ def _place(rng: np.random.Generator, shapes: list[Shape], height: int, width: in
 
 
 def _paint(rng: np.random.Generator, picture: Picture, mask: npt.NDArray[np.uint8]) -> None:
-    """Fills a mask with a colour unlike the one below, a little shaded."""
+    """Fills a mask with a slightly shaded colour that is unlike the one below."""
     left, top, width, height = cv2.boundingRect(mask)
     window = slice(top, top + height), slice(left, left + width)
     alpha = (mask[window].astype(np.float32) / 255)[..., None]
@@ -225,7 +225,7 @@ def _paint(rng: np.random.Generator, picture: Picture, mask: npt.NDArray[np.uint
 
 
 def _annotation(file: str, size: tuple[int, ...], shapes: list[Shape]) -> str:
-    """The VOC annotation of a picture; objects that nothing is seen of are left out."""
+    """The VOC annotation of a picture, without the objects that are not visible at all."""
     lines = [
         "<annotation>",
         f"  <filename>{file}</filename>",

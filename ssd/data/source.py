@@ -1,4 +1,4 @@
-"""The data set that the settings name."""
+"""Loads the data set that the settings name."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def load_data(
     classes: Sequence[str] | None,
     findings: Findings | None = None,
 ) -> DataSet:
-    """Reads the annotations of `splits`; the embedded set is drawn first if need be.
+    """Reads the annotations of `splits`, and draws the embedded data set first if needed.
 
     Args:
-        config: where the data lies, and in which format.
+        config: the location and the format of the data.
         splits: one image list or several, as in `data.train_split`.
-        classes: names in the order of their labels; without them, those of the annotations.
-        findings: who is told of what is wrong; without it the first broken thing is an error.
+        classes: names in the order of their labels; if None, those of the annotations.
+        findings: receives the problems; if None, the first broken entry is an error.
 
     Raises:
-        UserError: the data is missing or makes no sense.
+        UserError: the data is missing or invalid.
     """
     root = Path(config.root)
     names = [splits] if isinstance(splits, str) else splits
@@ -47,10 +47,10 @@ def load_data(
 
 
 def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
-    """How many objects of each class there are to train on.
+    """The number of training objects of each class, without crowds.
 
     Raises:
-        UserError: there are none of a class that the config asks for.
+        UserError: a class that the config asks for has no objects.
     """
     labels = np.concatenate([record.labels[~record.crowd] for record in data.records])
     counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()

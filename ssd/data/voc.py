@@ -4,16 +4,16 @@
     ROOT/[FOLDER/]Annotations/STEM.xml
     ROOT/[FOLDER/]JPEGImages/STEM.jpg        or .jpeg, .png, .bmp, in upper or lower case
 
-The image belongs to its stem; `filename` and `path` in the annotation are not believed. A file
-that is missing, makes no sense or is a link out of the data is the user's mistake and is told.
-What follows is not; it is counted in `DataSet.counts`:
+An image is found by its stem; `filename` and `path` in the annotation are ignored. A file that is
+missing, invalid or a link out of the data is reported as a user error. The following are not
+errors; they are counted in `DataSet.counts`:
 
-- `objects`: all objects that were read, the ones below included.
-- `other_class`: left out, since the class is not in the given list.
-- `degenerate`: left out, since xmax ≤ xmin or ymax ≤ ymin in the file (by VOC's inclusive corners
-  equal ones would span one pixel, but in practice they are slips of the mouse), or since nothing
-  of the box lies in the image.
-- `clamped`: kept, but cut off at the border of the image.
+- `objects`: all objects that were read, including those below.
+- `other_class`: left out because the class is not in the given list.
+- `degenerate`: left out because xmax ≤ xmin or ymax ≤ ymin in the file, or because the box lies
+  entirely outside the image. (VOC's corners are inclusive, so equal ones would span one pixel, but
+  in practice they are accidental clicks.)
+- `clamped`: kept, but clipped at the border of the image.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def read_voc(
     """All images of `splits`, one split after another.
 
     Args:
-        root: a VOC folder, or a folder of such.
+        root: a VOC folder, or a folder of VOC folders.
         splits: image lists as `NAME` or `FOLDER/NAME`.
-        classes: the classes in order; without them, those of the annotations, sorted.
-        findings: who is told of what is wrong; without it the first broken thing is an error.
+        classes: the classes in order; if None, those of the annotations, sorted.
+        findings: receives the problems; if None, the first broken entry is an error.
 
     Raises:
-        UserError: a file is missing or makes no sense, or an image is listed twice.
+        UserError: a file is missing or invalid, or an image is listed twice.
     """
     if not root.is_dir():
         raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
@@ -89,7 +89,7 @@ def read_voc(
 
 
 def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
-    """Names of the images and annotations that no list beside them has, by their folder."""
+    """Names of the images and annotations that are in no image list beside them, by folder."""
     unlisted: dict[Path, list[str]] = {}
     for home in sorted({root / split.rpartition("/")[0] for split in splits}):
         listed: set[str] = set()
@@ -106,7 +106,7 @@ def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
 def _listed_files(
     root: Path, splits: Sequence[str], findings: Findings
 ) -> Iterator[tuple[Path, Path]]:
-    """The annotation file and the image file of every listed image, in order."""
+    """Yields the annotation file and the image file of every listed image, in order."""
     listed_in: dict[str, Path] = {}
     for split in splits:
         folder, _, name = split.rpartition("/")
@@ -147,7 +147,7 @@ def _available_splits(root: Path) -> list[str]:
 
 
 def _images_by_stem(folder: Path, findings: Findings) -> dict[str, Path]:
-    """The image files of a folder, from one listing: asking for 20,000 files singly is slow."""
+    """The image files of a folder by stem, in one listing: 20,000 single checks are slow."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: the images have to lie there")
     images: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""One annotation file of VOC's, with every field checked."""
+"""Reads one VOC annotation file, and checks every field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST_ANNOTATION = 1 << 22  # bytes
 
 @dataclass(frozen=True)
 class Object:
-    """One `object` element: its corners are still VOC's, 1-based and inclusive."""
+    """One `object` element; its corners are still in VOC's form, 1-based and inclusive."""
 
     name: str
     corners: tuple[float, float, float, float]
@@ -35,12 +35,12 @@ class Annotation:
 
 
 def read_annotation(path: Path, image: Path, findings: Findings) -> Annotation:
-    """The checked content of the annotation file `path`, which belongs to the file `image`.
+    """Reads and checks the annotation file `path`, which belongs to the image file `image`.
 
-    Objects that make no sense are told to `findings` and left out.
+    Invalid objects are reported to `findings` and left out.
 
     Raises:
-        UserError: it is not an annotation file at all.
+        UserError: the file cannot be read, is not XML, has no valid size, or exceeds a limit.
     """
     from defusedxml.ElementTree import fromstring
 

@@ -1,1 +1,1 @@
-"""A trained run → a detector: loaded, judged, put to use on images, exported."""
+"""A trained run → a detector: loaded, evaluated, run on images, exported."""

@@ -1,4 +1,4 @@
-"""The detector: a model that finds objects in images, of any size and number."""
+"""The detector: a model that finds objects in any number of images of any size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ssd.structures import Detections, PackedSamples, Record, to_device
 
 @dataclass(frozen=True)
 class Detector:
-    """A model, and how it wants its images.
+    """A model with its preprocessing and settings.
 
     Attributes:
         model: on its device.
-        preprocess: from packed samples to what the model takes.
+        preprocess: packed samples → the model's input.
         classes: names of the labels from 1 on.
-        dtype: of autocast, or None for fp32.
-        config: the thresholds of detections.
+        dtype: the autocast type, or None for fp32.
+        config: thresholds for detections, and the batch size.
     """
 
     model: SSD
@@ -40,7 +40,7 @@ class Detector:
 
     @torch.no_grad()
     def __call__(self, samples: PackedSamples) -> list[Detections]:
-        """What is found in each image, on the CPU; boxes are relative to the image."""
+        """The detections of each image, on the CPU; boxes are relative to the image."""
         device = self.model.default_boxes.device
         batch = self.preprocess.evaluation_batch(to_device(samples, device))
         was_training = self.model.training
@@ -55,7 +55,7 @@ class Detector:
 def detect(
     detector: Detector, records: Sequence[Record], workers: int, show_progress: bool = True
 ) -> DetectionTable:
-    """What the model finds in the images of `records`, each of which is seen exactly once.
+    """The model's detections in the images of `records`; it sees each image exactly once.
 
     Raises:
         UserError: an image cannot be read.
@@ -82,7 +82,7 @@ def detect(
 def to_table(found: Sequence[Detections], records: Sequence[Record]) -> DetectionTable:
     """The detections of all images as one table, in pixels of the images as stored.
 
-    Corners are products in float32, so that a file of detections gives them back bit for bit.
+    Corners are computed in float32, so that a detections file restores them bit for bit.
     """
     sizes_N4 = np.array([[r.width, r.height] * 2 for r in records], np.float32).reshape(-1, 4)
     image_index = np.repeat(np.arange(len(records)), [len(d.scores) for d in found])

@@ -1,4 +1,4 @@
-"""A trained run, or a file of detections, judged on a data set."""
+"""Evaluates a trained run, or a file of detections, on a data set."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> str:
     Args:
         path: run folder or checkpoint.
         overrides: settings that differ from those it was trained with.
-        out: where the results go; without it the run folder, or `evaluation_step_N` here.
+        out: folder for the results; by default the run folder, or for a checkpoint
+            `evaluation_step_N` in the working directory.
 
     Returns:
-        What to tell the user.
+        The text to show to the user.
     """
     checkpoint = open_checkpoint(path)
     config = config_of(checkpoint, overrides)
@@ -51,13 +52,13 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> str:
 
 
 def evaluate_detections(file: Path, config: Config, out: Path) -> str:
-    """Evaluates a file of detections, without any model.
+    """Evaluates a file of detections, without a model.
 
     Returns:
-        What to tell the user.
+        The text to show to the user.
 
     Raises:
-        UserError: the file or the data does not make sense.
+        UserError: the file or the data is invalid.
     """
     data = load_data(config.data, config.data.eval_split, config.data.classes)
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
@@ -66,7 +67,7 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> str:
 
 
 def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) -> str:
-    """Writes results into `folder`; returns the table of classes and where the report is."""
+    """Writes the results into `folder`; returns the table of classes and the report's path."""
     settings = config.evaluation
     result = measure(data, table, settings)
     page = publish(folder, data, table, result, settings)
@@ -76,10 +77,10 @@ def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) ->
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Leaves the resolved config beside the results; that of a run stays as it was.
+    """Writes the resolved config beside the results, but never over that of a run.
 
     Raises:
-        UserError: the folder is that of a run.
+        UserError: the folder is a run folder.
     """
     if (folder / CHECKPOINTS).exists():
         raise UserError(f"{folder} is a run and keeps its own results: give another --out")
@@ -105,7 +106,7 @@ def publish(
 
 
 def spikes_of_run(folder: Path) -> str:
-    """What there is to say about regular spikes, once per pass, in the losses of a run."""
+    """The explanation of regular spikes, once per pass, in the losses of a run."""
     rows = only(StepRow, read_rows(folder / METRICS))
     if not rows:
         return ""

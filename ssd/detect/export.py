@@ -1,4 +1,4 @@
-"""A trained SSD300 for those who have torchvision and not this framework."""
+"""Exports a trained SSD300 for use with torchvision, without this framework."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def export(trained: Path, out: Path) -> str:
     """Writes the weights of a `vgg16` at 300 pixels for torchvision's `ssd300_vgg16`.
 
     Args:
-        trained: run folder or checkpoint; averaged weights are taken where they were kept.
+        trained: run folder or checkpoint; averaged weights are used if it has them.
         out: the file to write, which ends in .pth.
 
     Returns:
-        The Python lines with which it loads there.
+        The Python lines that load the file into torchvision's model.
 
     Raises:
-        UserError: the model is another, or the file's name ends otherwise.
+        UserError: the model is a different one, or `out` does not end in .pth.
     """
     if out.suffix != ".pth":
         raise UserError(f"--out is {out}, but has to end in .pth: it becomes a file of torch.save")
@@ -47,9 +47,9 @@ def export(trained: Path, out: Path) -> str:
 
 
 def torchvision_lines(config: Config, file: Path, num_classes: int) -> str:
-    """Python that builds torchvision's model so that it detects what ours does.
+    """Python that builds torchvision's model so that it detects the same as ours.
 
-    Its default boxes, pixels and thresholds are not in the file. Source:
+    Default boxes, pixel statistics and thresholds are not in the file. Source:
     `torchvision/models/detection/ssd.py` and `anchor_utils.py`.
     """
     model, evaluation = config.model, config.evaluation

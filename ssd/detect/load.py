@@ -37,17 +37,17 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def config_of(checkpoint: Checkpoint, overrides: Settings) -> Config:
-    """The config that a checkpoint was trained with, under `overrides`."""
+    """The config that a checkpoint was trained with, changed by `overrides`."""
     settings = parse_yaml(checkpoint.config_yaml, f"the config of {checkpoint.path}")
     merge(settings, overrides)
     return to_config(settings)
 
 
 def build_detector(checkpoint: Checkpoint, config: Config) -> Detector:
-    """The detector that a checkpoint holds, with averaged weights where they were kept.
+    """The detector that a checkpoint holds, with averaged weights if it has them.
 
     Raises:
-        UserError: the config describes another model than the one that was saved.
+        UserError: the config describes a different model from the one that was saved.
     """
     device = choose_device(config.training.device)
     model = build_model(config.model, len(checkpoint.manifest.classes) + 1)

@@ -1,4 +1,4 @@
-"""Images with what was found in them and what is there, as the report draws them."""
+"""Images with their detections and ground truth, as the report draws them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssd.data.dataset import read_image
+from ssd.data.image import read_image
 from ssd.evaluation.detections import DetectionTable
 from ssd.report.pictures import Box, Picture
 from ssd.structures import DataSet, Record
@@ -23,7 +23,7 @@ def pictures(data: DataSet, table: DetectionTable, count: int) -> list[Picture]:
 
 
 def picture(data: DataSet, table: DetectionTable, index: int) -> Picture:
-    """An image with its ground truth and the predictions that are sure enough to show."""
+    """An image with its ground truth and its predictions of at least `SHOWN_SCORE`."""
     record = data.records[index]
     rows = (table.image_index == index) & (table.scores >= SHOWN_SCORE)
     scores = table.scores[rows].tolist()
@@ -46,7 +46,7 @@ def boxes(
     corners_D4: npt.NDArray[np.floating[Any]],
     scores: Sequence[float | None],
 ) -> list[Box]:
-    """Rows of boxes as the report draws them."""
+    """Converts rows of boxes to the form that the report draws."""
     return [
         Box(classes[label - 1], label, tuple(corners), score)
         for label, corners, score in zip(labels, corners_D4.tolist(), scores, strict=True)

@@ -1,8 +1,8 @@
 """Predictions → Detections: scores, boxes, and one box for each object.
 
-Suppression decides on a candidate by those of higher scores alone. So the best candidates of an
-image, of all classes together, are suppressed first: if enough of them stay, no other can be among
-the detections, and most candidates are never looked at.
+Suppression of a candidate depends only on candidates with higher scores. So it runs on the best
+candidates of an image first, all classes together: if enough of them stay, no other candidate can
+be among the detections, and most are never looked at.
 
 Letters: `B` images, `P` default boxes, `C` classes, `M` all pairs of a default box and a class,
 `N` the best of them in each image, best first, `V` candidates of a whole batch.
@@ -18,7 +18,7 @@ from ssd.config import EvaluationConfig
 from ssd.geometry.boxes import decode
 from ssd.structures import Detections, Predictions
 
-# Candidates looked at first, for each detection that is wanted; how many times as many next.
+# Candidates looked at first, per detection wanted, and the factor by which each next look grows.
 FIRST_LOOK = 5
 NEXT_LOOK = 4
 # One call of NMS on a GPU takes V² bits: 300 MB at 50,000.
@@ -31,9 +31,9 @@ def postprocess(
 ) -> list[Detections]:
     """The detections of each image, by the rules of the paper.
 
-    Of each class the `top_k` best default boxes above `score_threshold` are decoded and clipped to
-    the image. Of those that overlap more than `nms_iou` the best stays; classes never suppress each
-    other. Of all classes together the best `max_detections` stay. The result equals that of
+    For each class, the `top_k` best default boxes above `score_threshold` are decoded and clipped
+    to the image. Of those that overlap more than `nms_iou`, the best stays; classes never suppress
+    each other. Over all classes, the best `max_detections` stay. The result equals that of
     torchvision's SSD. Predictions that are not finite are left out.
 
     Args:
@@ -47,7 +47,8 @@ def postprocess(
     """
     images, _, num_classes = predictions.logits.shape
     image_B1 = torch.arange(images, device=predictions.logits.device)[:, None]
-    # A call costs a GPU a launch and a wait; a CPU's time grows with the square of what is kept.
+    # A call costs a launch and a wait on a GPU; on a CPU its time grows with the square of the
+    # number of boxes kept.
     on_gpu = predictions.logits.is_cuda
     scores_BPC = predictions.logits.softmax(-1, dtype=torch.float32).nan_to_num_(nan=0.0)
     scores_BPC[..., 0] = 0
@@ -77,10 +78,10 @@ def postprocess(
 
 
 def best(scores_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best scores [B, N] of each image, falling, and where they stand.
+    """The `count` best scores [B, N] of each image, in descending order, and their positions.
 
-    Of equal scores among them the one that stands first comes first, on any device; which of
-    those that equal the last one are among them is open.
+    Equal scores come in order of position, on any device. If more scores equal the last one than
+    fit, it is unspecified which of those are taken.
     """
     where_BN = scores_BM.topk(count, sorted=False).indices.sort().values
     scores_BN, order_BN = scores_BM.gather(1, where_BN).sort(descending=True, stable=True)
@@ -88,7 +89,7 @@ def best(scores_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def rank_in_class(labels_BN: Tensor) -> Tensor:
-    """How many before it in its image have the same label [B, N]."""
+    """For each entry [B, N], the number of entries before it in its image with the same label."""
     sorted_BN, order_BN = labels_BN.sort(stable=True)
     place_BN = torch.arange(labels_BN.shape[1], device=labels_BN.device).expand_as(labels_BN)
     rank_BN = place_BN - torch.searchsorted(sorted_BN, sorted_BN)
@@ -98,11 +99,11 @@ def rank_in_class(labels_BN: Tensor) -> Tensor:
 def suppress(
     boxes_BN4: Tensor, group_BN: Tensor, candidate_BN: Tensor, iou: float, one_call: bool
 ) -> Tensor:
-    """Which candidates [B, N], best first, stay: only those of the same group compete.
+    """Mask of the candidates [B, N], best first, that stay; only those of one group compete.
 
-    Groups are kept apart by a shift, in float64 because thousands of them would cost float32 the
-    digits that tell the boxes apart. NMS is called once for the batch if it fits, or once for each
-    image; a group has to lie within one.
+    A shift keeps the groups apart, in float64 because with thousands of groups float32 would lose
+    the digits that tell the boxes apart. NMS runs once for the batch if `one_call` is set and the
+    batch fits, else once for each image; a group has to lie within one image.
     """
     shifted_V4 = (boxes_BN4.double() + 2.0 * group_BN[..., None])[candidate_BN]
     falling_V = torch.arange(len(shifted_V4), 0, -1, device=group_BN.device).double()

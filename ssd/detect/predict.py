@@ -1,4 +1,4 @@
-"""A trained detector on any images: drawn copies, and detections.json."""
+"""Runs a trained detector on images: writes drawn copies and detections.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tqdm import tqdm
 from ssd.common.errors import UserError
 from ssd.config.settings import Settings
 from ssd.data.cache import Pixels
-from ssd.data.dataset import pack, read_image
+from ssd.data.dataset import pack
+from ssd.data.image import read_image
 from ssd.data.voc import IMAGE_SUFFIXES
 from ssd.detect.detector import Detector, to_table
 from ssd.detect.load import build_detector, config_of, open_checkpoint
@@ -31,11 +32,11 @@ def predict(
         trained: run folder or checkpoint.
         sources: image files and folders of them.
         overrides: settings that differ from those it was trained with.
-        out: gets a drawn copy of every image, and detections.json of all.
-        min_score: detections below are neither drawn nor written.
+        out: folder for a drawn copy of every image, and one detections.json.
+        min_score: detections below it are neither drawn nor written.
 
     Returns:
-        What to tell the user.
+        The text to show to the user.
 
     Raises:
         UserError: an image is missing or cannot be read, or two have the same name.
@@ -79,12 +80,12 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
 
 
 def drawn_file(file: Path, out: Path) -> Path:
-    """Where the drawn copy of an image goes."""
+    """The path for the drawn copy of an image."""
     return out / f"{file.stem}.jpg"
 
 
 def refuse_to_overwrite(files: Sequence[Path], out: Path) -> None:
-    """Raises a UserError if a drawn copy would take the place of one of the images."""
+    """Raises a UserError if a drawn copy would overwrite one of the images."""
     originals = {file.resolve() for file in files}
     for file in files:
         if drawn_file(file, out).resolve() in originals:
@@ -94,7 +95,7 @@ def refuse_to_overwrite(files: Sequence[Path], out: Path) -> None:
 def detect_one(
     detector: Detector, file: Path, pixels: Pixels, min_score: float
 ) -> tuple[Record, Detections]:
-    """The record of an image without ground truth, and what is sure enough in it."""
+    """The record of an image without ground truth, and its detections of at least `min_score`."""
     height, width = pixels.shape[:2]
     nothing, unmarked = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64)), np.zeros(0, np.bool_)
     record = Record(file.stem, file, width, height, *nothing, unmarked, unmarked)

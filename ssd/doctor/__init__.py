@@ -1,1 +1,1 @@
-"""A data set before training: what is wrong with it, and what is in it."""
+"""Checks a data set before training and describes its content."""

@@ -1,7 +1,7 @@
-"""What is wrong with a data set, file by file.
+"""Checks a data set, file by file.
 
-Broken is what stops training, or what it learns something wrong from; odd is what it copes with.
-Boxes in the findings about images are xyxy in 0-based pixels.
+A finding is broken if it stops training or makes it learn something wrong, and odd if training
+copes with it. Boxes in the findings about images are xyxy in 0-based pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
-from ssd.data.dataset import check_size
 from ssd.data.findings import Collect, Finding
+from ssd.data.image import check_size
 from ssd.data.source import load_data
 from ssd.data.voc import unlisted_files
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
@@ -36,7 +36,7 @@ Files = Mapping[Path, ImageFile | UserError]
 
 @dataclass(frozen=True)
 class Checked:
-    """What could be read of a data set, and what is wrong with it, each thing once."""
+    """The readable part of a data set, and the findings about it, each of them once."""
 
     train: DataSet
     evaluation: DataSet
@@ -44,7 +44,7 @@ class Checked:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those to learn; the evaluation's own where the training data cannot be read."""
+        """The classes to learn; the evaluation's own where the training data cannot be read."""
         return self.train.classes or self.evaluation.classes
 
 
@@ -85,7 +85,7 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
 def _read(
     config: DataConfig, splits: str | list[str], classes: Sequence[str] | None, told: Collect
 ) -> DataSet:
-    """The data set, empty where it cannot be read at all."""
+    """The data set, empty if it cannot be read at all."""
     try:
         return load_data(config, splits, classes, told)
     except UserError as error:
@@ -96,7 +96,7 @@ def _read(
 
 
 def nothing_to_train_on(train: DataSet, config: DataConfig) -> Iterator[Finding]:
-    """No training object at all, or of a class, which is broken where the class was asked for."""
+    """No training object at all, or none of a class; the latter is broken if classes are given."""
     labels = [r.labels[r.trained_on(config.train_difficult)] for r in train.records]
     counts = np.bincount(np.concatenate([[0], *labels]), minlength=len(train.classes) + 1)[1:]
     where = f"{config.root}, {config.train_split}"
@@ -110,7 +110,7 @@ def nothing_to_train_on(train: DataSet, config: DataConfig) -> Iterator[Finding]
 
 
 def rare_classes(train: DataSet) -> Iterator[Finding]:
-    """Classes of very few objects among classes of many."""
+    """Classes with very few objects where the median class has many."""
     files = _files_by_class(train)
     median = np.median([len(paths) for paths in files.values()] or [0])
     for name, paths in files.items():
@@ -120,7 +120,7 @@ def rare_classes(train: DataSet) -> Iterator[Finding]:
 
 
 def alike_classes(data_sets: Sequence[DataSet]) -> Iterator[Finding]:
-    """Names that differ by case, spaces or punctuation alone, classes left out among them."""
+    """Class names that differ only in case, spaces or punctuation, left-out classes included."""
     files: dict[str, list[Path]] = {}
     for data in data_sets:
         for name, paths in [*_files_by_class(data).items(), *data.left_out.items()]:
@@ -143,7 +143,7 @@ def left_out_classes(data: DataSet, use: str) -> Iterator[Finding]:
 
 
 def _files_by_class(data: DataSet) -> dict[str, list[Path]]:
-    """The image of every object, by class."""
+    """The image of every object that is not a crowd, by class."""
     files: dict[str, list[Path]] = {name: [] for name in data.classes}
     for record in data.records:
         for label in record.labels[~record.crowd].tolist():
@@ -157,7 +157,7 @@ def _counted(name: str, paths: Sequence[Path]) -> str:
 
 
 def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
-    """One line for all images that have nothing to be found."""
+    """One finding for all images that have no object."""
     empty = [str(record.path) for record in data.records if not len(record.labels)]
     if empty:
         some = f"{split}: {len(empty)} of {len(data.records)} images have no object"
@@ -165,7 +165,7 @@ def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
 
 
 def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Iterator[Finding]:
-    """Images that the detector is trained on and measured on."""
+    """Images that the detector is both trained and evaluated on."""
     trained_on = {record.path for record in train}
     for record in evaluation:
         if record.path in trained_on:
@@ -176,7 +176,7 @@ def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Ite
 def identical_files(
     train: Sequence[Record], evaluation: Sequence[Record], files: Files
 ) -> Iterator[Finding]:
-    """Files with the same bytes as one before them, those to train on first."""
+    """Files with the same bytes as an earlier one; training files come before the others."""
     first: dict[str, Path] = {}
     trained_on = {record.path for record in train}
     for path in dict.fromkeys(record.path for record in [*train, *evaluation]):
@@ -188,7 +188,7 @@ def identical_files(
 
 
 def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Finding]:
-    """What is wrong with an image file, and whether its annotation speaks of it."""
+    """An image file that is unreadable, not of the annotated size, turned by Exif or elongated."""
     if isinstance(file, UserError):
         yield Finding("unreadable image", BROKEN, str(file))
         return
@@ -208,7 +208,7 @@ def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Find
 
 
 def box_findings(record: Record, classes: Sequence[str], input_size: int) -> Iterator[Finding]:
-    """Boxes that the model's input cannot show, and those of the whole image."""
+    """Boxes below one pixel at the model's input, and boxes that cover the whole image."""
     sides = (record.boxes[:, 2:] - record.boxes[:, :2]) / (record.width, record.height)
     tiny = (sides * input_size < 1).any(1)
     whole = (sides >= WHOLE_IMAGE).all(1)
@@ -222,7 +222,7 @@ def box_findings(record: Record, classes: Sequence[str], input_size: int) -> Ite
 
 
 def repeated_boxes(record: Record, classes: Sequence[str]) -> Iterator[Finding]:
-    """Objects that repeat one before them: the same object twice, or two classes in one box."""
+    """Objects that repeat an earlier one: the same object twice, or two classes in one box."""
     own = ~record.crowd
     boxes, labels = record.boxes[own], record.labels[own]
     corners = torch.from_numpy(boxes)
@@ -243,7 +243,7 @@ def repeated_boxes(record: Record, classes: Sequence[str]) -> Iterator[Finding]:
 
 
 def unlisted(config: DataConfig) -> Iterator[Finding]:
-    """One line for each VOC folder with files that no list names."""
+    """One finding for each VOC folder with files that no list names."""
     splits = [
         split
         for given in (config.train_split, config.eval_split)

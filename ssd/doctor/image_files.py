@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import struct
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ssd.common.errors import UserError
-from ssd.data.dataset import decode_image, read_file
+from ssd.data.image import decode_image, open_header, read_file
 
 UPRIGHT = 1
 ORIENTATION_TAG = 0x0112
-HEAD = 1 << 16  # Exif is a JPEG's first segment, or the second after JFIF's
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,13 @@ def read_image_files(paths: Sequence[Path], workers: int) -> dict[Path, ImageFil
     No more than `workers` images are in memory. Ctrl-C waits for these alone.
     """
     pool = ThreadPoolExecutor(workers)
-    try:
-        looks = tqdm(pool.map(_look, paths), "reading", len(paths), leave=False, unit="image")
-        return dict(zip(paths, looks, strict=True))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of broken Exif data
+        try:
+            looks = tqdm(pool.map(_look, paths), "reading", len(paths), leave=False, unit="image")
+            return dict(zip(paths, looks, strict=True))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _look(path: Path) -> ImageFile | UserError:
@@ -60,23 +60,9 @@ def _look(path: Path) -> ImageFile | UserError:
 
 
 def orientation_of(data: bytes) -> int:
-    """The orientation, 1 … 8, in a JPEG's Exif segment; `UPRIGHT` where there is none.
-
-    Source: CIPA DC-008 (Exif 2.32), 4.5 and 4.6.4: a TIFF header, which names the byte order and
-    the place of a directory of 12-byte entries.
-    """
-    start = re.search(rb"\xff\xe1..Exif\0\0", data[:HEAD], re.DOTALL)
-    if not data.startswith(b"\xff\xd8") or start is None:
-        return UPRIGHT
-    tiff = data[start.end() : start.end() + HEAD]
-    order = "<" if tiff.startswith(b"II") else ">"
+    """The orientation, 1 … 8, in the Exif data of a JPEG; `UPRIGHT` without any."""
     try:
-        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
-        for entry in range(entries):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * entry)
-            if tag == ORIENTATION_TAG and 1 <= value <= 8:
-                return int(value)
-    except struct.error:
+        value = open_header(data).getexif().get(ORIENTATION_TAG, UPRIGHT)
+    except Exception:  # broken Exif data raises anything
         return UPRIGHT
-    return UPRIGHT
+    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT

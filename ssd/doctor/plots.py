@@ -1,4 +1,4 @@
-"""One picture of a data set: its classes, the shapes of its boxes, and where default boxes fit.
+"""One picture of a data set: its classes, the shapes of its boxes, and the fit of default boxes.
 
 Letters: `N` objects.
 """
@@ -28,14 +28,14 @@ def data_figure(
     default_shapes: Sequence[tuple[float, float]],
     unmatched: Mapping[str, tuple[int, int]],
 ) -> Figure:
-    """Bars of the most frequent classes, box sizes against aspect ratios, bars of the unmatched.
+    """Bars of the frequent classes, box sizes against aspect ratios, bars of unmatched objects.
 
     Args:
         objects: training objects of each class.
         sizes_N: square roots of their boxes' areas, in pixels of the model's input.
-        aspect_ratios_N: their width / height there.
+        aspect_ratios_N: the boxes' width / height at the input.
         default_shapes: (width, height) of the default boxes, in the same pixels.
-        unmatched: how many of how many objects no default box overlaps enough, by size.
+        unmatched: by size, the objects that no default box overlaps enough, and all objects.
     """
     shown = sorted(objects.items(), key=lambda item: -item[1])[:MOST_CLASSES]
     rows = max(LEAST_ROWS, len(shown))
@@ -125,7 +125,7 @@ def _draw_unmatched(axes: Axes, unmatched: Mapping[str, tuple[int, int]]) -> Non
 
 
 def _leave_bars_alone(axes: Axes) -> None:
-    """The bars carry their numbers, so they need no scale."""
+    """Hides the scale of an axis, since its bars carry their numbers."""
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_xticks([])

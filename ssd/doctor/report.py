@@ -11,7 +11,7 @@ import numpy as np
 
 from ssd.common.files import write_whole
 from ssd.common.text_table import text_table
-from ssd.config import Config
+from ssd.config import DataConfig, LossConfig, ModelConfig
 from ssd.data.findings import Finding
 from ssd.doctor.check import Checked, check_data
 from ssd.doctor.plots import data_figure
@@ -35,8 +35,14 @@ SHOWN_CLASSES = 30
 DETAILS, PICTURE = "data_check.json", "data_check.png"
 
 
-def report_data(config: Config, out: Path) -> int:
+def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Path) -> int:
     """Checks the data of a run, prints the report and writes the details and a picture to `out`.
+
+    Args:
+        data: the section of the config.
+        model: the section of the config, whose input size and default boxes the data meets.
+        loss: the section of the config, by which objects are matched.
+        out: the folder; made if need be.
 
     Returns:
         The exit status: `HURTS_TRAINING` where something is broken, else `FINE`.
@@ -44,21 +50,21 @@ def report_data(config: Config, out: Path) -> int:
     Raises:
         UserError: `data.root` is not a folder, or the model is impossible.
     """
-    input_size = config.model.input_size
-    maps = feature_maps(build_backbone(config.model), config.model)
+    input_size = model.input_size
+    maps = feature_maps(build_backbone(model), model)
     out.mkdir(parents=True, exist_ok=True)
-    checked = check_data(config.data, input_size)
-    train = objects_of(checked.train.records, config.data.train_difficult)
+    checked = check_data(data, input_size)
+    train = objects_of(checked.train.records, data.train_difficult)
     evaluation = objects_of(checked.evaluation.records, train_difficult=True)
-    boxes = default_boxes(maps, input_size, clamp=config.model.clamp_boxes)
-    unmatched_N = unmatched(train.boxes, boxes, config.loss.match_iou)
+    boxes = default_boxes(maps, input_size, clamp=model.clamp_boxes)
+    unmatched_N = unmatched(train.boxes, boxes, loss.match_iou)
     statistics = describe(train, evaluation, checked.classes, unmatched_N, input_size)
-    write_details(out / DETAILS, config, checked, statistics)
+    write_details(out / DETAILS, data, input_size, loss.match_iou, checked, statistics)
     write_picture(out / PICTURE, statistics, train, maps, input_size)
     lines = [
-        *headline(config, checked, statistics),
+        *headline(data, checked, statistics),
         *class_table(statistics.classes),
-        *size_table(statistics, input_size, config.loss.match_iou),
+        *size_table(statistics, input_size, loss.match_iou),
         *finding_groups(checked.findings),
         f"details and a picture: {out / DETAILS}, {out / PICTURE}",
         verdict(checked.findings),
@@ -67,12 +73,19 @@ def report_data(config: Config, out: Path) -> int:
     return HURTS_TRAINING if any(finding.is_broken for finding in checked.findings) else FINE
 
 
-def write_details(path: Path, config: Config, checked: Checked, statistics: Statistics) -> None:
+def write_details(
+    path: Path,
+    data: DataConfig,
+    input_size: int,
+    match_iou: float,
+    checked: Checked,
+    statistics: Statistics,
+) -> None:
     """Everything that was found, as JSON."""
     details = {
-        "data": asdict(config.data),
-        "input_size": config.model.input_size,
-        "match_iou": config.loss.match_iou,
+        "data": asdict(data),
+        "input_size": input_size,
+        "match_iou": match_iou,
         "images": len(checked.train.records),
         "eval_images": len(checked.evaluation.records),
         "statistics": asdict(statistics),
@@ -99,9 +112,8 @@ def write_picture(
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def headline(config: Config, checked: Checked, statistics: Statistics) -> Iterator[str]:
-    """What was looked at."""
-    data = config.data
+def headline(data: DataConfig, checked: Checked, statistics: Statistics) -> Iterator[str]:
+    """The data that was checked."""
     objects = sum(row.objects for row in statistics.classes)
     eval_objects = sum(row.eval_objects for row in statistics.classes)
     yield f"{data.root} ({data.format}), {len(statistics.classes)} classes"

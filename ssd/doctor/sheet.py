@@ -13,13 +13,13 @@ import torch
 
 from ssd.augment.batch import preprocess_of
 from ssd.augment.library import library_transform
-from ssd.config import Config, ModelConfig
+from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
 from ssd.report.pictures import Box, Picture, draw
-from ssd.structures import Batch, DataSet
+from ssd.structures import Batch, PackedSamples, Record
 
 SHEET = "augmented.png"
 EPOCHS = 5  # columns
@@ -28,13 +28,23 @@ GAP = 6  # white pixels between images
 Pixels = npt.NDArray[np.uint8]
 
 
-def write_sheet(config: Config, out: Path, num_images: int) -> Path:
-    """Writes a row for each image: what the first epochs of training make of it, box by box.
+def write_sheet(
+    data: DataConfig,
+    augment: AugmentConfig,
+    model: ModelConfig,
+    seed: int,
+    out: Path,
+    num_images: int,
+) -> Path:
+    """Writes a row for each image: the image and its boxes in each of the first epochs.
 
     The images are the first ones that training takes, by its seed.
 
     Args:
-        config: the run.
+        data: the section of the config.
+        augment: the section of the config.
+        model: the section of the config.
+        seed: of the run.
         out: the folder, which exists.
         num_images: rows; at most as many as there are images.
 
@@ -44,11 +54,13 @@ def write_sheet(config: Config, out: Path, num_images: int) -> Path:
     Raises:
         UserError: the data or its augmentation makes no sense.
     """
-    data = load_data(config.data, config.data.train_split, config.data.classes)
+    loaded = load_data(data, data.train_split, data.classes)
+    preprocess = preprocess_of(model, augment)
     rows: dict[str, list[Pixels]] = {}
-    for batch in first_epochs(config, data, num_images):
+    for samples in first_epochs(loaded.records, data, augment, seed, num_images):
+        batch = preprocess.training_batch(samples, seed, augment)
         # By name: where an image cannot be read, another one stands in, maybe for the second time.
-        pictures = {picture.name: picture for picture in shown(batch, data.classes, config.model)}
+        pictures = {picture.name: picture for picture in shown(batch, loaded.classes, model)}
         for name, picture in pictures.items():
             rows.setdefault(name, []).append(draw(picture))
     path = out / SHEET
@@ -56,20 +68,24 @@ def write_sheet(config: Config, out: Path, num_images: int) -> Path:
     return path
 
 
-def first_epochs(config: Config, data: DataSet, num_images: int) -> Iterator[Batch]:
-    """The first images that training takes, as they are in each of its first epochs."""
-    seed = config.training.seed
-    count = min(num_images, len(data.records))
-    (indices,) = Order(len(data.records), count, 1, 1, seed, drop_last=True).micro_batches(0, 0)
-    transform = library_transform(config.augment, seed)
-    records = [data.records[index] for index in indices]
-    dataset = DetectionDataset(records, config.data.train_difficult, transform=transform)
+def first_epochs(
+    records: Sequence[Record],
+    data: DataConfig,
+    augment: AugmentConfig,
+    seed: int,
+    num_images: int,
+) -> Iterator[PackedSamples]:
+    """The first images that training takes, once for each of its first epochs."""
+    count = min(num_images, len(records))
+    (indices,) = Order(len(records), count, 1, 1, seed, drop_last=True).micro_batches(0, 0)
+    first = [records[index] for index in indices]
+    transform = library_transform(augment, seed)
+    dataset = DetectionDataset(first, data.train_difficult, transform=transform)
     order = Order(count, count, 1, 1, seed, drop_last=True)  # a step is an epoch
-    preprocess = preprocess_of(config.model, config.augment)
-    steps = training_steps(dataset, order, 0, EPOCHS, 0, config.data.workers, pin_memory=False)
+    steps = training_steps(dataset, order, 0, EPOCHS, 0, data.workers, pin_memory=False)
     with closing(steps):
         for (samples,) in steps:
-            yield preprocess.training_batch(samples, seed, config.augment)
+            yield samples
 
 
 def shown(batch: Batch, classes: Sequence[str], model: ModelConfig) -> Iterator[Picture]:

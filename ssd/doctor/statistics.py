@@ -1,6 +1,6 @@
-"""What a data set is made of: objects by class, their sizes and shapes at the model's input.
+"""Statistics of a data set: objects by class, their sizes and shapes at the model's input.
 
-Sizes are the square root of a box's area and, like aspect ratios (width / height), are those of
+A size is the square root of a box's area. Sizes and aspect ratios (width / height) are those in
 the image as it is resized to the model's square input, without random changes.
 Letters: `N` objects, `n` of them at a time, `P` default boxes, `C` classes without background.
 """
@@ -73,7 +73,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The tables of a data set; quantiles by their percentage, none without objects."""
+    """The tables of a data set; quantiles are by percentage, and empty without objects."""
 
     classes: tuple[ClassRow, ...]
     sizes: tuple[SizeRow, ...]
@@ -82,7 +82,7 @@ class Statistics:
 
 
 def objects_of(records: Sequence[Record], train_difficult: bool) -> Objects:
-    """The objects that training sees."""
+    """The objects of these records that training sees."""
     counts, labels, boxes = [], [np.empty(0, np.int64)], [np.empty((0, 4), np.float32)]
     for record in records:
         wanted = record.trained_on(train_difficult)
@@ -95,9 +95,9 @@ def objects_of(records: Sequence[Record], train_difficult: bool) -> Objects:
 
 
 def unmatched(boxes_N4: FloatArray, default_boxes_P4: Tensor, match_iou: float) -> BoolArray:
-    """Which boxes [N] (relative, xyxy) no default box [P, 4] (centre form) overlaps enough.
+    """The mask [N] of boxes (relative, xyxy) that no default box (centre form) overlaps enough.
 
-    Matching gives each of them one default box nevertheless, the best that is left.
+    Matching still gives each of them one default box, the best that is left.
     """
     corners_P4 = to_corner_form(default_boxes_P4)
     chunk = max(1, OVERLAPS_AT_A_TIME // len(corners_P4))
@@ -116,7 +116,7 @@ def describe(
     unmatched_N: BoolArray,
     input_size: int,
 ) -> Statistics:
-    """The tables; `unmatched_N` belongs to the training objects."""
+    """Builds the tables; `unmatched_N` belongs to the training objects."""
     sizes_N = train.sizes(input_size)
     objects_C, images_C = count(train, len(classes))
     eval_objects_C, eval_images_C = count(evaluation, len(classes))
@@ -140,7 +140,7 @@ def describe(
 
 
 def count(objects: Objects, num_classes: int) -> tuple[IntArray, IntArray]:
-    """How many objects [C] of each class there are, and how many images [C] have one."""
+    """The number of objects [C] of each class, and the number of images [C] that have one."""
     pairs = np.unique(np.stack([objects.image_index, objects.labels]), axis=1)
     objects_C = np.bincount(objects.labels, minlength=num_classes + 1)[1:]
     images_C = np.bincount(pairs[1], minlength=num_classes + 1)[1:]
@@ -157,7 +157,7 @@ def size_rows(sizes_N: FloatArray, unmatched_N: BoolArray) -> tuple[SizeRow, ...
 
 
 def quantiles(values_N: npt.NDArray[np.floating]) -> dict[int, float]:
-    """The values below which 0, 5, 25 … per cent lie."""
+    """The quantiles at 0, 5, 25 … per cent, by percentage; empty without values."""
     if not len(values_N):
         return {}
     found = np.quantile(values_N.astype(np.float64), np.array(QUANTILES) / 100)

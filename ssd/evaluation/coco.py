@@ -1,7 +1,7 @@
 """COCO's average precision and recall, by pycocotools or an evaluator with identical figures.
 
 AP is the mean over the overlaps 0.50, 0.55, … 0.95 of the area under the precision-recall curve
-at 101 recalls; at most 100 detections of an image and class enter. Objects are small below 32²
+at 101 recalls; at most 100 detections of an image and class count. Objects are small below 32²
 pixels and large from 96². Source: pycocotools' `cocoeval.py`.
 """
 
@@ -32,23 +32,24 @@ def evaluate_coco(
 ) -> EvaluationResult:
     """The twelve figures, AP by class, and the curves at overlap 0.5.
 
-    Data of another format is judged as if it were COCO's: an object's area is that of its box,
-    and a `difficult` object is a crowd, since both are neither counted nor punished.
+    Data of another format is evaluated as if it were COCO's: an object's area is that of its box,
+    and a `difficult` object is a crowd, since neither is counted or penalised.
 
     Args:
-        data: the images; `detections.image_index` counts in them.
-        detections: what was found, in any order; of equal scores the earlier one comes first.
-        evaluator: who computes.
+        data: the images; `detections.image_index` is a position among them.
+        detections: in any order; among equal scores the earlier one comes first.
+        evaluator: the implementation to use.
 
     Raises:
         UserError: the evaluator is not installed.
     """
     truth = data.truth or truth_of_records(data)
-    # Equal scores are told apart by the order of COCO's numbers; which may not fit a float.
+    # Ranks stand in for COCO's image ids, whose order breaks ties in score but which may not fit
+    # a float.
     ids = np.argsort(np.argsort(np.array(data.image_ids)))
     names = data.classes
     ground_truth: dict[str, Any] = {
-        "info": {},  # pycocotools before 2.0.11 wants it
+        "info": {},  # pycocotools before 2.0.11 needs it
         "images": [{"id": image_id} for image_id in ids.tolist()],
         "categories": [{"id": label, "name": name} for label, name in enumerate(names, start=1)],
         "annotations": _annotations(truth, ids),
@@ -73,7 +74,7 @@ def evaluate_coco(
 
 
 def truth_of_records(data: DataSet) -> CocoTruth:
-    """The objects of data that is not COCO's, as COCO would count them."""
+    """The objects of data in another format, as COCO would count them."""
     records = data.records
     boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)])
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -89,7 +90,7 @@ def truth_of_records(data: DataSet) -> CocoTruth:
 def _by_class(
     names: Sequence[str], precision: Floats, scores: Floats, recall: Floats
 ) -> tuple[dict[str, float], dict[str, tuple[Floats, Floats, Floats]]]:
-    """AP of every class, and its curve at overlap 0.5 as far as its recall reaches."""
+    """AP of every class, and its curve at overlap 0.5 up to the highest recall it reaches."""
     recalls = np.linspace(0, 1, precision.shape[1])
     per_class, curves = {}, {}
     for index, name in enumerate(names):
@@ -101,7 +102,7 @@ def _by_class(
 
 
 def _nan_if_absent(figure: float) -> float:
-    """The figure; NaN for the -1 that says there is no object."""
+    """The figure; NaN for -1, which means that there is no object."""
     return figure if figure >= 0 else math.nan
 
 
@@ -140,7 +141,7 @@ def _evaluate(
     """The figures [12], then precision, scores [T, R, C, A, M] and recall [T, C, A, M].
 
     T overlaps, R recalls, C classes, A ranges of area, M limits of detections; −1 where a class
-    has no object. Both evaluators have the same interface, and print what nobody asked for.
+    has no object. Both evaluators have the same interface; the output they print is discarded.
     """
     coco, coco_eval = _classes_of(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):

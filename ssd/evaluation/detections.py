@@ -18,15 +18,15 @@ from ssd.common.untrusted import as_box, as_number, read_json, required, short
 
 @dataclass(frozen=True)
 class DetectionTable:
-    """What was found in many images, one row for each of D detections, in any order.
+    """The detections of many images: one row for each of D detections, in any order.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
     | image_index | [D] | int64 | position of the image in the list of images |
     | labels | [D] | int64 | 1 … C−1 |
-    | scores | [D] | float64 | the higher, the surer |
+    | scores | [D] | float64 | higher is more confident |
     | boxes | [D, 4] | float64 | xyxy, pixels, 0-based, half-open |
-    | given_bbox | [D, 4] | float64 | x, y, width, height as a file had them; None without one |
+    | given_bbox | [D, 4] | float64 | x, y, width, height as a file had them; else None |
     """
 
     image_index: npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ class DetectionTable:
 
     @property
     def bbox(self) -> npt.NDArray[np.float64]:
-        """The boxes as x, y, width, height; those of a file come back to the last digit."""
+        """The boxes as x, y, width, height; those read from a file keep every digit."""
         if self.given_bbox is not None:
             return self.given_bbox
         return np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], 1)
@@ -58,9 +58,9 @@ def write_detections(
 
     `bbox` is [x, y, width, height] in 0-based pixels. Every number keeps all its digits: scores
     come back bit for bit, and so do boxes of float32 precision that start inside the image
-    (x, y ≥ 0). `classes` are the names from label 1 on; with COCO's `category_ids` of them, each
-    entry has its "category_id" too and the file is in the form of COCO's results. The file
-    appears whole or not at all.
+    (x, y ≥ 0). `classes` are the names from label 1 on. With their COCO `category_ids`, entries
+    also have a "category_id" where it is not None, and the file is in COCO's results format. The
+    file appears whole or not at all.
     """
     rows = zip(
         detections.image_index.tolist(),
@@ -87,18 +87,18 @@ def read_detections(
     classes: Sequence[str],
     category_ids: Sequence[int | None] | None = None,
 ) -> DetectionTable:
-    """Reads a file as `write_detections` writes it; keys that it does not know are left alone.
+    """Reads a file in the format of `write_detections`; unknown keys are ignored.
 
     Args:
         path: the JSON file.
-        image_ids: the images that may occur; `image_index` counts in this list.
+        image_ids: the images that may occur; `image_index` is a position in this list.
         classes: the categories that may occur, from label 1 on.
-        category_ids: COCO's numbers of them, which may then stand as "category_id" in place of
+        category_ids: their COCO ids, which may then be given as "category_id" instead of
             "category".
 
     Raises:
-        UserError: the file is missing or no JSON list, or an entry (counted from 1) lacks a
-            field, or holds something else than the field allows.
+        UserError: the file is missing or not a JSON list, or an entry (counted from 1) lacks a
+            field or holds a value that the field does not allow.
     """
     index_of: dict[Any, int] = {image_id: index for index, image_id in enumerate(image_ids)}
     label_of = {name: label for label, name in enumerate(classes, start=1)}
@@ -128,7 +128,7 @@ def read_detections(
 def _parse_entry(
     entry: Any, index_of: dict[Any, int], label_of: dict[str, int], label_of_id: dict[int, int]
 ) -> tuple[int, int, float, list[float]]:
-    """(image index, label, score, [x, y, w, h]) of one entry; ValueError tells what is wrong."""
+    """(image index, label, score, [x, y, w, h]) of one entry; raises ValueError if it is wrong."""
     image_id, bbox, score = required(entry, "image_id", "bbox", "score")
     index = index_of.get(image_id) if type(image_id) in (int, str) else None
     if index is None:

@@ -1,4 +1,4 @@
-"""Detections of a data set → how good they are, by the metric of the config."""
+"""Detections of a data set → EvaluationResult, by the metric of the config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ssd.structures import DataSet
 def measure(
     data: DataSet, detections: DetectionTable, config: EvaluationConfig
 ) -> EvaluationResult:
-    """How good detections in the images of `data` are, by the metric of `config`."""
+    """Evaluates the detections in the images of `data` by the metric of `config`."""
     match config.metric:
         case "coco":
             return evaluate_coco(data, detections, config.coco_evaluator)

@@ -1,4 +1,4 @@
-"""What an evaluation found: as a type, and as a table."""
+"""The result of an evaluation, as a type and as a table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """How good detections are; every dict but `coco` has one entry for each class, by name.
+    """The figures of an evaluation; every dict except `coco` has one entry per class, by name.
 
     | field | meaning |
     |---|---|
-    | mAP | mean of the classes' AP, without those that are NaN; NaN where all are |
+    | mAP | mean of the classes' AP, leaving out NaN; NaN if all are |
     | per_class | AP, 0 … 1; NaN for a class without an object that counts |
     | curves | (recall, precision, scores) at one overlap, each [points], recall rising |
     | num_ground_truth | objects that count: neither difficult nor a crowd |
-    | detections_per_class | detections, those that do not count included |
+    | detections_per_class | detections, including those that do not count |
     | num_images, num_detections | all of them |
     | coco | COCO's twelve figures by name, 0 … 1 or NaN; None under VOC's metrics |
     """
@@ -39,7 +39,7 @@ class EvaluationResult:
 
 
 def result_table(result: EvaluationResult) -> str:
-    """A table for the terminal: ground truth, detections and AP of every class, then COCO's."""
+    """The terminal's table: ground truth, detections and AP per class, then COCO's figures."""
     header = ("class", "ground truth", "detections", "AP")
     rows = [
         (

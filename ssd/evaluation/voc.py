@@ -1,10 +1,11 @@
 """Average precision as in Pascal VOC, over all images and classes at once.
 
-Every detection, best first, looks for the object of its class in its image that it overlaps
-most, whether or not another detection has found that object before. Overlapping enough, it is a
-hit: the first one of an object is a true positive, later ones are false positives, and hits of
-`difficult` objects (and of COCO's crowds) do not count. Since no choice depends on an earlier one,
-nothing runs in sequence. Source: the VOC development kit, `VOCevaldet.m` and `VOCap.m`.
+Every detection, best first, is matched with the object of its class in its image that it overlaps
+most, even if an earlier one is matched with it too. If the overlap is large enough, it is a hit:
+the first hit of an object is a true positive, later ones are false positives, and hits of
+`difficult` objects (and of COCO's crowds) do not count. Since no match depends on an earlier one,
+detections need not be processed in sequence. Source: the VOC development kit, `VOCevaldet.m` and
+`VOCap.m`.
 
 Letters: `D` detections, best first, `N` ground-truth boxes of all images, sorted by group (the
 boxes of one class in one image).
@@ -37,22 +38,22 @@ def evaluate_voc(
     """AP of every class and its mean.
 
     The overlaps equal those of the VOC kit with its +1, since boxes are half-open here. As in
-    the kit an overlap of exactly `iou_threshold` is a hit. Detections of equal score keep their
-    order. A class without an object that counts has the AP NaN and is left out of the mean.
+    the kit, an overlap of exactly `iou_threshold` is a hit. Detections of equal score keep their
+    order. A class without an object that counts has an AP of NaN and is left out of the mean.
 
     Args:
-        ground_truth: the images; `detections.image_index` counts in this sequence.
-        detections: what was found, in any order.
+        ground_truth: the images; `detections.image_index` is a position in this sequence.
+        detections: in any order.
         classes: names of the classes, from label 1 on.
         metric: `voc07` or `voc_area`.
-        iou_threshold: overlap from which a detection is a hit.
+        iou_threshold: smallest overlap that makes a detection a hit.
     """
     truth = _collect(ground_truth, len(classes))
     best_first = np.argsort(-detections.scores, kind="stable")
     labels_D, scores_D = detections.labels[best_first], detections.scores[best_first]
     group_D = _group(detections.image_index[best_first], labels_D, len(classes))
     hit_D = _hits(group_D, detections.boxes[best_first], truth, iou_threshold)
-    counts_D = ~np.append(truth.difficult, False)[hit_D]  # a miss, -1, counts
+    counts_D = ~np.append(truth.difficult, False)[hit_D]  # a miss, index -1, counts
     positive_D = counts_D & _first_occurrences(hit_D)
 
     per_class, curves, num_ground_truth, per_class_detections = {}, {}, {}, {}
@@ -80,8 +81,8 @@ def evaluate_voc(
 def average_precision(recall: Floats, precision: Floats, metric: Metric) -> float:
     """AP, 0 … 1, of recall and precision [D] after each detection, best first.
 
-    `voc07`: mean of the best precision at recalls of at least 0, 0.1, … 1 (0 where the recall is
-    never reached). `voc_area`: area under the best precision at each recall or a higher one.
+    `voc07`: mean of the best precision at recalls of at least 0, 0.1, … 1 (0 if a recall is never
+    reached). `voc_area`: area under the best precision at each recall or a higher one.
     """
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if metric == "voc07":
@@ -96,7 +97,7 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class _Truth:
-    """The ground truth of all images, sorted by group, within a group as annotated."""
+    """The ground truth of all images, sorted by group; each group in annotation order."""
 
     group: Ints
     boxes: Floats
@@ -142,7 +143,7 @@ def _hits(group_D: Ints, boxes_D4: Floats, truth: _Truth, iou_threshold: float) 
 
 
 def _iou(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union [K] of boxes [K, 4] with as many others; 0 where both are empty."""
+    """Pairwise intersection over union [K] of boxes and others [K, 4]; 0 where both are empty."""
     corner = np.maximum(boxes[:, :2], others[:, :2])
     inter = _area(np.concatenate([corner, np.minimum(boxes[:, 2:], others[:, 2:])], axis=1))
     union = _area(boxes) + _area(others) - inter
@@ -154,7 +155,7 @@ def _area(boxes: Floats) -> Floats:
 
 
 def _first_occurrences(hit_D: Ints) -> Bools:
-    """Whether [D] a detection is the first to hit its object."""
+    """Mask [D] of the detections that are the first to hit their object."""
     first = np.zeros(len(hit_D), np.bool_)
     objects, rows = np.unique(hit_D, return_index=True)
     first[rows[objects >= 0]] = True

@@ -1,4 +1,4 @@
-"""The whole experiment: every run, the comparison of split steps, the page."""
+"""Runs the whole experiment: every training run, the comparison of split steps, and the page."""
 
 from __future__ import annotations
 

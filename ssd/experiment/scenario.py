@@ -1,13 +1,13 @@
-"""The experiment: the same run under five arms, as the question asked and as it was answered.
+"""The experiment: the same run under five arms, the reported defect and its remedies.
 
 Every arm trains the same network from the same weights on the same images, in the same order and
-with the same augmentation; the effective learning rate on full batches is the same too. Only what
-the loss is divided by differs, and what is done about it.
+with the same augmentation; the effective learning rate on full batches is the same too. The arms
+differ only in the divisor of the loss and in the remedy.
 
-Under `batch_positives_and_size` the loss of a full batch is the batch size times smaller than
-under `step_positives`. SGD then takes the same way if the learning rate is as many times larger
-and the weight decay, which is added to the gradient, as many times smaller. Adam is blind to the
-scale of its gradient, so there nothing is changed.
+Under `batch_positives_and_size` the loss of a full batch is smaller than under `step_positives` by
+a factor of the batch size. SGD then follows the same trajectory if the learning rate is larger by
+that factor and the weight decay, which is added to the gradient, smaller by it. Adam ignores the
+scale of its gradient, so its settings do not change.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Arm:
 
     Attributes:
         name: short, for files and tables.
-        divisor: what the summed loss is divided by.
-        meaning: the same in words.
+        divisor: the divisor of the summed loss.
+        meaning: the arm in words.
         drop_last: whether the short last batch is left out.
-        clipped: whether the gradient is clipped, to the config's `training.clip_norm`.
+        clipped: whether the gradient is clipped, to `training.clip_norm` / `gradient_factor`.
     """
 
     name: str
@@ -78,12 +78,12 @@ ARMS = (
 
 @dataclass(frozen=True)
 class Scenario:
-    """Which runs the experiment consists of.
+    """The set of runs that the experiment consists of.
 
     Attributes:
         full_steps: full batches of one pass over the data.
         remainders: sizes of the short last batch, one data set for each.
-        seeds: of weights, order and augmentation.
+        seeds: the seeds of weights, order and augmentation.
         accumulate: micro-batches of a step in the runs with gradient accumulation.
     """
 
@@ -110,18 +110,18 @@ class Run:
 
 
 def runs_of(scenario: Scenario) -> Iterator[Run]:
-    """All runs of a scenario; those of one seed and remainder stand together."""
+    """All runs of a scenario; those of one seed and remainder come together."""
     kinds = itertools.product(scenario.seeds, scenario.remainders, (1, scenario.accumulate), ARMS)
     for seed, remainder, accumulate, arm in kinds:
         yield Run(arm, accumulate, remainder, seed)
 
 
 def check(scenario: Scenario, base: Config) -> None:
-    """Refuses what cannot show a spike, and settings that the experiment makes itself.
+    """Refuses scenarios that cannot show a spike, and settings that the experiment makes itself.
 
     Raises:
-        UserError: a remainder is no short batch, a run is asked for twice, micro-batches do not
-            fill a step, or a setting would be overridden.
+        UserError: a number is out of range or given twice, micro-batches do not fill a step, a
+            setting would be overridden, or there is no bound to clip to.
     """
     batch_size = base.training.batch_size
     lowest = {"--full-steps": 1, "--accumulate": 2, "--remainders": 1, "--seeds": 0}
@@ -152,17 +152,17 @@ def check(scenario: Scenario, base: Config) -> None:
 
 
 def setting(config: Config, name: str) -> object:
-    """The value of `section.key`."""
+    """The value of the setting `section.key`."""
     section, key = name.split(".")
     return getattr(getattr(config, section), key)
 
 
 def expected_ratio(run: Run, batch_size: int) -> float:
-    """How many times too large the loss of the short last step is.
+    """The factor by which the loss of the short last step is too large.
 
-    The defect divides a micro-batch of n images by n where a full one is divided by
-    b = batch_size / accumulate: B / r without accumulation, else the mean of b / n over the
-    micro-batches of the short step.
+    The defect divides a micro-batch of n images by n, and a full one by
+    b = batch_size / accumulate. The factor is thus batch_size / remainder without accumulation,
+    else the mean of b / n over the micro-batches of the short step.
     """
     if run.arm.divisor != "batch_positives_and_size" or run.arm.drop_last:
         return 1.0
@@ -173,7 +173,7 @@ def expected_ratio(run: Run, batch_size: int) -> float:
 
 
 def config_of(run: Run, base: Config, full_steps: int) -> Config:
-    """The settings of a run: those of the base, with what its arm changes."""
+    """The settings of a run: those of the base, with the changes of the run."""
     batch_size = base.training.batch_size // run.accumulate
     factor = gradient_factor(run.arm.divisor, batch_size)
     num_images = full_steps * base.training.batch_size + run.remainder
@@ -200,12 +200,12 @@ def config_of(run: Run, base: Config, full_steps: int) -> Config:
 
 
 def gradient_factor(divisor: Divisor, batch_size: float) -> float:
-    """How many times smaller the gradient of full batches is than under `step_positives`."""
+    """The factor by which the gradient of full batches is smaller than under `step_positives`."""
     return batch_size if divisor == "batch_positives_and_size" else 1
 
 
 def same_way(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
-    """The optimizer that takes the same way with a gradient that is `factor` times smaller."""
+    """The optimizer that follows the same trajectory with a gradient smaller by `factor`."""
     if optimizer.name != "sgd":
         return optimizer
     return replace(
@@ -229,12 +229,12 @@ def draw_data(base: Config, scenario: Scenario) -> None:
 
 
 def data_root(base: Config, full_steps: int) -> Path:
-    """The folder of the pictures, by their number."""
+    """The folder of the pictures, named after their number."""
     return Path(f"{base.data.root}_{full_steps}x{base.training.batch_size}")
 
 
 def image_list(num_images: int) -> str:
-    """The name of the list of the first images."""
+    """The name of the list of the first `num_images` images."""
     return f"first_{num_images}"
 
 
@@ -261,10 +261,10 @@ def train_all(runs: Sequence[tuple[Run, Config]], out: Path) -> int:
 
 
 def is_finished(run_dir: Path, config: Config) -> bool:
-    """Whether a run of these settings is there and has been evaluated.
+    """Returns whether a run with these settings is there and has been evaluated.
 
     Raises:
-        UserError: it is a run of other settings.
+        UserError: it is a run with other settings.
     """
     saved = run_dir / CONFIG
     if saved.exists() and read_config([saved]) != config:

@@ -1,4 +1,4 @@
-"""What the runs of the experiment came to: spikes.json, the page and the picture."""
+"""Writes the results of the experiment: spikes.json, the page and the picture."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def write_results(
     Args:
         out: the folder of the experiment.
         base: the settings that the runs share.
-        scenario: which runs there are.
-        distances: of the split trajectories, by divisor: see `ssd.experiment.trajectory`.
+        scenario: the set of runs.
+        distances: of the split trajectories, by divisor; see `ssd.experiment.trajectory`.
 
     Returns:
         The content of spikes.json.
@@ -86,7 +86,7 @@ def train_rows(run_dir: Path) -> list[StepRow]:
 
 
 def arms_table(base: Config, scenario: Scenario) -> list[Figures]:
-    """What each arm trains with, without accumulation."""
+    """The settings of each arm, without accumulation."""
     table = []
     for arm in ARMS:
         run = Run(arm, 1, scenario.remainders[0], scenario.seeds[0])
@@ -105,10 +105,10 @@ def arms_table(base: Config, scenario: Scenario) -> list[Figures]:
 
 
 def figures_of(run: Run, base: Config, scenario: Scenario, run_dir: Path) -> Figures:
-    """The figures of one run; None where there is none.
+    """The figures of one run; a figure that does not exist is None.
 
-    `ratio` and its kin compare the last step of each pass with those before it, whether it spikes
-    or not.
+    `ratio`, `grad_ratio` and `applied_grad_ratio` compare the last step of each pass with the steps
+    before it, whether it spikes or not.
     """
     log = read_log(run_dir)
     explanation = explain(log)
@@ -152,7 +152,7 @@ def pass_ends(log: Log) -> Spikes:
 
 
 def final_loss(log: Log) -> float:
-    """The loss of the last pass, divided by its positives: the same measure for every arm."""
+    """The mean loss of the last pass under `step_positives`: the same measure for every arm."""
     assert log.steps_per_epoch is not None
     last_pass = slice(-log.steps_per_epoch, None)
     return float(np.nanmean(log.losses_under["step_positives"][last_pass]))
@@ -172,7 +172,7 @@ def table_of(figures: Sequence[Figures]) -> list[Figures]:
 
 
 def summary(runs: Sequence[Figures]) -> Figures:
-    """Medians over the seeds; of the mAP its mean, lowest and highest."""
+    """Medians over the seeds; for the mAP the mean, the lowest and the highest."""
     medians = ("ratio", "grad_ratio", "applied_grad_ratio", "final_loss")
     maps = [run["mAP"] for run in runs]
     return {
@@ -188,7 +188,7 @@ def summary(runs: Sequence[Figures]) -> Figures:
 
 
 def median_aftershocks(runs: Sequence[Figures]) -> Iterator[tuple[str, float]]:
-    """Steps that each column stays raised for, over the runs in which spikes were found."""
+    """The median number of steps that each column stays raised, over the runs with spikes."""
     shaken = [run["aftershock"] for run in runs if run["found"]]
     for column in shaken[0] if shaken else ():
         yield column, median(shocks[column] for shocks in shaken)

@@ -1,7 +1,7 @@
-"""Does it matter how the images of a step are split? The same training, whole and in parts.
+"""Compares the same training with whole steps and with steps split into micro-batches.
 
-With gradient accumulation over micro-batches of unequal sizes, only `step_positives` takes the
-same way through the weights as the large batch; the other divisors average means. BatchNorm is
+With gradient accumulation over micro-batches of unequal sizes, only `step_positives` follows the
+same path through the weights as the large batch; the other divisors average means. BatchNorm is
 held at its first statistics, since those of a micro-batch differ from those of the whole.
 """
 
@@ -36,16 +36,16 @@ SIZES = (7, 5, 3, 1)
 def trajectory_distances(
     base: Config, data_root: Path, dtype: torch.dtype = torch.float32
 ) -> dict[Divisor, float]:
-    """How far the split training ends from the whole one, by divisor, on the CPU.
+    """The distance at which the split training ends from the whole one, by divisor, on the CPU.
 
     Args:
         base: model, optimizer and seed; the learning rate warms up.
-        data_root: a VOC folder with the list `trainval`, of as many images as a step or more.
+        data_root: a VOC folder with the list `trainval`, of at least as many images as a step has.
         dtype: of the weights and images.
 
     Returns:
         |weights split - weights whole| / |weights whole| after NUM_STEPS. In fp32, rounding alone
-        starts at 1e-9 and grows; where it turns a hard negative into another, it jumps.
+        starts at 1e-9 and grows; it jumps where rounding swaps one hard negative for another.
     """
     data = read_voc(data_root, ["trainval"], None)
     order = Order(len(data.records), sum(SIZES), 1, 1, base.training.seed, drop_last=True)
@@ -103,12 +103,12 @@ def weights_after(
 
 
 def hold_statistics(model: SSD) -> None:
-    """Lets BatchNorm normalise by the statistics it has."""
+    """Makes BatchNorm normalise by the statistics it has, without updating them."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def distance(reached: Tensor, goal: Tensor) -> float:
-    """How far `reached` is from `goal`, relative to the size of `goal`."""
+    """The distance of `reached` from `goal`, relative to the norm of `goal`."""
     return float((reached - goal).norm() / goal.norm())

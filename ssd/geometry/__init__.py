@@ -1,1 +1,1 @@
-"""Boxes and default boxes: pure functions over tensors, importing nothing else of the project."""
+"""Boxes and default boxes: pure functions over tensors, independent of the rest of the project."""

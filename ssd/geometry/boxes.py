@@ -22,8 +22,8 @@ def area(boxes: Tensor) -> Tensor:
 def pairwise_iou(boxes_BG4: Tensor, others_P4: Tensor) -> Tensor:
     """Intersection over union [B, G, P] of every box [B, G, 4] with every other box [P, 4].
 
-    A box without area overlaps nothing. Works in place on two buffers of the result's size,
-    since for a large batch the memory traffic is what it costs.
+    A box without area overlaps nothing. The computation works in place on two buffers of the
+    result's size, since memory traffic dominates its cost for a large batch.
     """
     x1_BG, y1_BG, x2_BG, y2_BG = boxes_BG4[..., None, :].unbind(-1)
     x1_P, y1_P, x2_P, y2_P = others_P4.t().contiguous().unbind(0)
@@ -62,9 +62,9 @@ def encode(boxes: Tensor, default_boxes_P4: Tensor) -> Tensor:
 
 
 def decode(locations: Tensor, default_boxes: Tensor) -> Tensor:
-    """The boxes [..., P, 4] (xyxy) that offsets [..., P, 4] stand for; the inverse of `encode`.
+    """The boxes [..., P, 4] (xyxy) for offsets [..., P, 4]; the inverse of `encode`.
 
-    The default boxes are [P, 4], or [..., P, 4] of their own for each offset.
+    The default boxes are either [P, 4], or [..., P, 4] with one for each offset.
     """
     centres, sizes = default_boxes[..., :2], default_boxes[..., 2:]
     return to_corner_form(

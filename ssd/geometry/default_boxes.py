@@ -1,9 +1,9 @@
 """The default boxes of a feature pyramid, by Caffe's rule and in Caffe's order.
 
-At every position of every feature map stand boxes of a few shapes: a square of the map's own
-size, a square of the geometric mean of this and the next map's size, and for every aspect ratio
-`a` one box of `a` and one of `1/a`. Nothing is clipped to the image (Caffe's `clip: false`)
-unless asked for.
+Every position of every feature map has boxes of a few shapes: a square of the map's own size, a
+square whose side is the geometric mean of this and the next map's size, and for every aspect
+ratio `a` one box of `a` and one of `1/a`. By default nothing is clipped to the image (Caffe's
+`clip: false`).
 Source: Liu et al., SSD, section 2.2, and Caffe's `PriorBoxLayer`.
 """
 
@@ -19,11 +19,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """How the default boxes of one feature map look; lengths in pixels of the input.
+    """The layout of the default boxes on one feature map; lengths in pixels of the input.
 
     Attributes:
         size: rows and columns of the map.
-        step: distance between two positions.
+        step: distance between two neighbouring positions.
         min_size: side of the small square.
         max_size: the next map's `min_size`.
         aspect_ratios: each `a` > 1 adds a box of `a` and one of `1/a`.
@@ -37,7 +37,7 @@ class FeatureMap:
 
     @property
     def boxes_per_position(self) -> int:
-        """How many default boxes stand at each position."""
+        """The number of default boxes at each position."""
         return 2 + 2 * len(self.aspect_ratios)
 
 
@@ -62,8 +62,8 @@ def default_boxes(
     Args:
         feature_maps: finest first.
         input_size: width and height of the image in pixels.
-        clamp: whether widths and heights are cut at the image's, as in torchvision's
-            `DefaultBoxGenerator`; centres are left where they are.
+        clamp: whether widths and heights are limited to the image's, as in torchvision's
+            `DefaultBoxGenerator`; centres stay where they are.
     """
     rows = []
     for feature_map in feature_maps:

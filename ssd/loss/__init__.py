@@ -1,1 +1,1 @@
-"""Predictions and ground truth → sums, and what the sums are divided by."""
+"""The loss: matching, the sums of each image, and their divisor."""

@@ -1,14 +1,14 @@
-"""Which default box is to find which object: Caffe's matching, for a whole batch at once.
+"""Caffe's matching of default boxes to objects, for a whole batch at once.
 
-First every object gets a default box of its own: again and again the pair of object and default
-box with the highest overlap of all is taken, and both leave the competition (greedy bipartite
-matching). Then every default box that is still free takes the object it overlaps most, if that
-is at least the threshold. Other trainers give each object its best default box in one go; where
-two objects have the same best one, one of them is lost and never learned.
+First, every object gets a default box of its own by greedy bipartite matching: the pair of object
+and default box with the highest remaining overlap is taken, both are removed, and this repeats.
+Then every default box that is still free takes the object it overlaps most, if that overlap
+reaches the threshold. Other trainers give each object its best default box in one go; if two
+objects share the same best one, one of them is lost and never learned.
 Source: Liu et al., SSD, section 2.2, "Matching strategy", and Caffe's `MatchBBox`.
 
-Matching looks at no prediction, so the positives of a step can be counted before its first
-forward pass. There is no loop over images, and nothing is read back to the host.
+Matching does not use the predictions, so the positives of a step can be counted before its first
+forward pass. There is no loop over single images, and nothing is read back to the host.
 
 Letters: `B` images, `G` ground-truth boxes (padded), `P` default boxes, `K` candidates.
 """
@@ -34,13 +34,13 @@ def match(
     match_iou: float = 0.5,
     negative_iou: float = 1.0,
 ) -> Targets:
-    """What every default box of every image is to predict.
+    """Returns the training targets of every default box of every image.
 
     Args:
         boxes_BG4: ground truth, xyxy relative to the image; boxes without area are padding.
         labels_BG: classes from 1, int64.
         default_boxes_P4: centre form, relative to the image.
-        match_iou: overlap from which a default box is matched.
+        match_iou: lowest overlap at which a default box is matched.
         negative_iou: an unmatched default box may be a hard negative if it overlaps every
             object less than this (Caffe's `neg_overlap`).
 
@@ -64,17 +64,17 @@ def match(
 
 
 class Overlaps(NamedTuple):
-    """What matching needs to know of the overlaps [B, G, P], which are large and not kept.
+    """The parts of the overlaps [B, G, P] that matching needs; the whole is too large to keep.
 
-    An object competes with G - 1 others, so one of its G best default boxes is always left to
-    it: K = G candidates are enough for the exact matching, whatever P is.
+    The other objects take at most G - 1 default boxes, so one of an object's G best is always
+    left: K = min(G, P) candidates per object are enough for exact matching.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
     | best_iou | [B, P] | float32 | the highest overlap of every default box |
-    | best_object | [B, P] | int64 | the object that it overlaps so much |
+    | best_object | [B, P] | int64 | the object with that overlap |
     | candidate_iou | [B, G, K] | float32 | the best overlaps of every object, highest first |
-    | candidates | [B, G, K] | int64 | the default boxes of these overlaps |
+    | candidates | [B, G, K] | int64 | the default boxes with these overlaps |
     """
 
     best_iou: Tensor
@@ -86,15 +86,15 @@ class Overlaps(NamedTuple):
 def overlaps(boxes_BG4: Tensor, default_boxes_P4: Tensor) -> Overlaps:
     """The overlaps of the objects of each image with the default boxes, in corner form.
 
-    A CPU takes a few images at a time, so that their overlaps stay in its cache (five times
-    faster at 32 images of 60 boxes); an accelerator takes them all at once.
+    A CPU processes a few images at a time, so that their overlaps stay in its cache (five times
+    faster at 32 images of 60 boxes); an accelerator processes all images at once.
     """
     B, G, _ = boxes_BG4.shape
     P = len(default_boxes_P4)
-    # A small object inside several default boxes of one size overlaps them equally. The first of
-    # them has to win, on every device. Each rank lowers an overlap by 2^-50, which float64 tells
-    # apart (2^-53); all P ranks together stay far below the distance of two float32 (2^-24), so
-    # the order of unequal overlaps does not change.
+    # A small object inside several default boxes of one size overlaps them equally, and the first
+    # of them has to win on every device. Box p loses p times 2^-50 of its overlap: enough for
+    # float64 to tell equal overlaps apart (2^-53), but in total far below the spacing of float32
+    # (2^-24), so the order of unequal overlaps does not change.
     first_wins_P = 1 - torch.arange(P, dtype=torch.float64, device=boxes_BG4.device) * 2.0**-50
     on_cpu = boxes_BG4.device.type == "cpu"
     images = max(1, CPU_CACHE_ELEMENTS // (G * P)) if on_cpu else B
@@ -112,10 +112,11 @@ def bipartite(iou_BGK: Tensor, box_BGK: Tensor, num_default_boxes: int) -> Tenso
     iou_BGK = iou_BGK.where(iou_BGK > MIN_BIPARTITE_IOU, -1.0)
     own_BP = box_BGK.new_full((B, num_default_boxes), -1)
     image_B = torch.arange(B, device=iou_BGK.device)
-    for _ in range(G):
+    for _ in range(G):  # each round matches one object in every image
         iou_B, pair_B = iou_BGK.flatten(1).max(dim=1)
         object_B = pair_B // K
         box_B = box_BGK.flatten(1).gather(1, pair_B[:, None])[:, 0]
+        # An image with no pair left keeps its owners; a branch instead would read from the device.
         own_BP[image_B, box_B] = torch.where(iou_B > 0, object_B, own_BP[image_B, box_B])
         iou_BGK.masked_fill_(box_BGK == box_B[:, None, None], -1.0)
         iou_BGK[image_B, object_B] = -1.0

@@ -1,7 +1,7 @@
 """The multibox loss of each image, as sums: cross-entropy and Smooth-L1.
 
-Nothing is divided here. What the sums of a step are divided by is decided once, in
-`ssd.loss.normalize`. Everything is computed in fp32, whatever the predictions' dtype.
+Nothing is divided here: `ssd.loss.normalize` alone decides the divisor of a step's sums.
+Everything is computed in fp32, whatever the predictions' dtype.
 Source: Liu et al., SSD, equations 1 to 3, and Caffe's `MultiBoxLoss` layer.
 
 Letters: `B` images, `P` default boxes, `C` classes with the background.
@@ -22,14 +22,14 @@ def multibox_loss(
     negatives_per_positive: float = 3.0,
     min_negatives: int = 0,
 ) -> LossSums:
-    """Sums of the class loss and of the box loss of each image.
+    """The sums of the class loss and of the box loss of each image.
 
     The class loss counts the positives and, for each of them, the `negatives_per_positive`
-    eligible default boxes of the same image whose loss is highest. An image without objects
+    eligible default boxes of the same image with the highest loss. An image without objects
     has no positives and contributes zero, unless `min_negatives` asks for some negatives.
 
     Returns:
-        Sums and counts [B], float32, with a graph to the predictions.
+        Sums and counts [B], float32; gradients flow from the sums to the predictions.
     """
     positive_BP = targets.labels > 0
     class_loss_BP = F.cross_entropy(
@@ -37,6 +37,7 @@ def multibox_loss(
     ).view_as(positive_BP)
     num_negatives_B = (negatives_per_positive * targets.num_positives).clamp(min=min_negatives)
     hard_BP = hard_negatives(class_loss_BP.detach(), targets.eligible, num_negatives_B)
+    # Unmatched boxes have undefined offsets: a NaN would reach the gradient despite the mask below.
     box_loss_BP4 = F.smooth_l1_loss(
         predictions.locations.float(),
         targets.locations.where(positive_BP[..., None], 0.0),
@@ -52,7 +53,7 @@ def multibox_loss(
 def hard_negatives(loss_BP: Tensor, eligible_BP: Tensor, count_B: Tensor) -> Tensor:
     """The eligible default boxes with the highest loss, `count_B` of each image, as bool [B, P].
 
-    Where fewer are eligible, all of them are taken.
+    An image with fewer eligible boxes than that contributes all of them.
     """
     hardness_BP = loss_BP.masked_fill(~eligible_BP, -torch.inf)
     order_BP = hardness_BP.argsort(dim=1, descending=True)

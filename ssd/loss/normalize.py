@@ -1,15 +1,15 @@
-"""What the summed loss of an optimizer step is divided by.
+"""The divisor of an optimizer step's summed loss.
 
-The loss of an image is a sum over its positives and hard negatives. Divided by the number of
-positives, it becomes a mean, and steps with many and with few objects weigh the same. There is
-one honest number to divide by: the positives N of the *whole step*, over all its micro-batches
-and all ranks. Then the gradient is that of one large batch, however its images were split (as far
-as the network treats images apart: BatchNorm's statistics are those of a micro-batch):
+The loss of an image is a sum over its positives and hard negatives. Dividing by the number of
+positives turns it into a mean, so that steps with many and with few objects weigh the same. The
+right number is N, the positives of the *whole step*, over all its micro-batches and all ranks.
+The gradient is then that of one large batch, however its images are split. (This holds as long as
+the network treats images separately; BatchNorm takes its statistics over a micro-batch.)
 
     step_positives               sum over the step / N
 
-Every other divisor in use divides something smaller first and averages afterwards. A mean of
-means is another mean: an image's weight then depends on the company it happens to be in.
+The other divisors in use divide the sum of a smaller group first and average afterwards. A mean
+of means is not the overall mean: the weight of a positive then depends on the group it is in.
 
     rank_positives               mean over ranks and micro-batches of (sum / its positives)
                                  torchvision; Caffe and most others
@@ -18,12 +18,12 @@ means is another mean: an image's weight then depends on the company it happens 
     batch_positives_and_size     as rank_positives, then divided by the batch size as well
                                  a Keras loss that returned a mean, which Keras then averaged
 
-The last is the regular spike. Dividing a mean by the batch size B is only a factor as long as B
-stays the same, and the learning rate absorbs it. But the last batch of an epoch holds the
-r = (images mod B) that are left over, so once per epoch the loss and the gradient are B / r times
-too large, and the momentum carries the blow into the following steps.
+The last one causes the regular spike. As long as the batch size B stays the same, dividing a mean
+by it is only a constant factor, which the learning rate absorbs. But the last batch of an epoch
+holds only the remaining r = (images mod B) images, so once per epoch the loss and the gradient
+are B / r times too large, and momentum carries the excess into the following steps.
 
-Written as what each image's sum is divided by, all four are one line each.
+Each of the four rules is one line below, as the divisor of each image's sum.
 
 Letters: `B` images of a micro-batch.
 """
@@ -41,12 +41,12 @@ from ssd.structures import LossSums
 
 @dataclass(frozen=True)
 class StepCounts:
-    """What a step knows before its first forward pass.
+    """The counts of a step, all known before its first forward pass.
 
     Attributes:
         num_positives: positives of all micro-batches and ranks, a float32 scalar.
         num_micro_batches: micro-batches that each rank runs.
-        world_size: ranks, whose gradients are averaged.
+        world_size: number of ranks, whose gradients are averaged.
     """
 
     num_positives: Tensor
@@ -56,11 +56,11 @@ class StepCounts:
 
 @dataclass(frozen=True)
 class Losses:
-    """What a micro-batch contributes to the loss of its step.
+    """The contribution of one micro-batch to the loss of its step.
 
     Attributes:
         under: the loss under every divisor, a float32 scalar each, with its graph.
-        divisors: [B] float32, what the sum of each image is divided by under the rule in use.
+        divisors: [B] float32, the divisor of each image's sum under the rule in use.
     """
 
     under: dict[Divisor, Tensor]
@@ -68,14 +68,14 @@ class Losses:
 
 
 def image_divisors(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> Tensor:
-    """What the sum of each image [B] of a micro-batch is divided by, all in all.
+    """The divisors [B] of the images' loss sums in a micro-batch, with every factor included.
 
     Args:
-        divisor: the rule, see above.
+        divisor: the rule; see the module docstring.
         positives_B: positives of each image of this micro-batch, float32.
         step: the counts of the whole step.
     """
-    parts = step.world_size * step.num_micro_batches
+    parts = step.world_size * step.num_micro_batches  # averages over ranks and micro-batches
     batch_size = len(positives_B)
     match divisor:
         case "step_positives":
@@ -92,9 +92,10 @@ def image_divisors(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> T
 def losses_under(sums: LossSums, step: StepCounts, box_weight: float, used: Divisor) -> Losses:
     """The loss of one micro-batch under every divisor, and the divisors of the rule in use.
 
-    The loss of that rule is backpropagated; the others cost a dozen operations on [B] numbers and
-    tell, in the log, what the same step would have reported. DistributedDataParallel averages the
-    gradients of the ranks, so each rank's loss carries the factor `world_size`.
+    Only the loss of the rule in use is backpropagated. The others cost a dozen operations on [B]
+    numbers and show in the log the loss that the same step would have had under them.
+    DistributedDataParallel averages the gradients of the ranks, whereas the loss is their sum, so
+    each rank's loss carries the factor `world_size`.
     """
     loss_B = sums.class_loss + box_weight * sums.box_loss
     divisors_B = {

@@ -1,1 +1,1 @@
-"""Images → Predictions → Detections."""
+"""Images → Predictions: the network, its backbones and its weights."""

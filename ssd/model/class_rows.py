@@ -1,6 +1,6 @@
-"""Class predictors of one class list put to use for another: shared classes keep their rows.
+"""Adapts class predictors to another class list: shared classes keep their rows.
 
-Letters: `K` default boxes at one position, `C` classes with the background, `F` those of the file.
+Letters: `K` default boxes at one position, `C` our classes with the background, `F` the file's.
 A class predictor's outputs are ordered default box → class.
 """
 
@@ -11,27 +11,27 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-# Of a separable predictor only the last layer, 3, has classes.
+# In a separable predictor only the last layer, number 3, has rows for classes.
 CLASS_TENSOR = re.compile(r"head\.logits\.\d+\.(3\.)?(weight|bias)")
 
 MOST_NAMES = 6
 
 
 def has_classes(name: str) -> bool:
-    """Whether the tensor of that name in our state_dict has rows that belong to classes."""
+    """Returns whether this tensor of our state_dict has rows that belong to classes."""
     return CLASS_TENSOR.fullmatch(name) is not None
 
 
 def shared_rows(
     classes: Sequence[str], file_classes: Sequence[str] | None, num_file_rows: int
 ) -> dict[int, int]:
-    """Which rows are kept: the row here → the row in the file. The background is 0 in both.
+    """The rows to keep: our row → the file's row. The background is row 0 in both.
 
     Args:
-        classes: our names, of the rows from 1 on.
-        file_classes: the file's, `N/A` for rows of nothing; None if they are unknown. Rows then
-            stand for the same classes in the same order if there are as many as here, else for
-            none.
+        classes: our class names, for the rows from 1 on.
+        file_classes: the file's class names, `N/A` for unused rows; None if unknown. The file is
+            then taken to have our classes in our order if it has as many rows as we do;
+            otherwise only the background is kept.
         num_file_rows: F.
     """
     if file_classes is None:
@@ -42,12 +42,12 @@ def shared_rows(
 
 
 def take_rows(given: Tensor, fresh: Tensor, rows: dict[int, int], num_classes: int) -> Tensor:
-    """The tensor [K·C, …] with the kept rows of `given` [K·F, …], and those of `fresh` elsewhere.
+    """The tensor [K·C, …] with the kept rows from `given` [K·F, …] and the others from `fresh`.
 
     Args:
         given: weights or biases of the file's class predictor.
-        fresh: ours, of random weights; left as it is.
-        rows: the row here → the row in the file.
+        fresh: ours, with random weights; not modified.
+        rows: our row → the file's row.
         num_classes: C.
     """
     num_boxes, rest = len(fresh) // num_classes, fresh.shape[1:]
@@ -58,7 +58,7 @@ def take_rows(given: Tensor, fresh: Tensor, rows: dict[int, int], num_classes: i
 
 
 def describe(classes: Sequence[str], rows: dict[int, int], *, by_name: bool) -> str:
-    """Which classes keep what the file knows of them, in a line."""
+    """One line that names the classes kept from the file and the fresh ones."""
     word = "classes kept" if by_name else "classes kept in the file's order"
     kept = [name for row, name in enumerate(classes, 1) if row in rows]
     fresh = [name for row, name in enumerate(classes, 1) if row not in rows]
@@ -67,6 +67,6 @@ def describe(classes: Sequence[str], rows: dict[int, int], *, by_name: bool) -> 
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names and the number of the others."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more

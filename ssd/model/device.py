@@ -1,4 +1,4 @@
-"""Where a run computes, and in which numbers."""
+"""The device and the floating-point type that a run computes with."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ssd.config import Precision
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `training.device` means on this machine.
+    """The device that `training.device` selects on this machine.
 
     Raises:
-        UserError: `cuda` is asked for and there is none.
+        UserError: `cuda` is requested, but there is none.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -24,13 +24,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """The type that forward and backward compute in under autocast; None for plain fp32.
+    """The autocast type of forward and backward; None for plain fp32.
 
-    `auto` takes bf16 where the hardware has it (CPUs with AVX512-BF16 or AMX too), because it
-    needs no loss scaling; else fp16 on CUDA; else fp32.
+    `auto` takes bf16 where the hardware supports it (including CPUs with AVX512-BF16 or AMX),
+    because bf16 needs no loss scaling; otherwise it takes fp16 on CUDA and fp32 on a CPU.
 
     Raises:
-        UserError: fp16 is asked for on a CPU.
+        UserError: fp16 is requested on a CPU.
     """
     if precision == "fp16" and device.type == "cpu":
         raise UserError(

@@ -1,7 +1,7 @@
-"""What others call the tensors of an SSD, how their models have to be set, and their classes.
+"""Other projects' names for the tensors of an SSD, with their model settings and classes.
 
-A layout is a function from the name of one of our tensors to the name in the file. Nothing but
-names differs: all of them keep Caffe's layers, and its order of default boxes and classes.
+A layout is a function from the name of one of our tensors to its name in the file. Only the names
+differ: all these projects keep Caffe's layers and its order of default boxes and classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torchvision.models.detection import SSD300_VGG16_Weights
 
 StateDict = Mapping[str, Tensor]
 
-# Of the ids from 1 on; `N/A` where an id was never used.
+# By category id, from 1 on; `N/A` where an id was never used.
 COCO_CATEGORIES: tuple[str, ...] = tuple(SSD300_VGG16_Weights.COCO_V1.meta["categories"][1:])
 COCO_CLASSES = tuple(name for name in COCO_CATEGORIES if name != "N/A")
 VOC_CLASSES = (
@@ -23,15 +23,15 @@ VOC_CLASSES = (
     *("train", "tvmonitor"),
 )
 
-# Class names by the number of outputs for a default box, which counts the background.
+# Class names by the number of outputs per default box, background included.
 TORCHVISION_CLASSES = {91: COCO_CATEGORIES}
 SSD_PYTORCH_CLASSES = {21: VOC_CLASSES, 81: COCO_CLASSES}
 
-# Caffe's way: a mean is subtracted, nothing is divided.
+# As in Caffe: a mean is subtracted, and nothing is divided.
 CAFFE_PIXELS = {"pixel_mean": [123.0, 117.0, 104.0], "pixel_std": [1.0, 1.0, 1.0]}
 REDUCED_VGG_SETTINGS: dict[str, object] = {"backbone": "vgg16", **CAFFE_PIXELS}
-# ssd.pytorch also pulls the centres of 114 boxes, 4 px beyond the right and lower border, onto it;
-# here they stay.
+# ssd.pytorch also moves the centres of 114 boxes, which lie 4 px beyond the right and lower border,
+# onto the border; here they stay.
 SSD_PYTORCH_SETTINGS: dict[str, object] = {**REDUCED_VGG_SETTINGS, "clamp_boxes": True}
 COCO_BOX_SIZES = [21.0, 45.0, 99.0, 153.0, 207.0, 261.0, 315.0]
 VOC_BOX_SIZES = [30.0, 60.0, 111.0, 162.0, 213.0, 264.0, 315.0]
@@ -40,10 +40,10 @@ TORCHVISION_SETTINGS: dict[str, object] = {
     "input_size": 300,
     "box_sizes": COCO_BOX_SIZES,
 }
-# Of ssd.pytorch at 300, by the number of outputs; its configuration for COCO counts 201.
+# ssd.pytorch's sizes at 300 pixels, by the number of outputs; its configuration for COCO has 201.
 SSD_PYTORCH_BOX_SIZES = {21: VOC_BOX_SIZES, 81: COCO_BOX_SIZES, 201: COCO_BOX_SIZES}
 
-# Where in VGG's `features` the pool before conv5_1 stands.
+# Index of the pool before conv5_1 in VGG's `features`.
 CONV5_POOL = 23
 
 
@@ -53,7 +53,7 @@ def own_name(name: str) -> str:
 
 
 def torchvision_name(name: str) -> str:
-    """What torchvision's `ssd300_vgg16` calls one of our tensors."""
+    """The name of one of our tensors in torchvision's `ssd300_vgg16`."""
     name = name.replace("head.logits.", "head.classification_head.module_list.")
     name = name.replace("head.locations.", "head.regression_head.module_list.")
     name = name.replace("backbone.conv4_3_norm.weight", "backbone.scale_weight")
@@ -69,13 +69,13 @@ def torchvision_name(name: str) -> str:
 def to_torchvision_ssd300(state: StateDict) -> dict[str, Tensor]:
     """The state_dict of our `vgg16` at 300 pixels under the names of torchvision's model.
 
-    The outputs are the same where the default boxes and the normalised pixels are.
+    The outputs are the same if the default boxes and the normalised pixels are.
     """
     return {torchvision_name(name): tensor for name, tensor in state.items()}
 
 
 def ssd_pytorch_name(name: str) -> str:
-    """What ssd.pytorch (github.com/amdegroot) calls one of our tensors."""
+    """The name of one of our tensors in ssd.pytorch (github.com/amdegroot)."""
     name = name.replace("head.logits.", "conf.").replace("head.locations.", "loc.")
     name = name.replace("backbone.conv4_3_norm.weight", "L2Norm.weight")
     name = name.replace("backbone.features.", "vgg.")
@@ -83,13 +83,13 @@ def ssd_pytorch_name(name: str) -> str:
         # Our `fc` begins with the pool, which is layer 30 there.
         return f"vgg.{30 + int(fc[1])}.{name[fc.end() :]}"
     if extra := re.match(r"backbone\.extras\.(\d+)\.(\d+)\.", name):
-        # Two convolutions a block; ours has a ReLU after each.
+        # A block has two convolutions; ours has a ReLU after each.
         return f"extras.{2 * int(extra[1]) + int(extra[2]) // 2}.{name[extra.end() :]}"
     return name
 
 
 def ssd_pytorch_settings(state: StateDict) -> dict[str, object]:
-    """How the model has to be set for a whole SSD of ssd.pytorch."""
+    """The model settings that a whole SSD of ssd.pytorch needs."""
     size = 512 if "extras.8.weight" in state else 300
     settings = SSD_PYTORCH_SETTINGS | {"input_size": size}
     outputs = len(state["conf.0.bias"]) // 4 if "conf.0.bias" in state else 0
@@ -99,5 +99,5 @@ def ssd_pytorch_settings(state: StateDict) -> dict[str, object]:
 
 
 def reduced_vgg_name(name: str) -> str:
-    """What Caffe's reduced VGG, `vgg16_reducedfc.pth`, calls one of our tensors."""
+    """The name of one of our tensors in Caffe's reduced VGG, `vgg16_reducedfc.pth`."""
     return ssd_pytorch_name(name).removeprefix("vgg.")

@@ -1,4 +1,4 @@
-"""The multibox head: what every default box is, and how it has to move.
+"""The multibox head: class logits and offsets for every default box.
 
 Letters: `B` images, `P` default boxes, `C` classes with the background, `K` default boxes at one
 position of a feature map, `H`, `W` the map's rows and columns.
@@ -16,14 +16,14 @@ from ssd.structures import Predictions
 
 
 class MultiboxHead(nn.Module):
-    """One small predictor per feature map for the classes, and one for the offsets.
+    """One small predictor per feature map for the classes and one for the offsets.
 
     Args:
         channels: channels of each feature map.
         boxes_per_position: default boxes at each position of each feature map.
         num_classes: C, with the background.
-        separable: predictors of a depthwise 3×3 and a 1×1 convolution (SSDLite) in place of a
-            full 3×3 convolution.
+        separable: whether a predictor is a depthwise 3×3 and a 1×1 convolution (SSDLite)
+            instead of a full 3×3 convolution.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class MultiboxHead(nn.Module):
         xavier_init(self)
 
     def forward(self, maps: Sequence[Tensor]) -> Predictions:
-        """Predictions of the default boxes of all maps [B, channels, H, W], in their order."""
+        """Predictions for the default boxes of all maps [B, channels, H, W], in the maps' order."""
         logits = [
             channels_to_boxes(predict(features), self.num_classes)
             for predict, features in zip(self.logits, maps, strict=True)
@@ -56,9 +56,9 @@ class MultiboxHead(nn.Module):
 
 
 def channels_to_boxes(output: Tensor, values: int) -> Tensor:
-    """From [B, K·values, H, W] to [B, H·W·K, values]; a view if the memory is channels_last.
+    """Turns [B, K·values, H, W] into [B, H·W·K, values]; a view if memory is channels_last.
 
-    B may be 0: a rank of a short step can be left without images.
+    B may be 0: in a short step, a rank can be left without images.
     """
     B, channels, H, W = output.shape
     return output.permute(0, 2, 3, 1).reshape(B, H * W * channels // values, values)

@@ -1,4 +1,4 @@
-"""What the backbones and the head share: batch normalisation and initial weights."""
+"""Batch normalisation and initial weights, shared by the backbones and the head."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.nn import functional
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation that also trains on a single value per channel, or on none.
 
-    The last feature map of some pyramids is 1×1, so that a batch of one image, such as a short
-    last batch, has no variance; of a short step a rank may even get no image. PyTorch refuses
-    both. The running statistics then stand in.
+    The last feature map of some pyramids is 1×1, so a batch of one image, such as a short last
+    batch, has no variance; in a short step a rank may even get no image. PyTorch refuses both;
+    here the running statistics are used instead.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""MobileNetV3-Large for SSDLite, with one more, finer feature map.
+"""MobileNetV3-Large for SSDLite, with an additional, finer feature map.
 
 The layers are torchvision's. Its SSDLite predicts from stride 16 on and misses small objects; here
-the expansion layer of the first block of stride 16 gives a map of stride 8 too, in the way in which
-Howard et al., MobileNetV3, section 6.3, take the map of stride 16.
+the expansion layer of the first block of stride 16 also gives a map of stride 8, just as Howard et
+al., MobileNetV3, section 6.3, take the map of stride 16.
 """
 
 from __future__ import annotations

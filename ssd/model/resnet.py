@@ -1,7 +1,7 @@
 """ResNet-50 as NVIDIA's SSD300 uses it: up to its third stage, kept at stride 8, and extra layers.
 
 Source: NVIDIA's DeepLearningExamples, `PyTorch/Detection/SSD`. The layers up to `layer3` are
-torchvision's. Unlike VGG's conv4_3 the finest map is not scaled, since batch normalisation
+torchvision's. Unlike VGG's conv4_3, the finest map is not scaled, because batch normalisation
 precedes it.
 """
 
@@ -31,7 +31,7 @@ class ResNet50(nn.Module):
         input_size: 300, the only size that NVIDIA's layers and default boxes are given for.
 
     Raises:
-        UserError: if the input size is another.
+        UserError: if the input size is not 300.
     """
 
     separable_head = False
@@ -70,13 +70,13 @@ def stages_of_stride_8() -> nn.Sequential:
     for unused in ("layer4", "avgpool", "fc"):
         del children[unused]
     first = children["layer3"][0]
-    # Torchvision's blocks halve in conv2, so that conv1 has stride 1 already.
+    # Torchvision's blocks halve the map in conv2, so conv1 already has stride 1.
     first.conv2.stride = first.downsample[0].stride = (1, 1)
     return nn.Sequential(children)
 
 
 def extra_block(channels: int, squeeze: int, filters: int, *, halve: bool) -> nn.Sequential:
-    """A 1×1 convolution, then a 3×3 one that halves the map or takes its border off."""
+    """A 1×1 convolution, then a 3×3 one that halves the map or trims its border."""
     stride, padding = (2, 1) if halve else (1, 0)
     return nn.Sequential(
         nn.Conv2d(channels, squeeze, 1, bias=False),

@@ -27,7 +27,7 @@ class SSD(nn.Module):
         backbone: images → feature maps, finest first.
         head: feature maps → Predictions.
         default_boxes: [P, 4] float32, centre form, relative to the image; a buffer that follows
-            the model to its device and is no part of the state_dict.
+            the model to its device and is not part of the state_dict.
     """
 
     default_boxes: Tensor
@@ -48,11 +48,11 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
     """A detector with random weights, drawn from torch's global generator.
 
     Args:
-        config: the backbone and its sizes; `config.weights` is `load_weights`' affair.
-        num_classes: with the background.
+        config: the backbone and its sizes; `config.weights` is left to `load_weights`.
+        num_classes: number of classes, background included.
 
     Raises:
-        UserError: if the backbone does not take that input size or number of box sizes.
+        UserError: if the backbone does not support the input size or the number of box sizes.
     """
     backbone = build_backbone(config)
     maps = feature_maps(backbone, config)
@@ -87,10 +87,10 @@ def build_backbone(config: ModelConfig) -> Backbone:
 
 
 def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[FeatureMap]:
-    """How the default boxes of each feature map look.
+    """The layout of the default boxes on each feature map.
 
-    The step between positions is the network's stride; the coarsest maps, of three positions or
-    fewer, are spread evenly over the image, as in Caffe's SSD300 (steps 8 16 32 64 100 300).
+    The step between positions is the network's stride. Maps of three positions a side or fewer
+    are spread evenly over the image, as in Caffe's SSD300 (steps 8 16 32 64 100 300).
     """
     sizes, needed = config.box_sizes or backbone.box_sizes, len(backbone.map_sizes) + 1
     if len(sizes) != needed:

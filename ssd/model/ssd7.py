@@ -1,10 +1,10 @@
 """A small backbone that trains from random weights on a CPU.
 
-Seven stages in the spirit of ssd_keras's SSD7: two of the stem, four that end in a feature map, and
-the head. Strides stand in place of pooling, most work is done from stride 8 on, where it is cheap,
-and channels come in multiples of 16, as the CPU's matrix kernels like them. At input size 300:
+Seven stages in the spirit of ssd_keras's SSD7: two in the stem, four that each end in a feature
+map, and the head. Strides replace pooling, most work is done from stride 8 on, where it is cheap,
+and channels come in multiples of 16, which suits the CPU's matrix kernels. At input size 300:
 
-| map | stride | the head sees | default boxes' longest side |
+| map | stride | head's receptive field | default boxes' longest side |
 |---|---|---|---|
 | 0 | 8 | 63 px | 33 px |
 | 1 | 16 | 127 px | 88 px |
@@ -58,7 +58,7 @@ class SSD7(nn.Module):
 
 
 def stage(channels: int, filters: int, depth: int) -> nn.Sequential:
-    """Halves the map, then looks further around at the new scale."""
+    """Halves the map, then widens the receptive field at the new scale."""
     layers = convolution(channels, filters, stride=2)
     for _ in range(depth - 1):
         layers += convolution(filters, filters, stride=1)

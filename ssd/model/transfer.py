@@ -1,4 +1,4 @@
-"""A file's tensors into a model: what has which name there, and what has to fit."""
+"""Copies a file's tensors into a model: translates their names and checks that they fit."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ BEYOND_LAYER3 = ("layer4.", "fc.")
 
 
 def copy_tensors(own: Mapping[str, Tensor], layout: Layout, given: StateDict, origin: str) -> None:
-    """Fills our tensors with those of a file, which has to hold exactly these.
+    """Copies a file's tensors into ours; the file has to hold exactly these.
 
     Args:
-        own: from a `state_dict()`, so that the model changes with them.
-        layout: from our name of a tensor to the file's.
+        own: from a `state_dict()`, so that copying into it changes the model.
+        layout: our name of a tensor → the file's name.
         given: the file's tensors.
-        origin: names the weights in errors.
+        origin: name of the weights in error messages.
     """
     refuse_misfits(given, {layout(name): tensor.shape for name, tensor in own.items()}, origin)
     for name, tensor in own.items():
@@ -47,7 +47,7 @@ def refuse_misfits(given: StateDict, wanted: Mapping[str, torch.Size], origin: s
     misfits = [f"has unknown {name[:LONGEST_NAME]}" for name in given if name not in wanted]
     for name, shape in wanted.items():
         if name not in given:
-            # PyTorch fills in this counter, which files from before its version 0.4.1 lack.
+            # Files from before PyTorch 0.4.1 lack this counter; ours then keeps its value.
             if not name.endswith("num_batches_tracked"):
                 misfits.append(f"lacks {name}")
         elif given[name].shape != shape:
@@ -61,9 +61,9 @@ def refuse_misfits(given: StateDict, wanted: Mapping[str, torch.Size], origin: s
 
 
 def load_classifier(backbone: Backbone, state: StateDict, origin: str) -> str:
-    """Gives the backbone the layers that it shares with torchvision's classifier.
+    """Copies the layers shared with torchvision's classifier into the backbone.
 
-    VGG's fully connected layers, if they are there and finite, become fc6 and fc7:
+    VGG's fully connected layers become fc6 and fc7 if they are present and finite:
     `IMAGENET1K_FEATURES` has NaN in their place.
     """
     if isinstance(backbone, SSD7):
@@ -89,9 +89,9 @@ def load_classifier(backbone: Backbone, state: StateDict, origin: str) -> str:
 
 
 def load_fc(fc: nn.Sequential, state: StateDict) -> None:
-    """Makes fc6 and fc7 of VGG's fully connected layers, by keeping every fourth channel.
+    """Makes fc6 and fc7 from VGG's fully connected layers by keeping every fourth channel.
 
-    Of fc6's 7×7 taps every third is kept, which dilation 6 spreads out again. Source: Liu et al.,
+    Every third of fc6's 7×7 taps is kept; dilation 6 spreads them out again. Source: Liu et al.,
     SSD, section 3, after Chen et al., DeepLab; the published `VGG_ILSVRC_16_layers_fc_reduced`.
     """
     fc6, fc7 = (layer for layer in fc if isinstance(layer, nn.Conv2d))
@@ -103,7 +103,7 @@ def load_fc(fc: nn.Sequential, state: StateDict) -> None:
 
 
 def load_reduced_vgg(model: SSD, state: StateDict, origin: str) -> str:
-    """Gives the backbone Caffe's reduced VGG, which has fc6 and fc7 as SSD uses them."""
+    """Copies Caffe's reduced VGG, which has fc6 and fc7 as SSD uses them, into the backbone."""
     own = {
         name: tensor
         for name, tensor in model.state_dict().items()
@@ -121,18 +121,18 @@ def load_detector(
     classes: Sequence[str],
     origin: str,
 ) -> str:
-    """Gives the model all tensors of a detector, and of its class predictors the shared rows.
+    """Copies a detector's tensors into the model; class predictors get only the shared rows.
 
     Args:
         model: fresh from `build_model`.
         state: the file's tensors.
-        layout: from our name of a tensor to the file's.
-        known_classes: the file's class names, by the number of its outputs with the background.
+        layout: our name of a tensor → the file's name.
+        known_classes: the file's class names, by its number of outputs, background included.
         classes: our class names.
-        origin: names the weights in errors.
+        origin: name of the weights in error messages.
 
     Returns:
-        Which classes are kept and which are fresh.
+        One line that names the kept and the fresh classes.
     """
     own, num_classes = model.state_dict(), len(classes) + 1
     bias = next(name for name in own if has_classes(name) and name.endswith("bias"))

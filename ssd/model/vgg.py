@@ -25,7 +25,7 @@ FEATURES: tuple[int | str, ...] = (
 
 @dataclass(frozen=True)
 class Extra:
-    """A 1×1 convolution to `squeeze` channels, then one to `filters`, which gives a map."""
+    """A 1×1 convolution to `squeeze` channels, then one to `filters` that outputs a map."""
 
     squeeze: int
     filters: int
@@ -36,7 +36,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """What follows fc7 at one input size, and the default boxes that stand on it."""
+    """The layers after fc7 at one input size, and the default boxes of all feature maps."""
 
     extras: tuple[Extra, ...]
     map_sizes: tuple[int, ...]
@@ -80,7 +80,7 @@ class VGG16(nn.Module):
         batch_norm: whether to normalise after every convolution (torchvision's `vgg16_bn`).
 
     Raises:
-        UserError: if the input size is another.
+        UserError: if the input size is neither of these.
     """
 
     separable_head = False
@@ -124,9 +124,9 @@ class VGG16(nn.Module):
 
 
 class L2Norm(nn.Module):
-    """Scales the channels at each position to unit length, then by a learned factor each.
+    """Scales the channels at each position to unit length, then each by a learned factor.
 
-    Computed in float32 whatever the autocast type. Source: Caffe's `NormalizeLayer`, whose factor
+    Computes in float32 whatever the autocast type. Source: Caffe's `NormalizeLayer`, whose factor
     starts at 20 and whose epsilon is added under the root.
     """
 
@@ -155,7 +155,7 @@ def vgg_features(batch_norm: bool) -> nn.Sequential:
 
 
 def extra_layers(extras: tuple[Extra, ...], batch_norm: bool) -> nn.ModuleList:
-    """conv8 and the following, one block for each feature map."""
+    """conv8 and the layers after it, one block for each feature map."""
     blocks = nn.ModuleList()
     channels = 1024
     for extra in extras:
@@ -183,7 +183,7 @@ def conv_relu(
     dilation: int = 1,
     batch_norm: bool,
 ) -> list[nn.Module]:
-    """Convolution, batch normalisation if asked for, ReLU."""
+    """Convolution, batch normalisation if requested, ReLU."""
     norm = [BatchNorm(filters)] if batch_norm else []
     return [
         nn.Conv2d(channels, filters, kernel, stride, padding, dilation),

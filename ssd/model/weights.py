@@ -1,4 +1,4 @@
-"""What a model starts from: pretrained backbones and whole detectors, fetched or from files."""
+"""Initial weights: pretrained backbones and whole detectors, fetched or read from files."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ IMAGENET = {
 
 
 def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str:
-    """Gives the model the weights that `config.weights` names, but for a run's.
+    """Loads the weights that `config.weights` names, unless it names a run, into the model.
 
-    A file's layout is told by its keys. Of a classifier the backbone gets what it has layers for;
-    a whole detector fills the model, except for the classes that it does not know. All else keeps
+    A file's keys tell its layout. A classifier fills the layers that the backbone shares with it;
+    a whole detector fills the model, except for classes it does not know. Everything else keeps
     its random weights.
 
     Args:
         model: fresh from `build_model`.
-        config: what it was built from.
+        config: the settings it was built from.
         classes: names of its classes, without the background.
 
     Returns:
-        What the model starts from, in a few words.
+        A short description of the initial weights.
 
     Raises:
         UserError: if the weights cannot be fetched or read, or do not fit the model or its
@@ -74,7 +74,7 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
         refuse_settings(config, TORCHVISION_SETTINGS, origin)
         told = load_detector(model, state, torchvision_name, TORCHVISION_CLASSES, classes, origin)
     elif "vgg.0.weight" in state:
-        resolved = replace(config, box_sizes=config.box_sizes or VOC_BOX_SIZES)  # VGG's own
+        resolved = replace(config, box_sizes=config.box_sizes or VOC_BOX_SIZES)  # VGG's default
         refuse_settings(resolved, ssd_pytorch_settings(state), origin, PAGE)
         told = load_detector(model, state, ssd_pytorch_name, SSD_PYTORCH_CLASSES, classes, origin)
     elif "0.weight" in state:
@@ -86,7 +86,7 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
 
 
 def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
-    """The tensors that `config.weights` names: published ones or a file's."""
+    """The tensors that `config.weights` names: published ones or those of a file."""
     match config.weights:
         case "imagenet" if config.backbone == "ssd7":
             raise UserError(
@@ -96,18 +96,18 @@ def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
         case "imagenet":
             return fetch(imagenet_weights(config), config.backbone, origin)
         case "torchvision":
-            # Before 136 MB are fetched for nothing.
+            # Checked first, so that a mistake does not cost a download of 136 MB.
             refuse_settings(config, TORCHVISION_SETTINGS, origin)
             return fetch(SSD300_VGG16_Weights.COCO_V1, "ssd300_vgg16", origin)
         case path:
-            return read_state_dict(Path(os.path.expanduser(path)))  # ~nobody stays as it is
+            return read_state_dict(Path(os.path.expanduser(path)))  # keeps an unknown ~user
 
 
 def imagenet_weights(config: ModelConfig) -> WeightsEnum:
-    """Torchvision's ImageNet weights of a backbone, at the scale of its pixels.
+    """Torchvision's ImageNet weights of a backbone, for the scale of its pixels.
 
-    Those of VGG16 exist for pixels that are divided by the deviation, and, ported from Caffe by
-    way of ssd.pytorch, for pixels that are not. Source: `torchvision/models/vgg.py`.
+    VGG16 has two sets: one for pixels that are divided by the standard deviation and one, ported
+    from Caffe via ssd.pytorch, for pixels that are not. Source: `torchvision/models/vgg.py`.
     """
     if config.backbone == "vgg16" and config.pixel_std == [1, 1, 1]:
         return VGG16_Weights.IMAGENET1K_FEATURES
@@ -129,7 +129,7 @@ def fetch(weights: WeightsEnum, network: str, origin: str) -> StateDict:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The tensors by name in a file that `torch.save` wrote."""
+    """The tensors, by name, of a file that `torch.save` wrote."""
     if not path.is_file():
         raise UserError(
             f"model.weights is {path}, but there is no such file: give imagenet, torchvision, "
@@ -160,7 +160,7 @@ def read_state_dict(path: Path) -> StateDict:
 def refuse_settings(
     config: ModelConfig, wanted: Mapping[str, object], origin: str, advice: str = OVERLAY
 ) -> None:
-    """Raises a UserError unless the model is set as weights of a whole layout need it."""
+    """Raises a UserError unless the model has the settings that the weights need."""
     for name, value in wanted.items():
         found = getattr(config, name)
         if found != value:

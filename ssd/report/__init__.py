@@ -1,1 +1,1 @@
-"""A run folder → pictures and one page; needs no torch."""
+"""Turns a run folder into pictures and one page; needs no torch."""

@@ -1,4 +1,4 @@
-"""A run folder → report.html: one file that needs no network, no script and no other file."""
+"""Writes the report.html of a run folder, which needs no network, no script and no other file."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def write_report(
 ) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
-    The page leaves out, with a sentence, what the folder lacks (metrics.jsonl, evaluation.json,
-    config.yaml, environment.json). The file appears whole or not at all.
+    If the folder lacks metrics.jsonl, evaluation.json, config.yaml or environment.json, the page
+    leaves that part out and says so. The file appears whole or not at all.
 
     Args:
         run_dir: the run folder.
-        spikes: what there is to say about regular spikes of the loss.
+        spikes: the text about regular spikes of the loss.
         curves: precision and recall of each class, by name.
         pictures: evaluated images with predictions and ground truth.
 
@@ -82,7 +82,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _headline(train: Sequence[StepRow], evaluation: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(name, figure, explanation) of the figures at the top, those that are known."""
+    """The figures at the top that are known, as (name, figure, explanation)."""
     headline = []
     if evaluation:
         metric = str(evaluation.get("metric"))
@@ -121,7 +121,7 @@ def _figures(
 
 
 def _classes(evaluation: dict[str, Any]) -> list[tuple[str, Any, float | None]]:
-    """(name, ground truth, AP) of every class, the best first, those without AP last."""
+    """Every class as (name, ground truth, AP), the best first, those without AP last."""
     objects = evaluation.get("num_ground_truth", {})
     rows = [
         (name, objects.get(name), ap if is_number(ap) else None)
@@ -136,7 +136,7 @@ def _data_url(picture: Picture) -> str:
 
 
 def _duration(train: Sequence[StepRow]) -> str:
-    """The time that the images of all steps took at their measured speed."""
+    """The time that the images of all steps took, at their measured speed."""
     seconds = sum(
         (row.num_images or 0) / row.images_per_second for row in train if row.images_per_second > 0
     )

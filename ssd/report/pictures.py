@@ -1,4 +1,4 @@
-"""Images with what was found in them drawn on."""
+"""Draws predictions and ground truth on images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 Point = tuple[int, int]
 
-# Okabe and Ito (2008), told apart by colour-blind readers too; without black and yellow, which
+# Okabe and Ito (2008), which colour-blind readers can tell apart; without black and yellow, which
 # vanish on dark and on bright images.
 COLORS: tuple[Color, ...] = (
     (0, 114, 178),
@@ -24,12 +24,12 @@ COLORS: tuple[Color, ...] = (
 )
 WHITE: Color = (255, 255, 255)
 DARK: Color = (32, 36, 44)
-BRIGHT = 130  # luma, 0 … 255, from which letters are dark
+BRIGHT = 130  # luma, 0 … 255; on paper brighter than this, letters are dark
 
 
 @dataclass(frozen=True)
 class Box:
-    """An object: its class, its corners xyxy in 0-based pixels; a prediction has a score."""
+    """An object: its class and its corners, xyxy in 0-based pixels; a prediction has a score."""
 
     name: str
     label: int
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image [H, W, 3] (uint8, RGB) with what was found in it and what is there."""
+    """An image [H, W, 3] (uint8, RGB) with its predictions and its ground truth."""
 
     name: str
     pixels: Pixels
@@ -50,15 +50,15 @@ class Picture:
 def draw(picture: Picture) -> Pixels:
     """A copy of the image: predictions in the colour of their class, ground truth dashed white.
 
-    The name of a prediction, with its score, stands at the top of its box; that of a ground
-    truth at the bottom. Lines and letters grow with the image.
+    The name of a prediction, with its score, is at the top of its box; the name of a ground-truth
+    box is at the bottom. Lines and letters grow with the image.
     """
     import cv2
 
     canvas = np.ascontiguousarray(picture.pixels).copy()
     predictions = sorted(picture.predictions, key=lambda box: box.score or 0.0)
     for box in predictions:
-        width = _line_width(canvas) + 2  # still seen on both sides of dashes on top of it
+        width = _line_width(canvas) + 2  # shows on both sides of dashes on top of it
         cv2.rectangle(canvas, *_corners(box, canvas), _color(box), width, cv2.LINE_AA)
     for box in picture.ground_truth:
         _draw_dashed(canvas, _corners(box, canvas))
@@ -110,7 +110,7 @@ def _line_width(canvas: Pixels) -> int:
 
 
 def _corners(box: Box, canvas: Pixels) -> tuple[Point, Point]:
-    """First and last pixel of the box, inside the image."""
+    """The first and the last pixel of the box, clipped to the image."""
     height, width = canvas.shape[:2]
     x1, y1, x2, y2 = box.corners
     xs = np.clip(np.rint([x1, x2 - 1]), 0, width - 1).astype(int).tolist()
@@ -119,7 +119,7 @@ def _corners(box: Box, canvas: Pixels) -> tuple[Point, Point]:
 
 
 def _draw_dashed(canvas: Pixels, corners: tuple[Point, Point]) -> None:
-    """A rectangle of white dashes on a dark line, which shows on any background."""
+    """Draws a rectangle of white dashes on a dark line, which shows on any background."""
     import cv2
 
     (left, top), (right, bottom) = corners
@@ -135,7 +135,7 @@ def _draw_dashed(canvas: Pixels, corners: tuple[Point, Point]) -> None:
 
 
 def _draw_label(canvas: Pixels, corner: Point, text: str, paper: Color) -> None:
-    """The text on a filled strip that ends at `corner`'s height and stays inside the image."""
+    """Writes text on a filled strip that ends at `corner`'s height and stays inside the image."""
     import cv2
 
     ink = DARK if np.dot(paper, (0.299, 0.587, 0.114)) > BRIGHT else WHITE

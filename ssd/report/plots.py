@@ -1,7 +1,7 @@
-"""Figures of a run: curves as matplotlib figures, images with their boxes as pixels.
+"""The curves of a run as matplotlib figures.
 
-A figure that is missing or NaN leaves a gap.
-Colours are those of Okabe and Ito (2008), told apart by colour-blind readers too.
+A value that is missing or NaN leaves a gap. The colours are those of Okabe and Ito (2008), which
+colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
 def to_svg(figure: Figure, name: str) -> str:
     """The figure as an `<svg>` element whose colours are CSS variables (--ink, --blue, …).
 
-    `name` keeps the ids of several figures on one page apart. Text stays text.
+    `name` keeps the ids of several figures on one page distinct. Text stays text.
     """
     from matplotlib import rc_context
 
@@ -176,15 +176,15 @@ def epoch_starts(rows: Sequence[StepRow]) -> Floats:
 
 
 def mark_epochs(axes: Axes, starts: Floats) -> None:
-    """A faint line at the first step of every epoch, or of every n-th when there are many."""
+    """Draws a faint line at the first step of every epoch, or of every n-th if there are many."""
     for step in starts[:: len(starts) // MOST_EPOCH_LINES + 1]:
         axes.axvline(step, color=FAINT, linewidth=0.6, linestyle=(0, (1, 4)), zorder=0)
 
 
 def log_scale(axes: Axes, ticks: Sequence[float] = (1, 2, 5)) -> None:
-    """A logarithmic axis, unless there is nothing positive to show on one.
+    """Makes the y axis logarithmic, unless there is nothing positive to show on it.
 
-    `ticks` stand on it in every decade.
+    `ticks` are labelled in every decade.
     """
     from matplotlib import ticker
 
@@ -197,13 +197,13 @@ def log_scale(axes: Axes, ticks: Sequence[float] = (1, 2, 5)) -> None:
 
 
 def shorten(name: str, longest: int = 18) -> str:
-    """The name, cut where it is long."""
+    """The name, cut if it is long."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 @contextmanager
 def new_figure(height: float) -> Iterator[Figure]:
-    """A figure of the report's look: 9 inches wide, quiet axes, a transparent background."""
+    """A figure in the report's style: 9 inches wide, quiet axes, a transparent background."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Templates → pages that need no network, no script and no other file; how figures are written."""
+"""Renders templates into pages that need no network, script or other file; formats numbers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ TEMPLATES = Path(__file__).parent
 def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
     """Renders a template into `path`, whole or not at all, and returns `path`.
 
-    The template may build on those of this folder.
-
-    `figures` reach the template as SVG that is safe to put into the page.
+    The template may build on those of this folder. `figures` reach it as SVG that is safe to put
+    into the page.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -47,29 +46,29 @@ def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **valu
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, and no truth value."""
+    """Returns whether `value` is a finite number and not a bool."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def percent(value: Any) -> str:
-    """0.625 → "62.5 %", what is no number → "–"."""
+    """Formats 0.625 as "62.5 %" and anything but a finite number as "–"."""
     return f"{100 * value:.1f} %" if is_number(value) else "–"
 
 
 def count(value: Any) -> str:
-    """1234 → "1 234" with a narrow space, what is no number → "–"."""
+    """Formats 1234 as "1 234" with a narrow space, and anything but a finite number as "–"."""
     return (
         f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if is_number(value) else "–"
     )
 
 
 def number(value: Any) -> str:
-    """Two digits that count, 0.0000021 → "2.1e-06", what is no number → "–"."""
+    """Keeps two significant digits: 0.0000021 → "2.1e-06", anything but a finite number → "–"."""
     return f"{value:.2g}" if is_number(value) else "–"
 
 
 def times(value: Any) -> str:
-    """3.92 → "3.92×", 15.31 → "15.3×", 12345 → "1.2e+04×", what is no number → "–"."""
+    """Formats a factor: 3.92 → "3.92×", 15.31 → "15.3×", 12345 → "1.2e+04×", no number → "–"."""
     if not is_number(value):
         return "–"
     if abs(value) >= 1000:

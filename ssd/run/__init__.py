@@ -1,1 +1,1 @@
-"""What a run leaves on disk: its checkpoints, its rows, its results."""
+"""The files of a run: checkpoints, rows and results."""

@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or not there.
+"""Checkpoints, each either complete or absent.
 
 A checkpoint is a folder `step_N` with the state, the config and a manifest of their sizes and
-SHA-256. It is written under another name, flushed to disk, and renamed once it is complete, so
-that a crash at any moment leaves the older ones as they were. Files are only ever read with
-`weights_only=True`: a checkpoint cannot run code.
+SHA-256 hashes. It is written under another name, flushed to disk, and renamed once it is complete,
+so that a crash at any moment leaves the older ones intact. States are only read with
+`weights_only=True`, so that a checkpoint cannot run code.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ LONGEST_REASON = 200
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says of itself.
+    """The description of a checkpoint, stored in it.
 
     Attributes:
         step: optimizer steps taken.
-        classes: names of the classes, in order of their labels from 1.
+        classes: names of the classes, in the order of their labels from 1.
         mean_average_precision: of the evaluation at this step, or None without one.
         files: name → {"size": bytes, "sha256": hex digest}.
     """
@@ -97,7 +97,7 @@ def save_checkpoint(
 
 
 def record_score(checkpoint: Path, mean_average_precision: float) -> None:
-    """Adds the result of an evaluation to a checkpoint's manifest; NaN is none."""
+    """Adds the result of an evaluation to a checkpoint's manifest; NaN counts as no result."""
     score = None if math.isnan(mean_average_precision) else mean_average_precision
     partial = checkpoint / f".{MANIFEST_FILE}"
     write_manifest(partial, replace(read_manifest(checkpoint), mean_average_precision=score))
@@ -105,12 +105,12 @@ def record_score(checkpoint: Path, mean_average_precision: float) -> None:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes what a checkpoint says of itself."""
+    """Writes the manifest of a checkpoint."""
     write_text(path, json.dumps(asdict(manifest), indent=2))
 
 
 def write_text(path: Path, text: str) -> dict[str, Any]:
-    """Writes a text as `write_and_flush` does."""
+    """Writes a text with `write_and_flush`."""
     return write_and_flush(path, lambda file: file.write(text.encode()))
 
 
@@ -130,9 +130,9 @@ def write_and_flush(path: Path, write: Callable[[Any], object]) -> dict[str, Any
 
 
 class HashingFile:
-    """What `torch.save` writes to, piece by piece, so that a state is never in memory twice.
+    """A file for `torch.save` that hashes each piece, so that a state is never in memory twice.
 
-    A failure waits until the end: raised within `torch.save`, its own clean-up would hide it.
+    A failure is raised only at the end, since the clean-up of `torch.save` would hide it.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -141,7 +141,7 @@ class HashingFile:
         self.size, self.sha256 = 0, hashlib.sha256()
 
     def write(self, content: bytes) -> int:
-        """Writes and hashes a piece; after a failure, nothing more."""
+        """Writes and hashes a piece; after a failure, it no longer writes."""
         length = len(content)
         if self._failure is None:
             try:
@@ -153,10 +153,10 @@ class HashingFile:
         return length
 
     def flush(self) -> None:
-        """Leaves that to the end."""
+        """Does nothing: `write_and_flush` flushes at the end."""
 
     def raise_failure(self) -> None:
-        """Raises the failure that came up, if any."""
+        """Raises the first failure to write, if there was one."""
         if self._failure is not None:
             raise self._failure
 
@@ -200,7 +200,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
 
 
 def _check_manifest(manifest: Manifest) -> None:
-    """Raises an error of any kind unless every entry is what it has to be."""
+    """Raises an exception, of varying type, unless every entry is valid."""
     as_whole("step", manifest.step, 0)
     if manifest.mean_average_precision is not None:
         as_number("mean_average_precision", manifest.mean_average_precision)
@@ -214,7 +214,7 @@ def _check_manifest(manifest: Manifest) -> None:
 
 
 def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:
-    """The content of a checkpoint's file, equal to what its manifest says.
+    """The content of a checkpoint's file, checked against the manifest.
 
     Raises:
         UserError: the file is missing or was changed.
@@ -245,7 +245,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The tensors of the model, averaged where averages were kept."""
+        """The tensors of the model, averaged if averages were kept."""
         weights: dict[str, Tensor] = self.state["average"] or self.state["model"]
         return weights
 
@@ -275,12 +275,12 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
 
 
 def newest_intact(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; stderr tells of those passed over.
+    """The newest intact checkpoint; those passed over are reported on stderr.
 
-    None where the folder holds none at all.
+    Returns None if the folder holds no checkpoints.
 
     Raises:
-        UserError: it holds some, and none is intact.
+        UserError: the folder holds checkpoints, but none is intact.
     """
     paths = list_checkpoints(folder)
     for path in paths:
@@ -296,7 +296,7 @@ def newest_intact(folder: Path) -> Checkpoint | None:
 
 
 def is_intact(checkpoint: Path) -> bool:
-    """Whether every file of a checkpoint is what its manifest says."""
+    """Returns whether every file of a checkpoint matches its manifest."""
     try:
         manifest = read_manifest(checkpoint)
         for name in (STATE_FILE, CONFIG):
@@ -307,14 +307,14 @@ def is_intact(checkpoint: Path) -> bool:
 
 
 def prune(folder: Path, keep: int, known: set[Path]) -> None:
-    """Removes what is older than the newest `keep` intact checkpoints, but not the best one.
+    """Removes checkpoints older than the newest `keep` intact ones, except the best one.
 
-    What a killed run had begun to write goes too, so this must not run beside a save.
+    It also removes the unfinished writes of a killed run, so it must not run during a save.
 
     Args:
         folder: holds the checkpoints.
-        keep: how many intact ones stay.
-        known: those that were found intact already, and are not read again; gets the others.
+        keep: number of intact checkpoints to keep.
+        known: checkpoints already found intact, which are not read again; gets the new ones.
     """
     for unfinished in folder.glob(".unfinished_step_*"):
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -330,7 +330,7 @@ def prune(folder: Path, keep: int, known: set[Path]) -> None:
 
 
 def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest mean average precision; the newest of equal ones."""
+    """The checkpoint with the highest mean average precision; of equal ones, the newest."""
     scored = []
     for path in list_checkpoints(folder):
         try:

@@ -1,4 +1,4 @@
-"""What a run depends on besides its config: versions, device, commit."""
+"""The environment that a run depends on besides its config: versions, device, commit."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of this code, `-dirty` if it was changed; None without git.
+    """The commit of this code, with `-dirty` if it has changes; None without git.
 
-    A container has no git: the Dockerfile tells it in `SSD_COMMIT`.
+    A container has no git, so the Dockerfile passes the commit in `SSD_COMMIT`.
     """
     if told := os.environ.get("SSD_COMMIT"):
         return told
@@ -55,7 +55,7 @@ def git_commit() -> str | None:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package, or None where it is not installed under that name."""
+    """The version of a package, or None if it is not installed under that name."""
     try:
         return version(package)
     except PackageNotFoundError:

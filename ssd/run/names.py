@@ -1,4 +1,4 @@
-"""The names of what a run leaves in its folder."""
+"""The names of the files and folders in a run folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results of an evaluation in a folder: detections.json and evaluation.json."""
+"""Writes the results of an evaluation: detections.json and evaluation.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ssd.structures import DataSet
 def write_results(
     folder: Path, data: DataSet, table: DetectionTable, result: EvaluationResult, metric: Metric
 ) -> None:
-    """Writes both files; the folder is made if need be."""
+    """Writes both files; creates the folder if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     names = data.image_ids, data.classes, data.category_ids
     write_detections(folder / DETECTIONS, table, *names)
@@ -25,7 +25,7 @@ def write_results(
 
 
 def write_evaluation(path: Path, result: EvaluationResult, metric: Metric) -> None:
-    """Writes evaluation.json; a NaN becomes null. The file appears whole or not at all."""
+    """Writes evaluation.json, complete or not at all; a NaN becomes null."""
     content = {
         "metric": metric,
         "mAP": _null_if_nan(result.mAP),

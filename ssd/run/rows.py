@@ -1,4 +1,4 @@
-"""metrics.jsonl: a row for each optimizer step and each evaluation, whole, and none twice."""
+"""metrics.jsonl: one complete row for each optimizer step and each evaluation, none twice."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ KINDS = {StepRow: "train", EvaluationRow: "eval"}
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a run in the order of their steps; none where there is no file.
+    """The rows of a run in the order of their steps; none if there is no file.
 
-    Lines that are no row, such as one that a crash has torn, are left out. Where a run was
-    resumed from an earlier step, the rows after that step are replaced by the new ones.
+    Lines that are not rows, such as one cut off by a crash, are left out. If a run was resumed
+    from an earlier step, the new rows replace the old ones after that step.
     """
     rows: list[Row] = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
@@ -44,12 +44,12 @@ def only(kind: type[Kind], rows: Sequence[Row]) -> list[Kind]:
 
 
 def column(rows: Sequence[Row], name: str) -> npt.NDArray[np.float64]:
-    """The figures [N] of a name; NaN where a row has none."""
+    """The figures [N] with a given name; NaN for a row without one."""
     return np.array([getattr(row, name) for row in rows], np.float64)  # None becomes NaN
 
 
 def parse_row(line: bytes) -> Row | None:
-    """The row in a line of JSON, or None; figures that it lacks are NaN, all else is None."""
+    """The row in a line of JSON, or None; missing figures are NaN, other missing values None."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -65,15 +65,15 @@ def parse_row(line: bytes) -> Row | None:
 
 
 def format_row(row: Row) -> bytes:
-    """The row as a line of JSON; numbers that JSON does not have become null."""
+    """The row as a line of JSON; NaN and infinities become null."""
     return (json.dumps({"kind": KINDS[type(row)]} | _plain(asdict(row))) + "\n").encode()
 
 
 class RowFile:
-    """Adds rows to metrics.jsonl; while the disk has no room, they wait in memory.
+    """Appends rows to metrics.jsonl; while the disk is full, they wait in memory.
 
     Args:
-        path: the file; made if need be.
+        path: the file; created if need be.
         say: takes a warning.
     """
 
@@ -83,7 +83,7 @@ class RowFile:
         self._waiting: list[bytes] = []
 
     def add(self, row: Row) -> None:
-        """Writes a row, and those that wait."""
+        """Writes the waiting rows and a new one."""
         self._waiting.append(format_row(row))
         end = os.fstat(self._file.fileno()).st_size
         rest = b"".join(self._waiting)
@@ -105,14 +105,14 @@ class RowFile:
             self._say(f"warning: {self._path}: {error.strerror}")
 
     def close(self) -> None:
-        """Closes the file; rows that still wait are lost, and said to be."""
+        """Closes the file; warns about rows that still wait, which are lost."""
         self._file.close()
         if self._waiting:
             self._say(f"warning: {self._path} lacks the last {len(self._waiting)} rows")
 
 
 def cut_back(path: Path, last_step: int, keep_evaluation: bool) -> None:
-    """Removes from metrics.jsonl what came after a checkpoint, and a torn last line.
+    """Removes from metrics.jsonl the rows after a checkpoint, and lines that are not rows.
 
     Args:
         path: the file, which may be absent.
@@ -128,12 +128,12 @@ def cut_back(path: Path, last_step: int, keep_evaluation: bool) -> None:
 
 
 def has_evaluation(path: Path, step: int) -> bool:
-    """Whether metrics.jsonl holds the evaluation of a step."""
+    """Returns whether metrics.jsonl holds the evaluation of a step."""
     return any(row.step == step for row in only(EvaluationRow, read_rows(path)))
 
 
 def _place(row: Row) -> tuple[int, bool]:
-    """Where a row stands among the others: a step's evaluation comes after the step."""
+    """The sort key of a row: a step's evaluation comes after the step."""
     return row.step, isinstance(row, EvaluationRow)
 
 

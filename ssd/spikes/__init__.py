@@ -1,1 +1,1 @@
-"""What a run's log says about its loss: are there regular spikes, and why."""
+"""Finds regular spikes in the loss of a run's log and explains them."""

@@ -1,4 +1,4 @@
-"""Which regular spikes to look for in a log, given what it knows of its passes."""
+"""Picks the best candidate for regular spikes in a log, at the length of a pass or at any."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ssd.spikes.combs import log_chance_of_hits
 from ssd.spikes.detect import FEWEST_PASSES, Spikes, find_spikes, grid_of, heights_at
 from ssd.spikes.log import Log
 
-AMONG_PASSES = 0.05  # chance of spikes every few passes among the losses of their place
+AMONG_PASSES = 0.05  # largest chance, among the losses at their place, of spikes every few passes
 
 
 def best_candidate(log: Log, period: int | None) -> Spikes | None:
-    """The comb that is the least likely by chance; the pass comes first where two are equal."""
+    """The comb that is least likely to arise by chance; on a tie, the one of the pass."""
     candidates = []
     length = period or log.steps_per_epoch
-    if length:  # a log of every tenth step meets the same place of a pass after lcm(10, pass)
+    if length:  # a log of every 10th step returns to a place in the pass after lcm(10, pass) steps
         length = math.lcm(length, grid_of(log.steps)[0])
         candidates.append(find_spikes(log.steps, log.loss, length))
     if period is None:
@@ -29,12 +29,12 @@ def best_candidate(log: Log, period: int | None) -> Spikes | None:
 
 
 def _only_noisier(log: Log, spikes: Spikes, length: int) -> bool:
-    """Whether spikes every few passes are but the luck of one noisy step of the pass.
+    """Returns whether spikes every few passes are only the luck of one noisy step of the pass.
 
-    A short step is noisier than the others, however its loss is divided. The highest losses of the
-    log gather at its place, and some multiple of the pass always meets many of them. A true spike
-    in every n-th pass stands out among the losses of that place alone, too: of the highest there,
-    more are its own than chance gives, for any multiple of the pass.
+    A short step is noisier than the others, whatever its loss is divided by. The highest losses of
+    the log gather at its place, and some multiple of the pass always hits many of them. A true
+    spike in every n-th pass also stands out among the losses of that place alone: it accounts for
+    more of the highest there than chance allows, with all multiples of the pass considered.
     """
     if spikes.period <= length or spikes.period % length:
         return False

@@ -1,8 +1,8 @@
-"""From the place and the company of regular spikes to their cause.
+"""Infers the cause of regular spikes from their place and from what accompanies them.
 
-A rule looks at the evidence and speaks if it can tell. They are asked in the order of their
-certainty: what the steps say of themselves (images, learning rate) before what their place in the
-pass suggests.
+Each rule looks at the evidence and returns a verdict if it can tell. The rules are asked in the
+order of their certainty: those about the steps themselves (images, learning rate) come before
+those about their place in the pass.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """The first rule that can tell; `unknown` where none can."""
+    """The verdict of the first rule that can tell; `unknown` where none can."""
     rules = (short_step, lr_jump, other_rhythm, last_step, first_step, same_place)
     verdicts = (rule(evidence) for rule in rules)
     return next((verdict for verdict in verdicts if verdict), None) or Verdict(
@@ -121,7 +121,7 @@ def other_rhythm(e: Evidence) -> Verdict | None:
 
 
 def last_step(e: Evidence) -> Verdict | None:
-    """The spikes close the pass; how many images they have is unknown."""
+    """The spikes are at the last step of the pass, and its number of images is unknown."""
     if not e.is_last or e.images is not None:
         return None
     batch_size = e.log.batch_size
@@ -139,8 +139,8 @@ def last_step(e: Evidence) -> Verdict | None:
 
 
 def first_step(e: Evidence) -> Verdict | None:
-    """The spikes open the pass, and no jump of the learning rate is known."""
-    late = 2 if e.log.shuffled else 0  # what is reset can act from the first update on
+    """The spikes are at the start of the pass, and no jump of the learning rate is known."""
+    late = 2 if e.log.shuffled else 0  # a reset may show only after the first update
     if e.place is None or e.place > late:
         return None
     reset = "something is reset there, such as the optimizer's state, a running mean or BatchNorm"
@@ -168,7 +168,7 @@ def first_step(e: Evidence) -> Verdict | None:
 
 
 def same_place(e: Evidence) -> Verdict | None:
-    """The spikes stand somewhere within the pass, at steps that are as full as the others."""
+    """The spikes are somewhere within the pass, at steps not known to be short."""
     if e.place is None or e.pass_length is None:
         return None
     if e.log.shuffled:

@@ -1,13 +1,13 @@
-"""Which comb, every P-th tick of a log, holds more of its highest rows than chance would put there.
+"""Finds the comb (every P-th tick of a log) whose share of the highest rows chance explains least.
 
-Only the order of the rows by height is used. A comb is tried in two ways: by its *hits*, the teeth
-among the K highest rows of the log (strong in short logs; since only K rows are looked at, all
+Only the order of the rows by height is used. A comb is tested in two ways: by its *hits*, the teeth
+among the K highest rows of the log (strong in short logs; only K rows are looked at, so all
 periods together cost n log n), and by the *sum of its scores*, where a row's score is the normal
 quantile of its rank (strong for low spikes in many passes).
 
-Were the rows in random order, the hits would be hypergeometric and the sums normal, whatever the
-noise is like. That chance, times the number of combs tried (Bonferroni's bound, `HITS_SHARE` of
-it spent on the hits), is what `Comb.log_p` holds.
+If the rows came in random order, the hits would be hypergeometric and the sums normal, whatever
+the noise. `Comb.log_p` is the log of that chance times the number of combs tried (Bonferroni's
+bound; `HITS_SHARE` of it is spent on the hits).
 
 Letters: `N` rows, `T` ticks, `R` rows from the highest to the lowest, `P` periods, `M` pairs of a
 period and one of the highest rows, `F` phases of a period.
@@ -24,16 +24,16 @@ import numpy as np
 from ssd.spikes.log import Floats, Ints
 
 HITS_SHARE = 0.8
-LEAST_HITS = 1 / 3  # of the teeth: a lower share is no spike in every pass
-LEAST_SCORE = 0.7  # mean of the teeth, likewise
-IDLE = 1.5  # standard deviations above chance, at most
-ODD_PART = 0.1  # chance of a part among the teeth, at most
+LEAST_HITS = 1 / 3  # share of the teeth; with fewer, the spike does not come in every pass
+LEAST_SCORE = 0.7  # mean over the teeth, likewise
+IDLE = 1.5  # most standard deviations above chance that idle teeth may have
+ODD_PART = 0.1  # largest chance of a part that stands out among the teeth
 CHUNK = 2**20  # pairs looked at together
-FOLDED = 10**8  # scores summed up, at most: a fraction of a second
+FOLDED = 10**8  # most scores to sum up, which takes a fraction of a second
 
 
 class Comb(NamedTuple):
-    """The ticks t with t mod period = phase, and the log of the chance of as good a one."""
+    """The ticks t with t mod period = phase, and the log of the chance of one as good."""
 
     log_p: float
     period: int
@@ -44,7 +44,7 @@ def best_comb(ticks_R: Ints, periods_P: Ints) -> Comb:
     """The comb that chance explains least.
 
     Args:
-        ticks_R: the tick of each row from 0, the highest row first; a tick may lack its row.
+        ticks_R: the tick of each row, from 0, the highest row first; some ticks may have no row.
         periods_P: the periods to try.
 
     Returns:
@@ -64,8 +64,9 @@ def best_comb(ticks_R: Ints, periods_P: Ints) -> Comb:
 def log_chance_of_hits(n: int, teeth: Ints, hits: Ints) -> Floats:
     """A close upper bound of log P(X >= hits), X hypergeometric: `teeth` of n are drawn at random.
 
-    The first term of the tail, times the geometric series of its ratio to the second. Where the
-    terms do not fall, hits are no more than chance gives, and the bound is 0.
+    The bound is the first term of the tail times a geometric series, whose ratio is that of the
+    second term to the first. Where the terms do not fall, the hits are no more than chance gives,
+    and the bound is 0.
     """
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
@@ -101,7 +102,7 @@ def _any_of(periods_P: Ints) -> Comb:
 
 
 def _best_of_chunk(ticks_R: Ints, periods_P: Ints, teeth_P: Ints, one_more: bool) -> Comb:
-    """The best by hits among these periods, at the phases that have that many teeth."""
+    """The best comb by hits among these periods, at the phases that have that many teeth."""
     span = int(ticks_R.max()) + 1
     which_M = np.repeat(np.arange(len(periods_P)), teeth_P)
     rank_M = np.arange(len(which_M)) - np.repeat(np.cumsum(teeth_P) - teeth_P, teeth_P)
@@ -133,7 +134,7 @@ def _best_by_scores(scores_T: Floats, periods_P: Ints, best: Comb) -> Comb:
 
 
 def _fold(scores_T: Floats, period: int) -> Floats:
-    """[F] the sum of each comb's scores over its standard deviation; 0 for a low mean."""
+    """The sum [F] of each comb's scores over its standard deviation; 0 where the mean is low."""
     passes, rest = divmod(len(scores_T), period)
     sums_F = scores_T[: passes * period].reshape(passes, period).sum(axis=0)
     sums_F[:rest] += scores_T[passes * period :]
@@ -151,8 +152,9 @@ def _log_chance_of_z(z: float) -> float:
 def _without_idle_teeth(scores_T: Floats, comb: Comb, periods_P: Ints) -> Comb:
     """The part of a comb that holds the spikes: half the true period gathers all of them too.
 
-    The part has to stand out among the teeth themselves. They may all be but noisier than other
-    ticks, as those of an honest short step are, and then some part of them is always high.
+    The part has to stand out among the teeth themselves. All teeth may merely be noisier than other
+    ticks, as those of a correctly divided short step are, and some part of them is then always
+    high.
     """
     teeth = scores_T[comb.phase :: comb.period]
     z = teeth.sum() / math.sqrt(len(teeth))

@@ -1,12 +1,13 @@
 """Finds regular spikes in a loss: rows that stand high at the same place of every pass.
 
-1. *Heights.* How far the log of a loss rises above the rows before it, over the local spread of
-   that: drift, drops of the learning rate and noise that changes over the run are gone, and rows
-   from the whole run can be compared.
+1. *Heights.* The rise of the log of a loss above the rows before it is divided by its local
+   spread. This removes drift, drops of the learning rate and noise that changes over the run, so
+   rows from the whole run can be compared.
 2. *Combs* (`ssd.spikes.combs`). A spike with period P and phase f fills the rows whose step is
-   f mod P. All periods of which the log has three passes are tried, and the comb is taken that
-   holds more of the highest rows than chance would put there.
-3. *Height.* What is regular need not matter: the ratio of the spikes to the losses before them.
+   f mod P. All periods of which the log has three passes are tried, and the comb whose share of
+   the highest rows chance explains least is taken.
+3. *Height.* A regular spike need not matter, so the ratio of the spikes to the losses before them
+   is measured.
 
 Letters: `N` rows, `K` spikes.
 """
@@ -42,8 +43,7 @@ class Spikes:
         ratio: median over the spikes of loss / median of the losses before it.
         rows: [K] rows of the log that stand at that phase.
         hits: how many of them are among the log's K highest, each relative to its surroundings.
-        p_value: an upper bound of the chance of as good a comb, had the losses come in random
-            order.
+        p_value: an upper bound of the chance of a comb as good if the losses came in random order.
     """
 
     period: int
@@ -55,10 +55,10 @@ class Spikes:
 
     @property
     def found(self) -> bool:
-        """Whether the spikes are too regular for chance, and high enough to matter.
+        """True if the spikes are too regular for chance, and high enough to matter.
 
-        Three spikes in a row suffice, but no less does: the best that three passes of P rows can
-        do is p = 0.019 for P = 8, and about 0.14 / P for long ones.
+        Three spikes in a row suffice, but fewer do not: the best that three passes of P rows can
+        reach is p = 0.019 for P = 8, and about 0.14 / P for long ones.
         """
         rows_per_pass = (self.rows[-1] - self.rows[0]) / max(1, len(self.rows) - 1)
         certain = self.p_value < min(CERTAIN, PER_ROW / max(1.0, rows_per_pass))
@@ -74,8 +74,8 @@ def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes 
         period: try this period only, in steps; None: every one with three passes in the log.
 
     Returns:
-        The candidate, to be believed if it is `found`; None where the log cannot be judged: fewer
-        than three passes, most rows not finite and positive, or three steps in four missing.
+        The candidate, to be believed only if it is `found`; None where the log cannot be judged:
+        fewer than three passes, most rows not finite and positive, or three steps in four missing.
     """
     stride, on_grid = grid_of(steps)
     usable = np.flatnonzero(usable_rows(loss) & on_grid)
@@ -105,16 +105,16 @@ def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes 
 
 
 def usable_rows(loss: Floats) -> Bools:
-    """Which rows [N] can be judged: those with a finite loss above 0."""
+    """The mask [N] of the rows that can be judged: those with a finite loss above 0."""
     usable: Bools = np.isfinite(loss) & (loss > 0)
     return usable
 
 
 def grid_of(steps: Ints) -> tuple[int, Bools]:
-    """The distance of a log's rows, 10 for one of every tenth step, and the rows [N] that keep it.
+    """The stride of a log's rows (10 if it has every tenth step) and the mask [N] of rows on it.
 
-    Many programs log the very first or last step besides. Where more than one row in ten does not
-    keep the commonest distance, it is the greatest that all keep.
+    Many programs also log the very first or last step. Where more than one row in ten is off the
+    most common stride, the stride is the greatest that all rows keep.
     """
     if len(steps) < 2:
         return 1, np.ones(len(steps), np.bool_)
@@ -128,13 +128,13 @@ def grid_of(steps: Ints) -> tuple[int, Bools]:
 
 
 def heights_at(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
-    """[K] value / median of the values before it, of the rows [K] of spikes; NaN where unknown.
+    """Value / median of the values before it [K] at the rows of spikes; NaN where unknown.
 
     Args:
         steps: [N] the steps of the rows of the log.
-        values: [N] a column of the log; what is not finite and positive is left out.
-        rows: [K] the rows that spike, or are compared with those that do.
-        period: steps from one to the next; the values before are those of the last half of it.
+        values: [N] a column of the log; values that are not finite and positive are left out.
+        rows: [K] the rows that spike, or rows to compare with those.
+        period: steps from one of them to the next; the values before are from its last half.
     """
     values = np.where(usable_rows(values), values, np.nan)
     with np.errstate(over="ignore"):
@@ -142,10 +142,10 @@ def heights_at(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
 
 
 def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
-    """How many steps after a spike the values of a column stay raised.
+    """The number of steps for which the values of a column stay raised after a spike.
 
-    A step counts while the median over the spikes of value / median of the values before the
-    spike is above 1.05, and above 1 by more than three standard errors of such a median. The
+    A step is raised if value / median of the values before the spike, in the median over the
+    spikes, is above 1.05 and exceeds 1 by more than three standard errors of such a median. The
     count ends at the first step that is not raised, and before the next spike.
 
     Args:
@@ -171,10 +171,11 @@ def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
 
 
 def _heights(values_N: Floats) -> Floats:
-    """How far each value stands above those before it, in units of the spread around it.
+    """The height of each value above those before it, in units of the spread around it.
 
-    Above the median of the seven before, but no further than above the last one, so that of
-    values that stay raised only the first is high. One that follows a high value is just not high.
+    The height is taken above the median of the seven values before, but is at most the rise over
+    the last one, so that of values that stay raised only the first is high. A value that follows a
+    high one is merely not high.
     """
     start = 2 * np.median(values_N[:5]) - values_N[BEFORE_ROWS:0:-1]  # a loss falls fast at first
     padded = np.concatenate([start, values_N])
@@ -197,7 +198,7 @@ def _running_median(values: Floats, width: int) -> Floats:
 
 
 def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints]:
-    """The rows [K] of the comb and the K highest rows; one tick aside where more of them are there.
+    """The rows [K] of the comb and the K highest rows; the comb moves by a tick if that hits more.
 
     After-shocks can stand out more evenly than spikes that differ in height or come a step early.
     """
@@ -210,18 +211,18 @@ def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints
 
 
 def _windows(steps: Ints, rows: Ints, period: int) -> list[slice]:
-    """The rows before each spike: at most 15, in the half of the pass that after-shocks spare."""
+    """The rows before each spike: at most 15, in the half pass that after-shocks do not reach."""
     first = np.searchsorted(steps, steps[rows] - max(period // 2, 2))
     return [slice(max(a, b - LEVEL_ROWS), b) for a, b in zip(first, rows, strict=True)]
 
 
 def _before(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
-    """[K] the median of the values before each spike; NaN where there is none."""
+    """The median [K] of the values before each spike; NaN where there is none."""
     return np.array([median_of(values[window]) for window in _windows(steps, rows, period)])
 
 
 def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: int) -> float:
-    """The relative standard deviation of the values before the spikes, from their deviations."""
+    """The relative standard deviation of the values before spikes, from their median deviation."""
     windows = _windows(steps, rows, period)
     deviations = [
         np.abs(values[window] / before - 1)

@@ -1,4 +1,4 @@
-"""What a log knows of its spikes: where in the pass they stand, and what stands beside them.
+"""Evidence about the spikes of a log: their place in the pass, and the columns beside them.
 
 Letters: `N` rows, `K` spikes.
 """
@@ -18,16 +18,17 @@ LR_STEPS = 4
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a log knows of its spikes.
+    """The evidence that a log holds about its spikes.
 
     Attributes:
         log: the log.
-        spikes: what was found in it.
-        pass_length: steps of a pass; None where it is a guess that it is the period.
+        spikes: the spikes found in it.
+        pass_length: steps of a pass; None where it is unknown and the period stands in for it.
         place: the spikes' step in the pass, from 0; None where it is unknown.
         once_per_pass: whether they come once per pass, as far as the log has these steps.
         images: images of the steps that spike, and of the usual ones; None where unknown.
-        division: how many times less the loss is divided by at the spikes, per positive.
+        division: how many times smaller the divisor per positive is at the spikes; None where
+            unknown.
         lr: the learning rate before and after its jump at the spikes; None where unknown.
     """
 
@@ -42,7 +43,7 @@ class Evidence:
 
     @property
     def where(self) -> str:
-        """`The loss spikes every 21 steps, at the last step of each pass`."""
+        """In words: "The loss spikes every 21 steps, at the last step of each pass"."""
         period, place = self.spikes.period, self.place
         start = f"The loss spikes every {period} steps"
         if place is None or not self.once_per_pass:
@@ -55,25 +56,25 @@ class Evidence:
 
     @property
     def is_last(self) -> bool:
-        """Whether they stand at the last step of the pass."""
+        """True if the spikes are at the last step of the pass."""
         return self.place == (self.pass_length or self.spikes.period) - 1
 
     @property
     def twice_divided(self) -> bool:
-        """Whether the spikes may come from dividing by the number of images as well."""
+        """True if the spikes may come from dividing by the number of images as well."""
         few = self.images is not None and self.images[0] < self.images[1]
         return few and (self.division is None or self.division >= NOTABLE)
 
     @property
     def seen(self) -> str:
-        """`4.1 times its surroundings, p < 1e-6`."""
+        """The height and chance in words: "4.1 times its surroundings, p < 1e-6"."""
         p_value = self.spikes.p_value
         chance = "p < 1e-6" if p_value < 1e-6 else f"p = {p_value:.1g}"
         return f"{self.spikes.ratio:.3g} times its surroundings, {chance}"
 
 
 def gather(log: Log, spikes: Spikes) -> Evidence:
-    """What the log knows of its spikes."""
+    """Gathers the evidence that a log holds about its spikes."""
     stride, _ = grid_of(log.steps)
     length, first = log.steps_per_epoch, log.first_step
     assumed = length or spikes.period
@@ -104,7 +105,7 @@ def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:
 
 
 def _division(log: Log, spikes: Spikes) -> float | None:
-    """How many times smaller the divisor of a positive is at the spikes than elsewhere."""
+    """The factor by which the divisor per positive is smaller at the spikes than before them."""
     if not {"divisor", "num_positives"} <= log.columns.keys():
         return None
     per_positive = log.columns["divisor"] / np.maximum(log.columns["num_positives"], 1)
@@ -113,7 +114,7 @@ def _division(log: Log, spikes: Spikes) -> float | None:
 
 
 def _lr_jump(lr_N: Floats | None, rows: Ints) -> tuple[float, float] | None:
-    """The learning rate on both sides of its greatest rise, just before a spike: medians."""
+    """The median learning rates before and after the steepest rise that leads to a spike."""
     if lr_N is None:
         return None
     rises = []
@@ -130,5 +131,5 @@ def _lr_jump(lr_N: Floats | None, rows: Ints) -> tuple[float, float] | None:
 
 
 def images_text(count: float) -> str:
-    """`1 image`, `3 images`."""
+    """The count in words: "1 image", "3 images"."""
     return f"{count:.0f} image{'s' * (round(count) != 1)}"

@@ -1,7 +1,4 @@
-"""Explains the regular spikes of a log, or says that there are none, or why it cannot tell.
-
-Letter: `N` rows.
-"""
+"""Explains the regular spikes of a log, or says that there are none, or why it cannot tell."""
 
 from __future__ import annotations
 
@@ -42,17 +39,17 @@ OUTLIER, OUTLIER_ROWS = 2.0, 15
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is the matter with a loss that spikes regularly.
+    """The explanation of the regular spikes of a loss, or of their absence.
 
     Attributes:
         cause: its name; `none` where nothing is regular, `too_short` where nothing can be judged.
         sentence: the cause with its numbers, in one line of plain words.
         advice: what to do; empty if nothing.
-        spikes: what was found; None where nothing was.
-        aftershock: steps for which `loss`, `grad_norm` and `momentum_norm` stay raised after a
-            spike, those that the log has.
-        divisor: what the run divided by, by the names of `ssd.loss.normalize`; None if unknown.
-        ratio_under: height of the same steps under each divisor that the log knows.
+        spikes: the spikes found; None where there are none.
+        aftershock: the number of steps for which `loss`, `grad_norm` and `momentum_norm` stay
+            raised after a spike, for those columns that the log has.
+        divisor: the run's divisor, named as in `ssd.loss.normalize`; None if unknown.
+        ratio_under: height of the same steps under each divisor for which the log has losses.
         remedy: the divisor under which the spike is gone; None where there is none, or unknown.
     """
 
@@ -71,8 +68,8 @@ def explain(log: Log, period: int | None = None) -> Explanation:
 
     Args:
         log: the log of a run.
-        period: look for spikes of this many steps only; None: first of the length of a pass, where
-            it is known, then of any.
+        period: look only for spikes this many steps apart; None: try the length of a pass, where
+            it is known, and all other periods.
     """
     log, diverged = _until_it_diverges(log)
     candidate = best_candidate(log, period)
@@ -111,7 +108,7 @@ def explain(log: Log, period: int | None = None) -> Explanation:
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
-    """The explanation as plain JSON types; what is not finite becomes None."""
+    """The explanation as plain JSON types; numbers that are not finite become None."""
     plain = {name: _plain(value) for name, value in asdict(explanation).items()}
     if explanation.spikes is not None:
         plain["spikes"]["found"] = explanation.spikes.found
@@ -129,7 +126,7 @@ def _plain(value: Any) -> Any:
 
 
 def _until_it_diverges(log: Log) -> tuple[Log, str]:
-    """The log up to its last finite loss, and a sentence if many are missing from then on."""
+    """Cuts off the end of a log that diverged; the text says so, and is empty for other logs."""
     finite = np.flatnonzero(np.isfinite(log.loss))
     end = int(finite[-1]) + 1 if len(finite) else len(log.loss)
     if len(log.loss) - end < DIVERGED:
@@ -145,7 +142,7 @@ def _until_it_diverges(log: Log) -> tuple[Log, str]:
 
 
 def _passes(log: Log) -> float | None:
-    """How many passes over the data the log covers; None where it does not know."""
+    """The number of passes over the data that the log covers; None where unknown."""
     if not len(log.steps):
         return 0
     if log.steps_per_epoch:
@@ -156,7 +153,7 @@ def _passes(log: Log) -> float | None:
 
 
 def _too_short(log: Log, period: int | None, passes: float | None) -> str:
-    """Why nothing can be said."""
+    """The reason why the log cannot be judged, as a sentence."""
     steps, usable = len(log.loss), int(usable_rows(log.loss).sum())
     needed = "three passes are needed to tell a regular spike from chance"
     if not steps:
@@ -182,7 +179,7 @@ def _rounded_down(passes: float) -> str:
 
 
 def _nothing_found(log: Log, candidate: Spikes, passes: float | None) -> str:
-    """What was looked at, and the best there was."""
+    """The extent of a log without regular spikes, and its best candidate, as a sentence."""
     extent = f"{len(log.loss)} steps"
     if passes is not None and log.steps_per_epoch:
         extent += f" ({_rounded_down(passes)} of {log.steps_per_epoch})"
@@ -196,7 +193,7 @@ def _nothing_found(log: Log, candidate: Spikes, passes: float | None) -> str:
 
 
 def _outliers(log: Log) -> str:
-    """How many losses stand twice as high as the losses around them, if any."""
+    """A sentence on the losses that are twice as high as those around them, if any."""
     loss = log.loss[np.isfinite(log.loss)]
     around = sliding_window_view(np.pad(loss, OUTLIER_ROWS // 2, mode="reflect"), OUTLIER_ROWS)
     count = int(np.sum(loss > OUTLIER * np.median(around, axis=1)))
@@ -207,7 +204,7 @@ def _outliers(log: Log) -> str:
 
 
 def _short_steps(log: Log) -> str:
-    """A word on the short last steps, where there are some."""
+    """A sentence on the short steps, if there are any."""
     images = log.columns.get("num_images")
     if images is None or not log.batch_size:
         return ""
@@ -233,7 +230,7 @@ def _clipped(log: Log, spikes: Spikes) -> str:
 
 
 def _shaken(shocks: Mapping[str, int]) -> str:
-    """What stays raised after a spike, and for how long: what carries its damage on."""
+    """A sentence on what stays raised after a spike, and so carries its damage on, if anything."""
     raised = [(name, shocks[name]) for name in AFTERSHOCK_COLUMNS if shocks.get(name)]
     if not raised:
         return ""
@@ -243,7 +240,7 @@ def _shaken(shocks: Mapping[str, int]) -> str:
 
 
 def _sparse(log: Log) -> str:
-    """A caution where the log lacks many steps."""
+    """A caution, if the log lacks many steps."""
     share = _share_present(log)
     if share > SPARSE:
         return ""
@@ -254,7 +251,7 @@ def _sparse(log: Log) -> str:
 
 
 def _share_present(log: Log) -> float:
-    """Rows / steps from the first to the last."""
+    """The number of rows / the number of steps from the first row to the last."""
     if len(log.steps) < 2:
         return 1.0
     return len(log.steps) / float(log.steps[-1] - log.steps[0] + 1)
@@ -267,7 +264,7 @@ def _remedy(ratio_under: Mapping[str, float], divisor: str | None) -> str | None
 
 
 def _advice(verdict: Verdict, ratio_under: Mapping[str, float], remedy: str | None) -> str:
-    """What to do, with the figure under the divisor that mends it."""
+    """The advice; for a short last batch with a remedy, the remedy and the height under it."""
     if verdict.cause != "short_last_batch" or remedy is None:
         return verdict.advice
     return (

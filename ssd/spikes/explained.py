@@ -1,4 +1,4 @@
-"""Anyone's run, explained: its log in, a sentence, spikes.json and spikes.html out."""
+"""Explains anyone's run: reads its log and writes spikes.json and spikes.html."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ssd.spikes.read import read_log
 def explain_run(
     path: Path, steps_per_epoch: int | None, batch_size: int | None, out: Path | None
 ) -> str:
-    """Explains the log of a run; returns what there is to say.
+    """Explains the log of a run, writes the files and returns the explanation as text.
 
     Args:
         path: a run folder or a file with losses.
-        steps_per_epoch: optimizer steps of a pass, if the log does not say.
-        batch_size: images of a full step, if the log does not say.
-        out: where spikes.json and spikes.html go; None: into the run folder, or into
+        steps_per_epoch: optimizer steps of a pass; overrides what the log says.
+        batch_size: images of a full step; overrides what the log says.
+        out: the folder for spikes.json and spikes.html; None: the run folder, or
             `runs/explained_NAME` for a file.
 
     Raises:

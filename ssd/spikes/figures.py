@@ -1,4 +1,4 @@
-"""What is drawn of the experiment's runs and of a log: their columns → figures by name.
+"""Turns the columns of the experiment's runs, or of a log, into figures by name.
 
 Letters: `K` spikes, `W` steps of a stretch.
 """
@@ -33,9 +33,9 @@ HUGE = 1e100
 
 
 def arm_figures(runs: ArmRuns, accumulate: int) -> dict[str, Figure]:
-    """Loss, gradient norm and what follows a spike, of runs with so many micro-batches a step.
+    """The loss, the gradient norm and the steps around a spike, for runs of one accumulation.
 
-    The bound of an arm that clips holds for a single micro-batch, and is drawn there only.
+    The bound of an arm that clips holds for a single micro-batch, so it is drawn only there.
     """
     titled = [(f"{arm['name']}: {arm['meaning']}", arm, rows) for arm, rows in runs]
     losses = [row_series(rows, "loss", title) for title, _, rows in titled]
@@ -82,7 +82,7 @@ def log_figures(log: Log, explanation: Explanation) -> dict[str, Figure]:
 
 
 def row_series(rows: Sequence[StepRow], key: str, title: str) -> Series:
-    """A column of a run, its steps with fewer images than a full one marked."""
+    """A column of a run, in which the steps with fewer images than a full one are marked."""
     images = column(rows, "num_images")
     return Series(
         title=title,
@@ -103,7 +103,7 @@ def _pass_ends(rows: Sequence[StepRow]) -> dict[str, Floats]:
 
 
 def _without_extremes(log: Log) -> Log:
-    """The log without the numbers that no axis holds, such as 1e300."""
+    """The log without numbers that no axis can show, such as 1e300."""
 
     def keep(values: Floats) -> Floats:
         size = np.abs(values)

@@ -1,4 +1,4 @@
-"""Stretches of a curve laid over each other, and long curves made short enough to draw.
+"""Overlays stretches of a curve, and thins long curves for drawing.
 
 Letters: `N` rows of a log, `K` stretches, `W` steps of a stretch.
 """
@@ -24,7 +24,7 @@ def windows(
         centres: [K], the steps to look around.
         before: steps before each of them.
         after: steps after each of them.
-        stride: the log has only every so many steps; `before` and `after` count those.
+        stride: steps from one row of the log to the next; `before` and `after` count in strides.
     """
     wanted_KW = centres[:, None] + stride * np.arange(-before, after + 1)
     rows_KW = np.searchsorted(steps, wanted_KW).clip(max=len(steps) - 1)
@@ -43,9 +43,9 @@ def over_level(values_KW: Floats, level_steps: int | None = None) -> Floats:
 
 
 def passes(steps: Ints, values: Floats, period: int, origin: int, most: int) -> tuple[Ints, Floats]:
-    """The last `most` passes over each other: their places W in the pass and the values [K, W].
+    """Overlays the last `most` passes; returns the places [W] in the pass and the values [K, W].
 
-    Step s stands at place (s - origin) mod `period`. Places that no row stands at are left out.
+    Step s is at place (s - origin) mod `period`. Places without a row are left out.
     """
     number, place = (steps - origin) // period, (steps - origin) % period
     kept = np.isin(number, np.unique(number)[-most:])
@@ -66,7 +66,7 @@ def quantile(values_KW: Floats, part: float) -> Floats:
 
 
 def thin(values: Floats, most: int) -> Ints:
-    """At most `most` rows that draw as all N do: the lowest and the highest of each stretch."""
+    """At most `most` rows that draw like all N: the lowest and the highest of each stretch."""
     if len(values) <= most:
         return np.arange(len(values))
     rows = set()

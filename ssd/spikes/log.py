@@ -18,20 +18,20 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Log:
-    """What is known of the steps of a run, in their order; a log may lack rows.
+    """The known figures of a run's steps, in their order; rows may be missing.
 
     Attributes:
-        source: where it comes from, as the user named it.
+        source: the origin of the log, as the user named it.
         steps: [N] optimizer steps, rising.
-        loss: [N], as it was reported; not finite where it was not, or is missing.
+        loss: [N] the reported loss; not finite where it is missing or was reported so.
         columns: further figures [N] by their names in metrics.jsonl, such as `lr`, `grad_norm`,
             `momentum_norm`, `num_images`, `num_positives`, `epoch`; NaN where a row has none.
-        losses_under: [N] by divisor: the loss as each divisor makes it, where the log knows.
+        losses_under: by divisor, the loss [N] as that divisor makes it, where the log knows it.
         steps_per_epoch: optimizer steps of one pass over the data, or None.
-        first_step: the first step of an epoch: step s is number (s - first_step) mod
-            steps_per_epoch of its pass, from 0. None: unknown.
+        first_step: the first step of an epoch, so that step s is number (s - first_step) mod
+            steps_per_epoch of its pass, from 0; None: unknown.
         batch_size: images of a full step, or None.
-        divisor: the divisor that the run used, by the names of `ssd.loss.normalize`, or None.
+        divisor: the divisor that the run used, named as in `ssd.loss.normalize`, or None.
         shuffled: whether the order of the images is drawn anew for every pass; None: unknown.
     """
 

@@ -1,4 +1,4 @@
-"""Regular spikes → pages: the experiment that makes them, and the explanation of one run's log."""
+"""Writes the pages on regular spikes: the experiment that makes them, and one explained run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_experiment_page(
     Args:
         path: the HTML file to write.
         results: the content of spikes.json.
-        rows: the steps by the name of the run; runs may be missing.
+        rows: the steps of each run, by its name; runs may be missing.
     """
     figures: dict[str, Figure] = {}
     for accumulate in dict.fromkeys((1, results["accumulate"])):
@@ -72,7 +72,7 @@ def experiment_picture(
     Args:
         path: the picture to write.
         results: the content of spikes.json.
-        rows: the steps by the name of the run; both arms must be there.
+        rows: the steps of each run, by its name; both arms must be there.
     """
     runs = {arm["name"]: drawn for arm, drawn in _shown_runs(results, rows, 1)}
     full, short = results["batch_size"], results["remainders"][0]
@@ -96,12 +96,12 @@ def experiment_picture(
 def write_explanation_page(path: Path, log: Log, explanation: Explanation) -> Path:
     """Writes the page of one run: the cause of its spikes, and the curves that show it.
 
-    Nothing needs to be found, and no column needs to be there: what is missing is said.
+    Spikes and columns may be missing; the page then says so.
 
     Args:
         path: the HTML file to write.
         log: the log that was explained.
-        explanation: what `ssd.spikes.explain` made of it.
+        explanation: its explanation by `ssd.spikes.explain`.
     """
     return write_page(
         path,
@@ -119,7 +119,7 @@ def write_explanation_page(path: Path, log: Log, explanation: Explanation) -> Pa
 def _shown_runs(
     results: Mapping[str, Any], rows: Mapping[str, Sequence[StepRow]], accumulate: int
 ) -> ArmRuns:
-    """(arm, rows) of the first seed and remainder that ran with so many micro-batches."""
+    """The (arm, rows) pairs of the first seed and remainder that ran with this `accumulate`."""
     runs = [run for run in results["runs"] if run["accumulate"] == accumulate]
     alike = [run for run in runs if all(run[key] == runs[0][key] for key in ("remainder", "seed"))]
     names = {run["arm"]: run["name"] for run in alike}
@@ -128,7 +128,7 @@ def _shown_runs(
 
 
 def _experiment_headline(main: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """(name, figure, explanation): the spike of each arm."""
+    """The spike of each arm as (name, figure, explanation)."""
     return [
         (row["arm"], times(row["ratio"]), f"found in {row['found']} of {row['runs']} runs")
         for row in main
@@ -136,7 +136,7 @@ def _experiment_headline(main: Sequence[Mapping[str, Any]]) -> list[tuple[str, s
 
 
 def _periods(results: Mapping[str, Any], chosen: Mapping[str, int]) -> dict[str, str]:
-    """The periods found, by arm, of the runs that agree with `chosen`."""
+    """The periods found, by arm, in the runs that agree with `chosen`."""
     found: dict[str, set[int]] = {}
     for run in results["runs"]:
         if run["found"] and all(run[key] == value for key, value in chosen.items()):
@@ -145,7 +145,7 @@ def _periods(results: Mapping[str, Any], chosen: Mapping[str, int]) -> dict[str,
 
 
 def _explanation_headline(explanation: Explanation) -> Iterator[tuple[str, str, str]]:
-    """(name, figure, explanation) of the figures at the top; none where no spikes were found."""
+    """The figures at the top as (name, figure, explanation); none if no spikes were found."""
     if spikes := explanation.spikes:
         yield "Period", count(spikes.period), "steps from spike to spike"
         yield "Height", times(spikes.ratio), "the losses around it"
@@ -155,7 +155,7 @@ def _explanation_headline(explanation: Explanation) -> Iterator[tuple[str, str, 
 
 
 def _facts(log: Log, explanation: Explanation) -> Iterator[tuple[str, str]]:
-    """(name, figure) of all that is known of the log and of its spikes."""
+    """All known figures of the log and of its spikes, as (name, figure)."""
     yield "log", log.source
     yield "rows", count(len(log.steps))
     yield "finite losses", count(np.isfinite(log.loss).sum().item())

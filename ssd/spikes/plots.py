@@ -1,7 +1,7 @@
-"""Figures of regular spikes: curves over the steps, passes and spikes laid over each other.
+"""Figures of regular spikes: curves over the steps, and overlaid passes and spikes.
 
-A spike is a dot in vermilion everywhere. Letters: `N` rows of a log, `K` spikes or passes,
-`W` steps of a stretch.
+A spike is always a vermilion dot. Letters: `N` rows of a log, `K` spikes or passes, `W` steps of a
+stretch.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Series:
     """One column of a run's log over its steps.
 
     Attributes:
-        title: what it is.
+        title: the heading of its panel.
         steps: [N], rising.
         values: [N], not finite where there is none.
-        spikes: [N], the rows to mark.
+        spikes: [N], true for the rows to mark.
         starts: the first steps of the epochs.
         bound: a value to draw a line at, such as that of clipping.
-        logarithmic: whether its axis is, and not linear from 0 on.
+        logarithmic: whether its axis is logarithmic; otherwise it is linear from 0 on.
     """
 
     title: str
@@ -74,8 +74,8 @@ class Series:
 def series_figure(series: Sequence[Series], label: str = "", same_span: bool = True) -> Figure:
     """One panel for each series, one above the other, on a common axis of steps.
 
-    With `same_span` all logarithmic axes span the same factor, so that a spike of three times
-    is equally high in every panel, whatever level the curve runs at.
+    With `same_span` all logarithmic axes span the same factor, so that a threefold spike is
+    equally high in every panel, whatever the level of the curve.
     """
     with plots.new_figure(max(3.2, 0.55 + 1.45 * len(series))) as figure:
         panels = figure.subplots(len(series), sharex=True, squeeze=False)[:, 0].tolist()
@@ -90,7 +90,7 @@ def series_figure(series: Sequence[Series], label: str = "", same_span: bool = T
 
 
 def pass_figure(series: Series, period: int, origin: int) -> Figure:
-    """The last passes over each other, each divided by its median, with median and quartiles.
+    """The last passes overlaid, each divided by its median, with their median and quartiles.
 
     Args:
         series: the loss.
@@ -117,13 +117,13 @@ def pass_figure(series: Series, period: int, origin: int) -> Figure:
 
 
 def zoom_figure(runs: Mapping[str, Mapping[str, Floats]], before: int, label: str) -> Figure:
-    """What follows a spike, a panel for each column, the runs over each other.
+    """The steps around a spike: one panel for each column, with the runs overlaid.
 
     Args:
         runs: by name, by column of metrics.jsonl: the values [K, W] around each spike, relative
             to the level before it (`fold.windows`, `fold.over_level`).
         before: steps of a stretch before the spike.
-        label: what the axis of steps counts.
+        label: the label of the axis of steps.
     """
     columns = list(dict.fromkeys(column for run in runs.values() for column in run))
     with plots.new_figure(3.4) as figure:
@@ -145,13 +145,13 @@ def zoom_figure(runs: Mapping[str, Mapping[str, Floats]], before: int, label: st
 
 
 def save_picture(path: Path, spiking: Series, healthy: Series, sums: str) -> None:
-    """The picture of the experiment: a run that spikes above one that does not, on white.
+    """Saves the picture of the experiment: a run that spikes above one that does not, on white.
 
     Args:
         path: an .svg, .png or .jpg file.
         spiking: the loss of the run that spikes.
         healthy: the loss of the run that does not.
-        sums: the arithmetic of the spike, in a few words, written beside one of them.
+        sums: the arithmetic of a spike in a few words, written beside one.
     """
     with plots.new_figure(3.75) as figure:
         figure.patch.set(alpha=1, facecolor="white")
@@ -201,7 +201,7 @@ def _draw_series(axes: Axes, series: Series, width: float = 0.9) -> None:
 def _draw_band(
     axes: Axes, places_W: Ints, values_KW: Floats, color: str, style: Any, name: str = ""
 ) -> None:
-    """The median of the stretches as a line, their quartiles as a band."""
+    """Draws the median of the stretches as a line and their quartiles as a band."""
     low_W, middle_W, high_W = (fold.quantile(values_KW, part) for part in (0.25, 0.5, 0.75))
     kept = fold.thin(middle_W, MOST_POINTS)
     kept = kept[np.isfinite(middle_W[kept])]
@@ -212,7 +212,7 @@ def _draw_band(
 
 
 def _share_span(panels: Sequence[Axes], series: Sequence[Series], headroom: float = 1.25) -> None:
-    """Lets logarithmic axes span the factor of the widest, each from its own lowest value on."""
+    """Makes logarithmic axes span the factor of the widest, each from its own lowest value on."""
     ranges = [_range(one) for one in series]
     span = max(high / low for low, high in ranges)
     for axes, (low, _) in zip(panels, ranges, strict=True):
@@ -228,7 +228,7 @@ def _range(series: Series) -> tuple[float, float]:
 
 
 def _log_scale(axes: Axes) -> None:
-    """A logarithmic axis that has the fewer labels in a decade, the more decades there are."""
+    """Makes the axis logarithmic; the more decades it spans, the fewer labels each of them has."""
     low, high = axes.dataLim.minposy, axes.dataLim.y1
     few: dict[float, Sequence[float]] = {4: (1, 1.5, 2, 3, 5, 7), 15: (1, 2, 5), 150: (1, 3)}
     plots.log_scale(axes, next((few[span] for span in few if high < span * low), (1,)))
@@ -240,7 +240,7 @@ def _styles(count: int) -> list[tuple[str, Any]]:
 
 
 def _point_at_spike(axes: Axes, series: Series, text: str) -> None:
-    """Words above one of the last spikes, with a line down to it."""
+    """Writes the text above one of the last spikes, with a line down to it."""
     (marks,) = np.nonzero(series.spikes & np.isfinite(series.values))
     for row in marks[-2:-1]:
         axes.annotate(

@@ -1,7 +1,7 @@
-"""Reads the log of a run: of this framework, or whatever table of losses there is.
+"""Reads the log of a run of this framework, or any table of losses.
 
-What it is, its content decides: lines of JSON are a run's metrics.jsonl; all else is a table with
-a header (TensorBoard's CSV export, Keras' CSVLogger, any CSV or TSV), or a bare column of losses.
+The content decides the format: lines of JSON are a run's metrics.jsonl; all else is a table with a
+header (TensorBoard's CSV export, Keras' CSVLogger, any CSV or TSV), or a bare column of losses.
 
 Letter: `N` rows.
 """
@@ -45,12 +45,12 @@ def read_log(path: Path, steps_per_epoch: int | None = None, batch_size: int | N
     Args:
         path: the folder or file. A table needs a column `loss` (or `train_loss`, TensorBoard's
             `Value` …) and may have `step`, `epoch`, `lr`, `grad_norm`, `num_images`; a column of
-            numbers has one loss a line, step after step. Losses may be missing or `nan`.
+            numbers has one loss per line, in order of steps. Losses may be missing or `nan`.
         steps_per_epoch: optimizer steps of a pass; overrides what the file says.
         batch_size: images of a full step; overrides what the file says.
 
     Raises:
-        UserError: there is no log in it.
+        UserError: there is no log in it, or a given number is below 1.
     """
     for name, value in (("steps per epoch", steps_per_epoch), ("batch size", batch_size)):
         if value is not None and value < 1:
@@ -88,7 +88,7 @@ def _read_bytes(file: Path) -> bytes:
 
 
 def _decode(file: Path, content: bytes) -> str:
-    """UTF-8 text; letters of other encodings matter only in names and are replaced."""
+    """Decodes UTF-8 text; letters of other encodings matter only in names and are replaced."""
     if content.startswith(UTF_16):
         raise UserError(f"{file}: is UTF-16; save it as UTF-8 text")
     if b"\0" in content:
@@ -100,7 +100,7 @@ def _decode(file: Path, content: bytes) -> str:
 
 
 def _run_log(file: Path) -> Log:
-    """The log of one of our runs, with the divisor from the config.yaml beside it."""
+    """The log of a run of this framework, with the divisor from the config.yaml beside it."""
     rows = [row for row in only(StepRow, read_rows(file)) if 0 <= row.step <= LARGEST_STEP]
     if not rows:
         raise UserError(
@@ -115,8 +115,8 @@ def log_of_rows(rows: Sequence[StepRow], source: str, divisor: str | None) -> Lo
 
     Args:
         rows: at least one.
-        source: where they come from.
-        divisor: what the run divided by, if known.
+        source: the origin of the rows.
+        divisor: the run's divisor, if known.
     """
     loss = column(rows, "loss")
     columns = {name: column(rows, name) for name in RUN_COLUMNS}
@@ -147,13 +147,13 @@ def _pass_of(row: StepRow) -> tuple[int | None, int]:
 def _losses_under(
     rows: Sequence[StepRow], loss: Floats, columns: dict[str, Floats]
 ) -> dict[str, Floats]:
-    """The losses [N] under each divisor; an older run knows its sums, hence `step_positives`."""
+    """The losses [N] under each divisor; an older run logs enough to compute `step_positives`."""
     losses = {
         name: np.array([row.loss_under.get(name, math.nan) for row in rows]) for name in DIVISORS
     }
     if np.isnan(losses["step_positives"]).all() and {"divisor", "num_positives"} <= columns.keys():
         positives = np.maximum(columns["num_positives"], 1)
-        with np.errstate(all="ignore"):  # a run that diverged
+        with np.errstate(all="ignore"):  # the run may have diverged
             losses["step_positives"] = loss * columns["divisor"] / positives
     return {name: values for name, values in losses.items() if not np.isnan(values).all()}
 

@@ -1,4 +1,4 @@
-"""A table of losses, as other programs write it → Log.
+"""Reads a table of losses, as other programs write it, into a Log.
 
 Letter: `N` rows.
 """
@@ -44,8 +44,8 @@ SHOWN_NAMES = 12
 def read_table(source: str, text: str, steps_per_epoch: int | None = None) -> Log:
     """The log in a table with a header, or in a bare column of losses (row i is then step i).
 
-    Of a step that comes twice, as in a resumed run, the last row counts. The length of a pass is
-    known where the epoch changes at a constant distance, or where the steps count within a pass.
+    If a step comes twice, as in a resumed run, its last row counts. The length of a pass is known
+    where the epoch changes at a constant distance, or where the steps count within a pass.
 
     Raises:
         UserError: no column is a loss, it holds no numbers, or each row is a whole epoch.
@@ -78,7 +78,7 @@ def read_table(source: str, text: str, steps_per_epoch: int | None = None) -> Lo
 
 
 def _log(source: str, steps: Ints, columns: dict[str, Floats], length: int | None = None) -> Log:
-    """`length`: of a pass, where the steps have been counted within passes, from 0."""
+    """The log; `length` is that of a pass, if the steps have been counted within passes, from 0."""
     first_step = _first_of(steps) if length is None else 0
     if length is None and (found := _passes(steps, _whole_epochs(columns))):
         length, first_step = found
@@ -129,7 +129,7 @@ def _split(source: str, text: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _find_columns(source: str, names: Sequence[str]) -> dict[str, int]:
-    """The index of the column for each role that there is one for."""
+    """The column index of each role that has a column."""
     known = [_normalised(name) for name in names]
     found = {}
     for role, aliases in NAMES.items():
@@ -170,7 +170,7 @@ def _column(rows: Sequence[Sequence[str]], index: int) -> Floats:
 
 
 def _check_losses(source: str, rows: Sequence[Sequence[str]], index: int, losses: Floats) -> Bools:
-    """Which rows [N] have a loss, be it `nan`; refuses a column that is mostly not numbers."""
+    """The mask [N] of rows with a loss, `nan` included; refuses a mostly non-numeric column."""
     cells = [row[index] if index < len(row) else "" for row in rows]
     present = np.array([not _is_missing(cell) for cell in cells])
     odd = [i for i in np.flatnonzero(np.isnan(losses) & present) if _number(cells[i]) is None]
@@ -185,7 +185,7 @@ def _check_losses(source: str, rows: Sequence[Sequence[str]], index: int, losses
 
 
 def _whole_epochs(columns: dict[str, Floats]) -> Ints | None:
-    """The epoch [N] of each row; None where it is not known, or not as a whole number."""
+    """The epoch [N] of each row; None where it is unknown or not always a whole number."""
     epoch = columns.get("epoch")
     if epoch is None or not (np.abs(epoch) <= LARGEST_EPOCH).all():
         return None
@@ -196,9 +196,9 @@ def _whole_epochs(columns: dict[str, Floats]) -> Ints | None:
 def _count_through(
     counter: Ints, epoch: Ints | None, within_pass: bool, steps_per_epoch: int | None
 ) -> tuple[Ints, int | None]:
-    """Steps [N] over all passes; the length of a pass, if `counter` starts anew in each.
+    """The steps [N] over all passes, and the length of a pass if `counter` restarts in each.
 
-    Where only every n-th step is logged, how many follow the last one of a pass is unknown.
+    If only every n-th step is logged, the number of steps after the last row of a pass is unknown.
     """
     falls = np.diff(counter) < 0
     if epoch is not None and falls.any():
@@ -214,9 +214,9 @@ def _count_through(
 
 
 def _first_of(steps: Ints) -> int | None:
-    """Whether the run counts from 0 or 1: every tenth step is then 9, 19 … or 10, 20 and so on.
+    """The number of the run's first step, 0 or 1; None where the log does not start with the run.
 
-    None where the log does not start with the run.
+    A log of every tenth step has 9, 19 … if the run counts from 0, and 10, 20 … if from 1.
     """
     stride, _ = grid_of(steps)
     if steps[0] > max(stride, 1):

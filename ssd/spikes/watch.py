@@ -1,6 +1,6 @@
-"""Watches a training for losses that spike once per epoch, and says why.
+"""Watches a training run for losses that spike once per epoch, and explains them.
 
-It looks at figures that have been read for the log anyway, once per epoch.
+It looks once per epoch, at figures that have been read for the log anyway.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from ssd.spikes.read import log_of_rows
 from ssd.structures import StepRow
 
 MOST_PASSES = 12
-CERTAIN = 1e-3  # it looks after every epoch, so each look has to be surer than a single one
-HIGH = 2.0  # below, a few odd images in a short step are enough
+CERTAIN = 1e-3  # there is a look after every epoch, so each has to be surer than a single one
+HIGH = 2.0  # a few odd images in a short step are enough for a lower spike
 
 
 class SpikeWatch:
-    """Speaks once per start, when the losses of the last epochs spike with the epoch's period.
+    """Warns once per start, when the losses of the last epochs spike with the epoch's period.
 
     Args:
         run_dir: the run folder, to be named in the advice.
-        divisor: what the loss is divided by.
-        rows: those of the steps so far, of a run that is resumed.
+        divisor: the divisor of the loss.
+        rows: the rows of the steps so far, if the run is resumed.
     """
 
     def __init__(self, run_dir: Path, divisor: str, rows: Sequence[StepRow] = ()) -> None:
@@ -34,7 +34,7 @@ class SpikeWatch:
         self._has_spoken = False
 
     def take(self, row: StepRow) -> str | None:
-        """Takes the row of a step; returns what there is to say, if anything."""
+        """Takes the row of a step; returns the warning, if there is one."""
         if self._has_spoken or row.steps_per_epoch is None:
             return None
         length = row.steps_per_epoch

@@ -1,1 +1,1 @@
-"""A run: the step, the loop around it, and what it leaves on disk."""
+"""The training run: the step, the loop around it, and the files it writes."""

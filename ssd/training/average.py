@@ -1,4 +1,4 @@
-"""A moving average of the weights, which often detects better than the weights themselves."""
+"""The moving average of the weights, which often detects better than the weights themselves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class MovingAverage:
     """Averages a model's weights; `model` is a copy that holds the average, for evaluation.
 
     Early on the average follows quickly: the decay of update n is min(decay, (1 + n) / (10 + n)),
-    as in TensorFlow's `ExponentialMovingAverage`. Buffers (BatchNorm statistics) are averages
-    themselves and are copied.
+    as in TensorFlow's `ExponentialMovingAverage`. Buffers (BatchNorm statistics) are copied, since
+    they are averages already.
     """
 
     def __init__(self, model: SSD, decay: float) -> None:
@@ -24,7 +24,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, updates: int) -> None:
-        """Takes in the weights after an update; `updates` counts those before it."""
+        """Adds the weights after an update to the average; `updates` counts the earlier updates."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         averages: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averages, list(model.parameters()), 1 - decay)

@@ -1,4 +1,4 @@
-"""TensorBoard, as far as the disk has room for it."""
+"""TensorBoard's files, written for as long as the disk has room for them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class Board:
-    """Writes TensorBoard's files of a run; once that fails, it says so and writes no more.
+    """Writes the TensorBoard files of a run; after a failure it warns and writes no more.
 
     Args:
-        folder: of the files.
-        first_step: steps taken before. TensorBoard forgets what it has of later ones, so that a
-            curve does not go back on itself.
+        folder: the folder for the files.
+        first_step: steps taken before. TensorBoard discards its data of later steps, so that no
+            curve runs backwards.
         say: takes a warning.
     """
 
@@ -36,7 +36,7 @@ class Board:
         self._try(lambda writer: writer.add_text(tag, text, step))
 
     def flush(self) -> None:
-        """Waits until the file has everything: a kill would lose what the writer's thread has."""
+        """Waits until the file has everything: a kill would lose what the writer's thread holds."""
         self._try(lambda writer: writer.flush())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From a config to the parts of a run: data, model, optimizer and what feeds them."""
+"""Builds the parts of a run from its config: data, feed, model and optimizer."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from ssd.training.step import StepSettings, TrainState
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
         train_data: the images to train on.
-        eval_data: those to evaluate on, with the same classes.
-        objects_per_class: what there is to train on, by name.
-        order: which images each step trains on.
-        feed: what makes the batches of that order.
+        eval_data: the images to evaluate on, with the same classes.
+        objects_per_class: number of objects to train on, by class name.
+        order: the images that each step trains on.
+        feed: makes the batches in that order.
         starts_from: the initial weights, in a few words; empty for random or restored ones.
-        optimizer: the section of the config, with the learning rate for this run's steps.
-        state: what a step changes: model, optimizer, average, counts.
-        settings: what a step is told and does not change.
-        detector: the model as it detects, with averaged weights where they are kept.
-        device: where the run computes.
-        last_step: how many steps the run has.
+        optimizer: the section of the config, with the learning rate scaled to this run's steps.
+        state: everything that a step changes: model, optimizer, average, counts.
+        settings: the settings of every step.
+        detector: the model for detection, with averaged weights if they are kept.
+        device: the device that the run computes on.
+        last_step: number of steps in the run.
     """
 
     train_data: DataSet
@@ -60,11 +60,11 @@ class Parts:
 
 
 def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
-    """All parts of a run; every rank has to call it.
+    """Builds all parts of a run; every rank has to call it.
 
     Args:
         config: the whole run.
-        checkpoint: where to go on, or None to start.
+        checkpoint: the checkpoint to resume from, or None for a new run.
 
     Raises:
         UserError: data, weights or checkpoint do not fit the config, or each other.
@@ -72,11 +72,11 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     training = config.training
     device = choose_device(training.device)
     dtype = autocast_dtype(training.precision, device)
-    # Ranks draw apart from each other. Their weights are the first one's all the same, by
-    # DistributedDataParallel.
+    # Each rank draws its own random numbers. The initial weights still agree, since
+    # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
 
-    with first_rank_first():  # it may have to draw the data
+    with first_rank_first():  # it may have to generate the `shapes` data set
         train_data = load_data(config.data, config.data.train_split, config.data.classes)
     classes = train_data.classes
     eval_data = load_data(config.data, config.data.eval_split, classes)
@@ -113,7 +113,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
 
 
 def build_order(training: TrainingConfig, num_images: int) -> Order:
-    """Which images each step trains on, over all ranks."""
+    """Builds the order in which the steps of all ranks take the training images."""
     return Order(
         num_images,
         training.batch_size,
@@ -127,13 +127,13 @@ def build_order(training: TrainingConfig, num_images: int) -> Order:
 def build_state(
     model: SSD, optimizer: OptimizerConfig, ema_decay: float | None, dtype: torch.dtype | None
 ) -> TrainState:
-    """Everything that a step changes, at the start of a run.
+    """Builds the state that the steps change, as it is at the start of a run.
 
     Args:
         model: on its device.
         optimizer: the section of the config.
-        ema_decay: of the moving average of the weights; None for no average.
-        dtype: of autocast; fp16 alone needs its loss scaled.
+        ema_decay: decay of the moving average of the weights; None for no average.
+        dtype: of autocast; only fp16 needs loss scaling.
     """
     device = model.default_boxes.device
     return TrainState(

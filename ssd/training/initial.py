@@ -1,4 +1,4 @@
-"""What a new run starts from: published weights, a file, or what another run has learned."""
+"""The initial weights of a new run: published ones, those in a file, or those of another run."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from ssd.model.weights import NAMED, load_weights, refuse_settings
 from ssd.run.names import CONFIG
 
 BELONGS_TO_WEIGHTS = ("backbone", "clamp_boxes", "pixel_mean", "pixel_std")
-SAME_SIZE = 1e-3  # of the image's side
+SAME_SIZE = 1e-3  # as a share of the image's side
 
 
 def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str:
-    """Gives the model the weights that `config.weights` names, those of a run included.
+    """Loads the weights that `config.weights` names, which may be those of a run.
 
     Args:
         model: fresh from `build_model`.
-        config: what it was built from.
+        config: the section of the config that it was built from.
         classes: names of its classes, without the background.
 
     Returns:
-        What the model starts from, in a few words.
+        The source of the weights, in a few words.
 
     Raises:
-        UserError: if the weights cannot be fetched or read, or do not fit the model or its
-            settings.
+        UserError: the weights cannot be fetched or read, or do not fit the model or its settings.
     """
     path = Path(os.path.expanduser(config.weights))  # ~nobody stays as it is
     if config.weights in NAMED or not path.is_dir():
@@ -55,9 +54,9 @@ def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
 
 
 def refuse_other_boxes(model: SSD, config: ModelConfig, saved: ModelConfig, origin: str) -> None:
-    """Raises a UserError unless the default boxes are as large in the image as they were.
+    """Raises a UserError unless the default boxes have the relative size that the weights had.
 
-    Another input size is fine, if the boxes grow with it.
+    Another input size is fine as long as the boxes scale with it.
     """
     default = [size / config.input_size for size in model.backbone.box_sizes]
     here, there = (

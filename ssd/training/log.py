@@ -1,7 +1,7 @@
-"""The figures of the steps, from the devices of all ranks to the rows of metrics.jsonl.
+"""Carries the figures of the steps from the devices of all ranks to the rows of metrics.jsonl.
 
-Figures of a step stay on the device until `log_every` steps have come together. Then all ranks
-add theirs up, they are read in one transfer, and the first rank writes them.
+The figures of a step stay on the device until `log_every` steps have been collected. They are
+then summed over the ranks and read in one transfer, and the first rank writes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ssd.training.writer import RunWriter
 
 @dataclass(frozen=True)
 class Position:
-    """Where a step stands in the run; all but `step` count from 0."""
+    """The position of a step in the run; all fields but `step` count from 0."""
 
     step: int
     epoch: int
@@ -30,7 +30,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Pending:
-    """A step that is not logged yet, with the seconds that it took and waited for data."""
+    """A step that is not logged yet, with its duration and its wait for data in seconds."""
 
     position: Position
     figures: StepFigures
@@ -42,7 +42,7 @@ class Log:
     """Collects the figures of the steps; every rank has one.
 
     Args:
-        writer: writes them, on the first rank; None on the others.
+        writer: writes the figures, on the first rank; None on the others.
         training: the section of the config.
         loss: the section of the config.
     """
@@ -56,7 +56,7 @@ class Log:
         self._last_time = time.perf_counter()
 
     def step(self, position: Position, figures: StepFigures, data_wait: float) -> None:
-        """Takes the figures of a step; `data_wait` is the time in seconds without data."""
+        """Takes the figures of a step; `data_wait` is its wait for data in seconds."""
         now = time.perf_counter()
         self._pending.append(Pending(position, figures, now - self._last_time, data_wait))
         self._last_time = now
@@ -66,7 +66,7 @@ class Log:
             self.flush()
 
     def flush(self) -> None:
-        """Adds the pending figures up over the ranks and writes them; every rank has to call it."""
+        """Sums the pending figures over the ranks and writes them; every rank has to call it."""
         if self._pending:
             rows = step_rows(self._pending, self._training.clip_norm, self._loss)
             self._pending.clear()
@@ -74,7 +74,7 @@ class Log:
                 self._writer.steps(rows)
 
     def sync(self) -> None:
-        """Writes the pending figures, and waits until the disk has them."""
+        """Writes the pending figures and waits until the disk has them."""
         self.flush()
         if self._writer is not None:
             self._writer.sync()
@@ -85,14 +85,14 @@ class Log:
             self._writer.say(text)
 
     def restart_clock(self) -> None:
-        """Leaves what has happened since the last step out of the next one's time."""
+        """Excludes the time since the last step from the next step's duration."""
         self._last_time = time.perf_counter()
 
     def close(self) -> None:
-        """Writes what is pending and closes the files.
+        """Writes the pending figures, if this is the only rank, and closes the files.
 
-        With several ranks this is no time for a sum over them: after an error the others are
-        elsewhere. Where all went well nothing is pending.
+        Several ranks cannot sum their figures here, since after an error the others may be
+        elsewhere in the code. After a normal end nothing is pending.
         """
         if world_size() == 1:
             self.flush()
@@ -103,7 +103,7 @@ class Log:
 def step_rows(
     pending: Sequence[Pending], clip_norm: float | None, loss: LossConfig
 ) -> list[StepRow]:
-    """The rows of pending steps: one sum over the ranks, one transfer from the device."""
+    """The rows of pending steps, by one sum over the ranks and one transfer from the device."""
     figures = [step.figures for step in pending]
     names = [*figures[0].sums.by_name(), "grad_norm", "momentum_norm"]
     own = [torch.stack(list(each.sums.by_name().values())) for each in figures]

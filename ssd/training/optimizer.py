@@ -13,9 +13,9 @@ from ssd.config import OptimizerConfig
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights, and apart from them biases and one-dimensional (normalisation) parameters.
+    """Groups the parameters: weights, biases, and other one-dimensional (normalisation) ones.
 
-    Each group carries `lr_factor`, the factor on the learning rate of the run. Caffe's SSD
+    Each group has an `lr_factor`, which multiplies the learning rate of the run. Caffe's SSD
     trains biases at twice the rate and without decay (`python/caffe/model_libs.py`).
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -45,7 +45,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Gives an optimizer saved momenta; its settings stay those it was built with."""
+    """Restores an optimizer's momenta; it keeps the settings that it was built with."""
     own = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, settings in zip(optimizer.param_groups, own, strict=True):
@@ -53,7 +53,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
 
 
 def scaled_learning_rate(config: OptimizerConfig, images_per_step: int) -> OptimizerConfig:
-    """The config with the learning rate for steps of that many images, if it asks for it.
+    """Scales the learning rate to steps of that many images, if `lr_images` is set.
 
     Source: Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 2.1.
     """
@@ -97,6 +97,6 @@ def momentum_norm(optimizer: torch.optim.Optimizer) -> Tensor:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Gives every parameter group its share of a learning rate."""
+    """Sets the learning rate of every parameter group to `lr` times its `lr_factor`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]

@@ -1,12 +1,12 @@
-"""From the packed images of a step to its batches: on a GPU one step ahead of the training.
+"""Makes the batches of a step from its packed images, on a GPU one step ahead of the training.
 
-There, copy and augmentation have a stream of their own, so that they run beside the step before.
-Two rules keep memory from being used again too early. What is copied from stays referenced until
-the copy is done. What is handed over is made on the side stream and read on the consumer's, and
-PyTorch would give its memory away as soon as the host lets go of it: `record_stream` makes it wait
-for the consumer's stream.
+On a GPU, copy and augmentation use a side stream, so that they run during the previous step. Two
+rules keep memory from being reused too early. The source of a copy stays referenced until the
+copy is done. A batch is made on the side stream but read on the consumer's stream, and PyTorch
+would reuse its memory as soon as the host drops it; `record_stream` makes PyTorch wait for the
+consumer's stream.
 
-On a CPU the batches are made when they are asked for: a thread would take a core from training.
+On a CPU the batches are made on demand, since a thread would take a core from the training.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MakeBatch = Callable[[PackedSamples], Batch]
 
 
 class Ready(NamedTuple):
-    """A step's data.
+    """The data of one step.
 
     Attributes:
         batches: the micro-batches, on the device.
-        problems: what could not be read on the way to them.
-        waited: seconds in which this process waited for the packed images (without workers: in
-            which it decoded them). Copy and augmentation are not among them. On a GPU the step
-            before may have been computing meanwhile.
+        problems: messages about images that could not be read.
+        waited: seconds that this process waited for the packed images or, without workers, took
+            to decode them. Copy and augmentation are not included. On a GPU the previous step may
+            have been computing meanwhile.
     """
 
     batches: list[Batch]
@@ -43,15 +43,15 @@ class Ready(NamedTuple):
 def prefetch(
     steps: Steps, make_batch: MakeBatch, device: torch.device
 ) -> Generator[Ready, None, None]:
-    """Every step's data, in order.
+    """Yields the data of every step, in order.
 
     Args:
-        steps: the packed images of each step; closed when the result is closed or at its end.
+        steps: the packed images of each step; closed together with the result.
         make_batch: augments packed images on the device.
-        device: where the batches are made.
+        device: the device to make the batches on.
 
     Raises:
-        UserError: whatever `steps` raises; on a GPU one step earlier.
+        UserError: raised by `steps`; on a GPU one step early.
     """
     with closing(steps):
         if device.type == "cuda":
@@ -64,7 +64,7 @@ def prefetch(
 
 
 class _Started(NamedTuple):
-    """A step on its way: what is copied from, the end of the copies, and that of all work."""
+    """A step in preparation: the source of the copies, their end, the end of all work, the data."""
 
     source: list[PackedSamples]
     copied: torch.cuda.Event
@@ -89,17 +89,17 @@ def _on_side_stream(steps: Steps, make_batch: MakeBatch, device: torch.device) -
         current = start()
         while current is not None:
             upcoming = start()
-            current.copied.synchronize()  # it was started a step ago
+            current.copied.synchronize()  # before its source is dropped; it was started a step ago
             ready = _handed_over(current, torch.cuda.current_stream(device))
             current = upcoming
             yield ready
-            del ready  # its memory may serve the next step
+            del ready  # so that the next step can reuse its memory
     finally:
         side.synchronize()
 
 
 def _handed_over(started: _Started, consumer: torch.cuda.Stream) -> Ready:
-    """The batches of a step, safe to use on the consumer's stream."""
+    """Makes the batches of a step safe to use on the consumer's stream, and returns them."""
     consumer.wait_event(started.made)
     for batch in started.ready.batches:
         for tensor in (batch.images, batch.boxes, batch.labels):
@@ -108,7 +108,7 @@ def _handed_over(started: _Started, consumer: torch.cuda.Stream) -> Ready:
 
 
 def _take(steps: Steps) -> tuple[list[PackedSamples], float] | None:
-    """The next step's packed images, and how many seconds they were waited for."""
+    """The next step's packed images and the wait for them in seconds; None at the end."""
     started = time.perf_counter()
     samples = next(steps, None)
     return None if samples is None else (samples, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Training images that turned out unreadable: named once, counted, and limited."""
+"""Unreadable training images: each is reported once, and their share is limited."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ssd.run.names import UNREADABLE
 
 
 class Quarantine:
-    """Counts the problems since this start of a run, and logs them in `unreadable.txt`.
+    """Counts unreadable images and lists them in `unreadable.txt`.
 
-    A run that goes on counts anew, since the images may have been mended.
+    A resumed run counts from zero, since the images may have been repaired.
 
     Args:
         run_dir: the run folder.
@@ -27,10 +27,10 @@ class Quarantine:
         self._known: set[str] = set()
 
     def take(self, problems: Iterable[str]) -> list[str]:
-        """Writes the problems down; returns those that are new.
+        """Records the problems; returns the new ones.
 
         Raises:
-            UserError: more images are unreadable than the data may have.
+            UserError: more than the allowed share of the images are unreadable.
         """
         new = sorted(set(problems) - self._known)
         if not new:

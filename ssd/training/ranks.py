@@ -1,6 +1,6 @@
 """The ranks of a run: processes that torchrun started, each with its share of every step.
 
-Without torchrun there is one rank, and every function here does nothing.
+Without torchrun there is one rank, and none of these functions communicates.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Item = TypeVar("Item")
 
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[None]:
-    """Joins the ranks that torchrun started, for as long as it is entered.
+    """Joins the ranks that torchrun started, until the context exits.
 
-    Tensors on a GPU go by NCCL, those on a CPU by gloo. Each rank takes the GPU of its number on
-    its machine.
+    Tensors on a GPU travel by NCCL, those on a CPU by gloo. Each rank uses the GPU with the index
+    of its local rank.
 
     Raises:
         UserError: the ranks would not find each other after a restart.
@@ -49,11 +49,11 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
 
 
 def of_this_start(store: Any) -> Any:
-    """The part of torchrun's store that is of this start of the ranks.
+    """The part of torchrun's store that belongs to the current start of the ranks.
 
-    By default torchrun keeps one store for all its starts, in which a rank that was started again
-    may find the address of a dead one (pytorch/pytorch#135712, #167288). On one machine torchrun
-    counts the starts. On several each counts for itself, and has to make a new store for each.
+    By default torchrun keeps one store across restarts, in which a restarted rank may find the
+    address of a dead one (pytorch/pytorch#135712, #167288). On one machine, torchrun's restart
+    count tells the starts apart. On several, each counts its own and needs a store per start.
 
     Raises:
         UserError: several machines share one store and may be started again.
@@ -73,7 +73,7 @@ def of_this_start(store: Any) -> Any:
 
 
 def world_size() -> int:
-    """How many ranks train together."""
+    """The number of ranks that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -83,13 +83,13 @@ def rank() -> int:
 
 
 def is_first() -> bool:
-    """Whether this rank is the one that writes files and speaks."""
+    """Returns whether this rank is the one that writes files and prints."""
     return rank() == 0
 
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """Lets the first rank through before the others, so that what it makes is there for them."""
+    """Lets the first rank go before the others, so that they find the files it makes."""
     if dist.is_initialized() and not is_first():
         dist.barrier()
     yield
@@ -105,7 +105,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def any_rank(*flags: bool) -> list[bool]:
-    """Whether each flag is set on any rank; every rank has to call it, and all get one answer."""
+    """Returns on every rank whether each flag is set on any rank; every rank has to call it."""
     return sum_over_ranks(torch.tensor(flags, dtype=torch.int64)).bool().tolist()
 
 
@@ -118,7 +118,7 @@ def from_first_rank(item: Item) -> Item:
 
 
 def from_all_ranks(item: Item) -> list[Item]:
-    """The items of all ranks, in their order, on every rank."""
+    """The items of all ranks in rank order, on every rank."""
     items = [item] * world_size()
     if dist.is_initialized():
         dist.all_gather_object(items, item)
@@ -126,15 +126,15 @@ def from_all_ranks(item: Item) -> list[Item]:
 
 
 def without_ranks(model: nn.Module) -> nn.Module:
-    """The model itself, out of its DistributedDataParallel, if it is in one."""
+    """The model itself, unwrapped from DistributedDataParallel if need be."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
-    """Lets the BatchNorm layers of a model take their statistics over all ranks.
+    """Makes the BatchNorm layers of a model take their statistics over all ranks.
 
     Raises:
-        UserError: the ranks have no GPUs, on which alone PyTorch can do that.
+        UserError: the ranks do not train on GPUs, which PyTorch needs for this.
     """
     if world_size() > 1 and device.type != "cuda":
         raise UserError(
@@ -145,7 +145,7 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
 
 
 def take_first_ranks_buffers(model: nn.Module) -> None:
-    """Gives every rank the first one's buffers: BatchNorm's statistics are of its own images."""
+    """Copies the first rank's buffers to all: BatchNorm's statistics differ between ranks."""
     if dist.is_initialized():
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)

@@ -1,4 +1,4 @@
-"""Seeds, and equal bits for equal runs."""
+"""Seeds, random states, and bitwise reproducible runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def seed_everything(seed: int, deterministic: bool) -> None:
-    """Seeds torch's generators and, if asked, allows only algorithms that repeat bit for bit.
+    """Seeds torch's generators and, if asked, allows only deterministic algorithms.
 
     Order and augmentation need no generator: they are functions of (seed, epoch, image).
     """
@@ -21,13 +21,13 @@ def seed_everything(seed: int, deterministic: bool) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of the generators that a run on `device` uses, to be saved with a checkpoint."""
+    """The states of the generators that a run on `device` uses, for its checkpoints."""
     state = {"cpu": torch.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Puts the generators back to where `random_state` found them, as far as they were saved."""
+    """Restores the generators to a saved state; a generator without one is left alone."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a run, and how a run goes on from it as if nothing had happened."""
+"""Captures the state of a run for a checkpoint, and restores it as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ssd.training.step import TrainState
 
 
 def snapshot(state: TrainState, order: Order, device: torch.device) -> dict[str, Any]:
-    """All that is needed to go on; every rank has to call it.
+    """Everything that is needed to resume; every rank has to call it.
 
-    The tensors are those that the next step changes, no copies.
+    The tensors are not copies: the next step changes them.
     """
     return {
         "model": without_ranks(state.model).state_dict(),
@@ -41,11 +41,11 @@ def restore(
     classes: list[str],
     device: torch.device,
 ) -> None:
-    """Puts everything back to where a checkpoint was saved, on any number of ranks.
+    """Restores the state that was saved in a checkpoint, on any number of ranks.
 
     Raises:
-        UserError: the checkpoint belongs to other classes, another model or optimizer, or to
-            steps of another size, after which the position in the epoch would be another.
+        UserError: the checkpoint has other classes, another model or optimizer, or steps of
+            another size, with which the position in the epoch would change.
     """
     content, path = checkpoint.state, checkpoint.path
     try:

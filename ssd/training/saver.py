@@ -1,6 +1,6 @@
-"""Saves checkpoints beside the training, and survives a disk without room.
+"""Saves checkpoints in the background of the training, and tolerates a full disk.
 
-What is saved is a copy: the next step changes the weights while the last ones are written.
+It saves a copy of the state, since the next step changes the weights during the write.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Saver:
 
     Args:
         folder: holds the run's checkpoints.
-        config: how many are kept, and how many may fail.
-        config_yaml: the resolved config, saved with each.
-        classes: names of the classes, saved with each.
+        config: how many checkpoints are kept, and how many may fail.
+        config_yaml: the resolved config, saved with each checkpoint.
+        classes: names of the classes, saved with each checkpoint.
         say: takes a warning.
     """
 
@@ -45,7 +45,7 @@ class Saver:
         self._intact: set[Path] = set()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Copies the state and starts to write it, once the last one is written.
+        """Copies the state and starts writing it, after the previous write has finished.
 
         Raises:
             UserError: more checkpoints in a row could not be saved than the config allows.
@@ -59,7 +59,7 @@ class Saver:
         self._writing = self._thread.submit(self._write, step, copied(state))
 
     def record_score(self, step: int, mean_average_precision: float) -> None:
-        """Adds the result of an evaluation to its step's checkpoint, if that could be saved."""
+        """Adds the result of an evaluation to its step's checkpoint; warns if that fails."""
         self._wait()
         try:
             record_score(self._folder / f"step_{step}", mean_average_precision)
@@ -77,7 +77,7 @@ class Saver:
             raise self._failures[-1]
 
     def close(self) -> None:
-        """Waits for what is being written, whatever comes of it."""
+        """Waits for the current write and ignores its outcome."""
         self._thread.shutdown()
 
     def _wait(self) -> None:

@@ -1,4 +1,4 @@
-"""An evaluation shared out to the ranks: every image exactly once, whatever their number."""
+"""Evaluation shared among any number of ranks, with every image evaluated exactly once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ssd.training.signals import Signals, Stopped
 def detect_on_all_ranks(
     detector: Detector, records: Sequence[Record], workers: int, signals: Signals
 ) -> DetectionTable | None:
-    """What the model finds in the images of `records`, the same on every rank.
+    """The detections in the images of `records`, the same on every rank.
 
-    None where a rank was asked to stop meanwhile: it gives its share up, the others finish theirs.
+    Returns None if a rank was asked to stop: it drops its share, and the others finish theirs.
 
-    The images are dealt out in turn; nobody gets one twice to make the shares equal. The rows
-    come in the order of the images, as from a single rank.
+    The images are dealt out to the ranks in turn, and none is repeated to make the shares equal.
+    The rows are in the order of the images, as from a single rank.
     """
     take_first_ranks_buffers(detector.model)
     ranks = world_size()

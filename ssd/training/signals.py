@@ -1,7 +1,7 @@
-"""What signals ask of a run: to stop in order, or to save and go on.
+"""Signals to a run: stop cleanly, or save and continue.
 
-SIGTERM or SIGINT (Ctrl-C): stop after the step, saved; a second one ends the process at once.
-SIGUSR1: save after the step, and go on.
+SIGTERM or SIGINT (Ctrl-C): save after the current step and stop; a second one ends the process at
+once. SIGUSR1: save after the current step and continue.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ SAME_REQUEST_SECONDS = 2.0
 
 
 class Stopped(BaseException):
-    """Ends what a stop does not wait for. No Exception, lest someone on the way handles it."""
+    """Interrupts long work. Not an `Exception`, so that no handler on the way catches it."""
 
 
 class Signals:
-    """Watches for the signals while it is entered.
+    """Handles the signals while its context is entered.
 
     Attributes:
         stop: whether the run has been asked to stop.
-        save: whether it has been asked to save; whoever saves sets it back.
+        save: whether the run has been asked to save; the code that saves resets it.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Signals:
         self._asked_at = 0.0
 
     def __enter__(self) -> Signals:
-        """Takes the signals over."""
+        """Installs the signal handlers."""
         self._previous = {
             number: signal.signal(number, self._handle) for number in (*STOPPING, signal.SIGUSR1)
         }
@@ -48,13 +48,13 @@ class Signals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Gives them back."""
+        """Restores the previous handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Within it, a signal to stop raises `Stopped`, at once; so does one that came before."""
+        """Makes a signal to stop raise `Stopped` at once; an earlier signal raises it on entry."""
         self._interrupts = True
         try:
             if self.stop:
@@ -68,12 +68,12 @@ class Signals:
             self.save = True
             return
         if self.stop and not self._is_passed_on():
-            os._exit(STOPPED_BY_SIGNAL)  # a save that hangs on a dead disk would hold up an exit
+            os._exit(STOPPED_BY_SIGNAL)  # a normal exit would wait for a save on a dead disk
         self.stop, self._asked_at = True, time.monotonic()
         if self._interrupts:
             raise Stopped
 
     def _is_passed_on(self) -> bool:
-        """Whether torchrun repeats what the terminal has sent to all its processes already."""
+        """Returns whether torchrun is repeating a signal that the terminal sent to every rank."""
         repeated = time.monotonic() - self._asked_at < SAME_REQUEST_SECONDS
         return repeated and "TORCHELASTIC_RUN_ID" in os.environ

@@ -1,4 +1,4 @@
-"""Where a run starts: in a new folder, or at a checkpoint; then it trains."""
+"""Starts a run in a new folder, or resumes one from a checkpoint, and trains."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
 
     Args:
         config: the whole run.
-        run_dir: the run folder; made if need be.
-        resume: `auto` goes on at the newest intact checkpoint of the folder, if it has one;
-            `never` wants a fresh folder; anything else is the path of a checkpoint.
+        run_dir: the run folder; created if need be.
+        resume: `auto` resumes from the newest intact checkpoint in the folder, if there is one;
+            `never` requires a folder without checkpoints; anything else is a checkpoint's path.
 
     Raises:
-        UserError: something that the user gave does not work.
+        UserError: the run cannot work with the settings or files that the user gave.
     """
     with joined_ranks(choose_device(config.training.device)), Signals() as signals:
         run_dir = from_first_rank(run_dir)  # it may be named after the time
@@ -63,7 +63,7 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
 
 
 def is_finished(run_dir: Path, parts: Parts) -> bool:
-    """Whether the last step is taken, and its evaluation written."""
+    """Returns whether the last step has been taken and its evaluation written."""
     last = parts.last_step
     return (
         parts.state.step >= last
@@ -73,7 +73,7 @@ def is_finished(run_dir: Path, parts: Parts) -> bool:
 
 
 def describe(run_dir: Path, config: Config, parts: Parts) -> None:
-    """Makes the run folder, with the config and what the run depends on besides it."""
+    """Creates the run folder with config.yaml and environment.json."""
     run_dir.mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / CONFIG, to_yaml(config))
     environment = json.dumps(describe_environment(parts.device), indent=2)
@@ -87,17 +87,18 @@ def tell(text: str) -> None:
 
 
 def find_on_first_rank(run_dir: Path, resume: str) -> Checkpoint | None:
-    """The checkpoint that the first rank finds: others may see a shared disk as it was before."""
+    """The checkpoint that the first rank finds; others may see a shared disk as it was before."""
     found = find_checkpoint(run_dir, resume) if is_first() else None
     path = from_first_rank(found.path if found else None)
     return found if is_first() or path is None else load_checkpoint(path)
 
 
 def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
-    """The checkpoint at which to go on, or None to start.
+    """The checkpoint to resume from, or None for a new run.
 
     Raises:
-        UserError: `never` meets a run, no checkpoint of a run is intact, or the path is none.
+        UserError: `never` meets checkpoints, `auto` finds some but none intact, or the given
+            checkpoint is damaged or older than one in the folder.
     """
     folder = run_dir / CHECKPOINTS
     if resume == "never":

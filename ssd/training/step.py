@@ -3,10 +3,9 @@
     match and count → add up the positives of all ranks → forward and backward of each
     micro-batch → unscale → gradient norm → is it finite? → clip → update → average
 
-The order is the correctness: positives are counted before anything is divided by them,
-gradients are measured and clipped after they are unscaled, and nothing non-finite reaches the
-weights or the statistics of BatchNorm. One number is read back to the host, whether the gradient is
-finite.
+The order matters: positives are counted before anything is divided by them, gradients are
+unscaled before they are measured and clipped, and nothing non-finite reaches the weights or the
+statistics of BatchNorm. The host reads back one value: whether the gradient is finite.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from ssd.training.ranks import sum_over_ranks, world_size
 
 @dataclass
 class TrainState:
-    """What a step changes.
+    """The state that a step changes.
 
     Attributes:
         model: returns Predictions; a plain module or a DistributedDataParallel one.
-        optimizer: over the model's parameters.
-        scaler: of the loss; enabled for fp16 alone.
-        average: of the weights, or None.
+        optimizer: updates the model's parameters.
+        scaler: scales the loss; enabled only for fp16.
+        average: the moving average of the weights, or None.
         step: optimizer steps taken, skipped ones included.
         updates: steps that changed the weights.
         skipped_in_row: steps skipped since the last update.
@@ -55,7 +54,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What does not change from step to step.
+    """The settings that stay the same from step to step.
 
     Attributes:
         default_boxes: [P, 4] in centre form, on the model's device.
@@ -73,7 +72,7 @@ class StepSettings:
 def train_step(
     state: TrainState, micro_batches: Sequence[Batch], settings: StepSettings, lr: float
 ) -> StepFigures:
-    """Trains on the images of one optimizer step, split into micro-batches in any way."""
+    """Takes one optimizer step on images that may be split into micro-batches in any way."""
     targets = [match_batch(batch, settings) for batch in micro_batches]
     counts = StepCounts(
         num_positives=sum_over_ranks(torch.stack([t.num_positives.sum() for t in targets]).sum()),
@@ -89,21 +88,22 @@ def train_step(
         with contextlib.nullcontext() if last else without_gradient_exchange(state.model):
             parts.append(backward(state, batch, target, counts, settings))
 
-    # The norm is measured and clipped in the units of the loss, so the scale of fp16 goes first.
+    # The norm and its limit are in units of the unscaled loss, so the fp16 scale is removed first.
+    # The gradient is the same on every rank by now, so all ranks skip or none does.
     state.scaler.unscale_(state.optimizer)
     parameters = [p for p in state.model.parameters() if p.grad is not None]
     grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     skipped = not bool(torch.isfinite(grad_norm))
     if skipped:
         for buffer, before in zip(state.model.buffers(), buffers_before, strict=True):
-            buffer.copy_(before)  # BatchNorm took the statistics in with the forward pass
+            buffer.copy_(before)  # the forward pass has updated BatchNorm's statistics
         state.skipped_in_row += 1
     else:
         if settings.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, grad_norm)
         set_learning_rate(state.optimizer, lr)
-        # Not `scaler.step`: it would look for infinite gradients once more, and keep to itself
-        # whether it has skipped. The buffers, the average and the schedule have to know.
+        # Not `scaler.step`: it would check for infinite gradients again, and it does not report
+        # whether it skipped, which the buffers, the average and the schedule depend on.
         state.optimizer.step()
         if state.average is not None:
             state.average.update(state.model, state.updates)
@@ -116,7 +116,7 @@ def train_step(
 
 
 def match_batch(batch: Batch, settings: StepSettings) -> Targets:
-    """The targets of a batch; needs no prediction."""
+    """The targets of a batch, which do not depend on the predictions."""
     loss = settings.loss
     return match(
         batch.boxes, batch.labels, settings.default_boxes, loss.match_iou, loss.negative_iou
@@ -130,7 +130,7 @@ def backward(
     counts: StepCounts,
     settings: StepSettings,
 ) -> StepSums:
-    """Adds the gradient of one micro-batch; returns what it contributes to the step's sums."""
+    """Adds the gradient of one micro-batch; returns its contribution to the step's sums."""
     device = batch.images.device.type
     with torch.autocast(device, settings.dtype, enabled=settings.dtype is not None):
         predictions: Predictions = state.model(batch.images)

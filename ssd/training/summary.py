@@ -1,4 +1,4 @@
-"""A run in a few lines, before its first step."""
+"""A summary of a run, printed before its first step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN_CLASSES = 25
 
 
 def summary(config: Config, run_dir: Path, parts: Parts) -> str:
-    """What is about to happen, in a few lines."""
+    """The run about to start, in a few lines."""
     data, order, model = parts.train_data, parts.order, parts.detector.model
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -38,7 +38,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
 
 
 def class_counts(objects: dict[str, int]) -> str:
-    """The classes with their objects; of many the most frequent."""
+    """The classes with their object counts; the most frequent ones if there are many."""
     most = sorted(objects.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
     shown = objects if len(objects) <= SHOWN_CLASSES else dict(most)
     more = f" and {len(objects) - len(shown)} more" if len(shown) < len(objects) else ""

@@ -1,7 +1,6 @@
-"""The loop of a run: step, log, save, evaluate.
+"""The training loop: step, log, save, evaluate.
 
-One step of it is `ssd.training.step.train_step`; what it runs on is made by
-`ssd.training.build.build`.
+`ssd.training.step.train_step` takes a single step; `ssd.training.build.build` makes what it needs.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ TENSORBOARD_PIXELS = 480
 
 
 class Trainer:
-    """Trains a model to its last step, on every rank; the first one writes and speaks.
+    """Trains a model to its last step, on every rank; only the first rank writes and prints.
 
     Args:
         config: the whole run.
-        run_dir: where everything goes; it exists.
-        parts: what the run is made of, where it starts or goes on.
-        signals: what the run is asked meanwhile.
+        run_dir: the run folder, which exists.
+        parts: the parts of the run, in the state in which it starts or continues.
+        signals: requests to stop or save that arrive meanwhile.
     """
 
     def __init__(self, config: Config, run_dir: Path, parts: Parts, signals: Signals) -> None:
@@ -62,13 +61,14 @@ class Trainer:
         """Trains to the last step, or until a signal; returns the exit status."""
         signals, state = self.signals, self.state
         steps = self.parts.feed.steps(self.order, state.step, self.last_step)
-        with ExitStack() as stack:
+        with ExitStack() as stack:  # closes the log last: the saver's warnings go through it
             stack.enter_context(closing(self.log))
             stack.enter_context(closing(steps))
             if self.saver is not None:
                 stack.enter_context(closing(self.saver))
             if self.evaluates_first:
                 self.evaluate()
+            # A signal may reach only some ranks, but all have to leave the loop at the same step.
             stops = any_rank(signals.stop)[0]
             while state.step < self.last_step and not stops:
                 ready = next(steps)
@@ -79,6 +79,7 @@ class Trainer:
                 self.tell_unreadable(ready.problems)
                 self.tell_skipped(figures, ready.batches)
                 stops, saves = any_rank(signals.stop, signals.save)
+                # Also before an evaluation, whose score is added to this checkpoint.
                 if stops or saves or self.evaluation_is_due() or self.checkpoint_is_due():
                     signals.save = False
                     self.save()
@@ -92,22 +93,22 @@ class Trainer:
             return STOPPED_BY_SIGNAL if stops else DONE
 
     def open_writer(self) -> RunWriter:
-        """What writes the rows; an evaluation that is to be repeated is taken out of them."""
+        """Opens the writer of the rows; removes an evaluation that is to be repeated from them."""
         keep = not self.evaluates_first
         return RunWriter(self.run_dir, self.state.step, self.last_step, keep, self.config.loss)
 
     def open_saver(self) -> Saver:
-        """What writes the checkpoints."""
+        """Opens the writer of the checkpoints."""
         folder, classes = self.run_dir / CHECKPOINTS, list(self.parts.train_data.classes)
         return Saver(folder, self.config.checkpoint, to_yaml(self.config), classes, self.log.say)
 
     def position(self) -> Position:
-        """Where the step just taken stands in the run."""
+        """The position of the step just taken in the run."""
         epoch, step_in_epoch = self.order.position(self.state.step - 1)
         return Position(self.state.step, epoch, step_in_epoch, self.order.steps_per_epoch)
 
     def evaluation_is_missing(self) -> bool:
-        """Whether the run ended in the evaluation of the step at which it goes on."""
+        """Returns whether the evaluation of the step at which the run resumes was cut short."""
         step, metrics = self.state.step, self.run_dir / METRICS
         if step == 0 or not self.evaluation_is_due():
             return False
@@ -115,7 +116,7 @@ class Trainer:
         return from_first_rank(step == self.last_step or unfinished)
 
     def evaluation_is_due(self) -> bool:
-        """Whether the step just taken is the last one, or ends an epoch that is evaluated."""
+        """Returns whether the step just taken is the last one, or ends an epoch to evaluate."""
         every = self.config.evaluation.every_epochs
         epochs, rest = divmod(self.state.step, self.order.steps_per_epoch)
         return self.state.step == self.last_step or (
@@ -123,17 +124,17 @@ class Trainer:
         )
 
     def checkpoint_is_due(self) -> bool:
-        """Whether the step just taken is to be saved, by `checkpoint.every_steps`."""
+        """Returns whether `checkpoint.every_steps` asks for a checkpoint of the step just taken."""
         every = self.config.checkpoint.every_steps or self.order.steps_per_epoch
         return self.state.step % every == 0
 
     def tell_unreadable(self, problems: list[str]) -> None:
-        """Tells of images that could not be read; too many of them stop the run."""
+        """Reports images that could not be read; too many of them stop the run."""
         for problem in self.quarantine.take(problems):
             self.log.say(f"unreadable, another image stands in: {problem}")
 
     def tell_skipped(self, figures: StepFigures, batches: list[Batch]) -> None:
-        """Tells of a step without a finite gradient; many in a row stop the run."""
+        """Reports a step without a finite gradient; too many in a row stop the run."""
         if not figures.skipped:
             return
         sums = figures.sums
@@ -156,16 +157,16 @@ class Trainer:
             )
 
     def save(self) -> None:
-        """Starts to write a checkpoint; every rank has to call it."""
+        """Starts writing a checkpoint; every rank has to call it."""
         self.log.sync()
         content = snapshot(self.state, self.order, self.parts.device)
         if self.saver is not None:
             self.saver.save(self.state.step, content)
 
     def evaluate(self) -> None:
-        """Evaluates the model as it is now; after the last step its results are written.
+        """Evaluates the current model; after the last step, also writes results and report.
 
-        A signal to stop ends it. The run that goes on then evaluates first.
+        A signal to stop ends the evaluation early. The resumed run then starts with it.
 
         Raises:
             UserError: an image cannot be read.
@@ -178,7 +179,7 @@ class Trainer:
         self.log.restart_clock()
 
     def judge(self, table: DetectionTable, writer: RunWriter, saver: Saver) -> None:
-        """Measures what was found and writes it down, on the first rank."""
+        """Computes the metric and writes the results, on the first rank."""
         config, step, data = self.config.evaluation, self.state.step, self.parts.eval_data
         result = measure(data, table, config)
         saver.record_score(step, result.mAP)
@@ -186,7 +187,7 @@ class Trainer:
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
             writer.picture(f"predictions/{picture.name}", pixels, step)
         if step >= self.last_step:
-            (self.run_dir / EVALUATION).unlink(missing_ok=True)  # of a run with fewer steps
+            (self.run_dir / EVALUATION).unlink(missing_ok=True)  # left by a run with fewer steps
         writer.evaluation(step, self.position().epoch, config.metric, result)
         if step >= self.last_step:
             page = publish(self.run_dir, data, table, result, config)

@@ -1,4 +1,4 @@
-"""What the first rank writes while a run trains: metrics.jsonl, TensorBoard, the progress bar."""
+"""The first rank's output during training: metrics.jsonl, TensorBoard, the progress bar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCALARS = {
 
 
 class RunWriter:
-    """Writes the rows of a run; on the first rank alone.
+    """Writes the rows of a run; exists only on the first rank.
 
     Opening it on an existing run cuts metrics.jsonl back to `first_step`, so that a resumed run
     repeats no row.
@@ -35,8 +35,8 @@ class RunWriter:
     Args:
         run_dir: the run folder.
         first_step: steps taken before.
-        last_step: of the run.
-        keep_evaluation: whether the evaluation at `first_step` stands.
+        last_step: last step of the run.
+        keep_evaluation: whether the evaluation at `first_step` is kept.
         loss: the section of the config.
     """
 
@@ -64,7 +64,7 @@ class RunWriter:
         self._bar.update()
 
     def steps(self, rows: Sequence[StepRow]) -> None:
-        """Writes rows, in the order of their steps, at least one."""
+        """Writes one or more rows, which are in the order of their steps."""
         for row in rows:
             self._file.add(row)
             self._show(row)
@@ -80,7 +80,7 @@ class RunWriter:
         )
 
     def _show(self, row: StepRow) -> None:
-        """Adds a row to TensorBoard's curves; the loss in its two parts, which add up to it."""
+        """Adds a row to TensorBoard's curves; the two parts of the loss add up to the total."""
         undivided = row.class_loss_sum + self._loss.box_weight * row.box_loss_sum
         share = row.loss / undivided if undivided > 0 else 0.0
         self._board.scalar("loss/total", row.loss, row.step)
@@ -94,7 +94,7 @@ class RunWriter:
         row = EvaluationRow(step, epoch, metric, result.mAP, result.per_class)
         self._board.scalar("evaluation/mAP", result.mAP, step)
         self._board.flush()
-        self._file.add(row)  # last: a run that ends before evaluates again when it goes on
+        self._file.add(row)  # last: a run that ends before this repeats the evaluation
         self.say(f"epoch {epoch + 1}, step {step}: mAP {result.mAP:.4f}")
 
     def picture(self, tag: str, pixels: Any, step: int) -> None:

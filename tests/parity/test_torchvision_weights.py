@@ -14,7 +14,8 @@ from torchvision.models.detection import ssd300_vgg16
 from ssd.augment.batch import preprocess_of
 from ssd.config import AugmentConfig, Config, EvaluationConfig, ModelConfig, TrainingConfig
 from ssd.config.settings import to_yaml
-from ssd.data.dataset import pack, read_image
+from ssd.data.dataset import pack
+from ssd.data.image import read_image
 from ssd.detect.detector import Detector
 from ssd.detect.export import export
 from ssd.detect.load import build_detector, open_checkpoint

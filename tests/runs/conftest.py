@@ -1,25 +1,25 @@
-import os
 import runpy
-import subprocess
 import sys
 
 import pytest
+from warm import WarmParent
 
 
-@pytest.fixture
-def tool(repository):
-    """Runs a tool as a user would, in the test's own folder; returns the finished process."""
+@pytest.fixture(scope="session")
+def warm_parent(tmp_path_factory):
+    """Starts commands without the seconds of an import."""
+    parent = WarmParent(tmp_path_factory.mktemp("printed"))
+    yield parent
+    parent.close()
 
-    def run(name, *arguments, timeout=120):
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
-        return subprocess.run(
-            [sys.executable, str(repository / "tools" / name), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=environment,
-            check=False,
-        )
+
+@pytest.fixture(scope="session")
+def tool(warm_parent, repository):
+    """Runs a tool as a user would, in the current folder; returns the finished process."""
+
+    def run(name, *arguments, timeout=120, prepare=""):
+        script = repository / "tools" / name
+        return warm_parent.run(script, list(map(str, arguments)), timeout, prepare)
 
     return run
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ssd.config import Config, DataConfig, ModelConfig
+from ssd.config import DataConfig, LossConfig, ModelConfig
 from ssd.doctor.report import report_data
 
 OWN_ODDITIES = {"BloodImage_00338", "BloodImage_00343"}
@@ -127,7 +127,7 @@ DAMAGES = [
 
 def check(root, out, workers=2):
     data = DataConfig("voc", str(root), "trainval", "test", workers=workers)
-    status = report_data(Config(data=data, model=ModelConfig(input_size=300)), out)
+    status = report_data(data, ModelConfig(input_size=300), LossConfig(), out)
     return status, json.loads((out / "data_check.json").read_text())
 
 
@@ -251,7 +251,7 @@ def test_a_split_that_cannot_be_read_leaves_the_other_to_be_checked(
     (coco / f"annotations/instances_{lost}.json").write_text("{")
     (coco / f"images/{left}/{left}2.jpg").write_bytes(b"")
     data = DataConfig("coco", str(coco), "first", "second")
-    assert report_data(Config(data=data), tmp_path / "out") == 1
+    assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out") == 1
     printed = capsys.readouterr().out
     assert "BROKEN  unreadable split: 1" in printed
     assert f"{left}2.jpg: image is empty" in printed
@@ -262,7 +262,7 @@ def test_nothing_readable_is_told_too(coco, tmp_path, capsys):
     for path in (coco / "annotations").iterdir():
         path.unlink()
     data = DataConfig("coco", str(coco), "first", "second")
-    assert report_data(Config(data=data), tmp_path / "out") == 1
+    assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out") == 1
     assert "BROKEN  unreadable split: 2" in capsys.readouterr().out
 
 

@@ -10,22 +10,20 @@ import pytest
 TINY = [
     *("--full-steps", "3", "--training.epochs", "4", "--training.batch_size", "8"),
     *("--model.input_size", "96", "--training.device", "cpu", "--remainders", "2"),
-    *("--data.root", "drawn", "--training.precision", "fp32"),
+    *("--training.precision", "fp32"),
 ]
+FEW_TEST_PICTURES = "import ssd.experiment.scenario as s; s.NUM_TEST = 4"
 ARMS = ["reported", "drop_last", "clipped", "rescaled", "step_positives"]
 
 
 @pytest.fixture(scope="module")
-def spikes(repository, tmp_path_factory):
+def spikes(tool, tmp_path_factory):
     """Runs the experiment as small as it gets, always in the same folder."""
     folder = tmp_path_factory.mktemp("spikes")
-    script = "import ssd.experiment.scenario as s, runpy, sys; s.NUM_TEST = 4; "
-    script += "sys.argv[0:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [sys.executable, "-c", script, str(repository / "tools" / "spikes.py"), *TINY]
 
     def run(*arguments):
-        whole = [*command, "--out", str(folder / "out"), *arguments]
-        return subprocess.run(whole, cwd=folder, capture_output=True, text=True, check=False)
+        flags = (*TINY, "--data.root", folder / "drawn", "--out", folder / "out", *arguments)
+        return tool("spikes.py", *flags, timeout=300, prepare=FEW_TEST_PICTURES)
 
     return run
 

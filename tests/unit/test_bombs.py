@@ -20,7 +20,7 @@ from ssd.common.untrusted import MOST_CLASSES, MOST_OBJECTS
 from ssd.config import ModelConfig
 from ssd.config.settings import read_config, to_yaml
 from ssd.data.coco import read_coco
-from ssd.data.dataset import read_image
+from ssd.data.image import read_image
 from ssd.data.voc import read_voc
 from ssd.evaluation.detections import read_detections
 from ssd.model.weights import read_state_dict
@@ -59,18 +59,14 @@ CONFIGS = {
     "a billion laughs as a section": (f"training: {LAUGHS}]", "aliases"),
     "merges of merges": (f"data: {{classes: [{MERGES}]}}", "aliases"),
     "a list that holds itself": ("data: {classes: &a [*a]}", "aliases"),
-    "nested 100,000 times": ("data: " + "[" * 100_000, "deep"),
-    "a number of 20,000 hexadecimal digits": ("training: {seed: 0x" + "f" * 20_000 + "}", "digits"),
-    "a number of base 60": ("training: {seed: 1" + ":59" * 20_000 + "}", "digits"),
-    "a quarter of a megabyte": ("data: {root: " + "x" * (1 << 18) + "}", "characters"),
+    "nested 100,000 times": ("data: " + "[" * 100_000, "recursion"),
     "too many classes": (
         "data: {classes: [" + ",".join(f"c{n}" for n in range(MOST_CLASSES + 1)) + "]}",
         f"at most {MOST_CLASSES}",
     ),
-    "a list of 1,001 splits": ("data: {train_split: [" + "a," * 1001 + "]}", "may have 1000"),
     "a tag that does not fit": ("data: !!timestamp x", "does not fit its tag"),
-    "half of a surrogate pair": ('data: {classes: ["\\ud800"]}', "surrogate"),
-    "a section twice": ("data: {root: a}\ndata: {root: b}", "'data' is set twice in line 1"),
+    "half of a surrogate pair": ('data: {classes: ["\\ud800"]}', "a text of 1 to"),
+    "a section twice": ("data: {root: a}\ndata: {root: b}", "'data' is set twice: see line 1"),
     "a dotted name": ("data.root: a", "it stands in its section, as data: {root: …}"),
     "a name of 5,000 letters": ("data:\n  ? " + "roots" * 1000, "no setting data.rootsroots"),
 }

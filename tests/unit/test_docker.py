@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from ssd.training.start import git_commit
+from ssd.run.environment import git_commit
 
 TOOLS = ["benchmark", "check_data", "evaluate", "export", "predict", "spikes", "train"]
 PASSED_ON = ["tensorboard", "torchrun"]

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from ssd.common.errors import UserError
 from ssd.config.settings import read_config, to_yaml
 from ssd.data.coco import read_coco
-from ssd.data.dataset import DetectionDataset, Request, read_image
+from ssd.data.dataset import DetectionDataset, Request
+from ssd.data.image import read_image
 from ssd.data.voc import read_voc
 from ssd.detect.load import config_of
 from ssd.evaluation.detections import read_detections

@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from ssd.augment.batch import Preprocess
-from ssd.augment.library import SSD_CHAIN, LibraryTransform, library_transform
+from ssd.augment.library import LibraryTransform, library_transform
 from ssd.common.errors import UserError
 from ssd.config import AugmentConfig
+from ssd.config.recipes import ALBUMENTATIONS
 from ssd.data.dataset import pack
 from ssd.structures import Sample
 
@@ -194,7 +195,7 @@ def test_the_engine_decides_what_runs_and_where(sample, tmp_path, transform):
     path = transform(named("Transpose")).path
     assert library_transform(AugmentConfig(), SEED) is None
     assert library_transform(AugmentConfig(engine="none"), SEED) is None
-    assert library_transform(AugmentConfig(engine="library"), SEED).path == SSD_CHAIN
+    assert library_transform(AugmentConfig(engine="library"), SEED).path == ALBUMENTATIONS
     for engine in ("device", "library"):
         assert library_transform(AugmentConfig(engine=engine, library=str(path)), SEED).path == path
     with pytest.raises(UserError, match=r"augment\.engine is none, but has to be library"):

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ssd.augment.colours import change_colours
-from ssd.augment.library import SSD_CHAIN, LibraryTransform
+from ssd.augment.library import LibraryTransform
 from ssd.augment.library_file import read_pipeline
 from ssd.augment.plan import COLOUR_PROBABILITY, FACTORS, MAX_BRIGHTNESS, MAX_HUE, draw_plan
 from ssd.config import AugmentConfig, ModelConfig
+from ssd.config.recipes import ALBUMENTATIONS
 from ssd.structures import Sample
 
 HEIGHT, WIDTH = 90, 120
@@ -181,7 +182,7 @@ def test_the_colours_of_the_shipped_chain_are_those_of_the_device(
 
 
 def test_the_shipped_chain_has_the_limits_of_the_device():
-    brightness, orders, expand, crop, flip = read_pipeline(SSD_CHAIN).transforms
+    brightness, orders, expand, crop, flip = read_pipeline(ALBUMENTATIONS).transforms
     most = MAX_BRIGHTNESS / 255
     assert brightness.brightness_limit == pytest.approx((-most, most), abs=1e-6)
     for order in orders.transforms:

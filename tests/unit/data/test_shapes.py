@@ -8,7 +8,7 @@ import pytest
 
 from ssd.common.errors import UserError
 from ssd.data import shapes
-from ssd.data.dataset import read_image
+from ssd.data.image import read_image
 from ssd.data.voc import read_voc
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")

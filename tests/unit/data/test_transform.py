@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from ssd.augment.library import SSD_CHAIN, LibraryTransform
+from ssd.augment.library import LibraryTransform
 from ssd.common.errors import UserError
+from ssd.config.recipes import ALBUMENTATIONS
 from ssd.data.dataset import DetectionDataset, Request
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
@@ -23,7 +24,7 @@ def records(voc):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_neither_workers_nor_resuming_change_a_random_transform(records):
     def run(first, workers):
-        dataset = DetectionDataset(records, True, transform=LibraryTransform(SSD_CHAIN, 3))
+        dataset = DetectionDataset(records, True, transform=LibraryTransform(ALBUMENTATIONS, 3))
         steps = training_steps(dataset, ORDER, first, 8, 0, workers, pin_memory=False)
         return [getattr(batch, name) for step in steps for batch in step for name in CHANGED]
 
@@ -35,7 +36,7 @@ def test_neither_workers_nor_resuming_change_a_random_transform(records):
 
 
 def test_epochs_differ(records):
-    dataset = DetectionDataset(records, True, transform=LibraryTransform(SSD_CHAIN, 3))
+    dataset = DetectionDataset(records, True, transform=LibraryTransform(ALBUMENTATIONS, 3))
     for index in range(NUM_IMAGES):
         shapes = {dataset[Request(epoch, index)].pixels.shape for epoch in range(8)}
         assert len(shapes) >= 4

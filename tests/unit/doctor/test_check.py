@@ -7,7 +7,7 @@ import pytest
 
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
-from ssd.data import check
+from ssd.doctor import check
 from ssd.doctor.image_files import ImageFile
 from ssd.structures import DataSet, Record
 

@@ -13,7 +13,7 @@ def with_exif(data, orientation, order="<", before=b"", other_entries=2):
     mark = b"II*\0" if order == "<" else b"MM\0*"
     entries = [struct.pack(f"{order}HHIHH", 0x0100 + n, 3, 1, 7, 0) for n in range(other_entries)]
     entries.append(struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0))
-    directory = struct.pack(f"{order}H", len(entries)) + b"".join(entries)
+    directory = struct.pack(f"{order}H", len(entries)) + b"".join(entries) + bytes(4)
     content = b"Exif\0\0" + mark + struct.pack(f"{order}I", 8) + directory
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
     return data[:2] + before + segment + data[2:]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssd.data import statistics
+from ssd.doctor import statistics
 from ssd.doctor.statistics import count, describe, objects_of, quantiles, unmatched
 from ssd.structures import Record
 

@@ -8,9 +8,9 @@ import pytest
 
 from ssd.common.errors import UserError
 from ssd.config import EvaluationConfig
-from ssd.detect.detector import measure
 from ssd.evaluation.coco import evaluate_coco, truth_of_records
 from ssd.evaluation.detections import DetectionTable
+from ssd.evaluation.measure import measure
 from ssd.structures import DataSet, Record
 
 BOXES = [[0, 0, 100, 100], [0, 0, 20, 20], [50, 50, 90, 90]]

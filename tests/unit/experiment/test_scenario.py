@@ -20,7 +20,7 @@ from ssd.experiment.scenario import (
     is_finished,
     runs_of,
 )
-from ssd.loss.normalize import StepCounts, image_weights
+from ssd.loss.normalize import StepCounts, image_divisors
 
 BATCH_SIZE = 16
 BASE = Config(
@@ -41,8 +41,8 @@ def weight(run: Run, num_images: int) -> float:
     full = BATCH_SIZE // run.accumulate
     sizes = [full] * (num_images // full) + [num_images % full] * (num_images % full > 0)
     counts = StepCounts(torch.tensor(5.0 * num_images), len(sizes), world_size=1)
-    weights = [image_weights(run.arm.divisor, torch.full((n,), 5.0), counts).sum() for n in sizes]
-    return float(torch.stack(weights).sum())
+    divisors = [image_divisors(run.arm.divisor, torch.full((n,), 5.0), counts) for n in sizes]
+    return float((1 / torch.cat(divisors)).sum())
 
 
 @pytest.mark.parametrize("remainder", range(1, BATCH_SIZE))
@@ -60,9 +60,9 @@ def test_the_expected_ratio_is_that_of_the_weights(name, accumulate, remainder):
 def test_times_the_batch_size_is_the_mean_over_the_positives_of_the_batch():
     positives = torch.tensor([3.0, 0.0, 7.0, 1.0])
     counts = StepCounts(positives.sum(), num_micro_batches=2, world_size=1)
-    defect = image_weights("batch_positives_and_size", positives, counts)
-    rescaled = image_weights("rank_positives", positives, counts)
-    torch.testing.assert_close(len(positives) * defect, rescaled)
+    defect = image_divisors("batch_positives_and_size", positives, counts)
+    rescaled = image_divisors("rank_positives", positives, counts)
+    torch.testing.assert_close(len(positives) / defect, 1 / rescaled)
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -74,7 +74,7 @@ def page_of(run_dir, *parts):
 def full_page(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("run")
     fill(run_dir)
-    return page_of(run_dir, CURVES, [PICTURE])
+    return page_of(run_dir, "", CURVES, [PICTURE])
 
 
 def visible_text(page):
@@ -170,25 +170,12 @@ def test_the_report_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_report_says_whether_the_loss_spikes(tmp_path):
-    def write(height):
-        rows = [
-            {
-                "kind": "train",
-                "step": step + 1,
-                "epoch": step // 10,
-                "step_in_epoch": step % 10,
-                "steps_per_epoch": 10,
-                "loss": (1 + 0.1 * (step % 3)) * (height if step % 10 == 9 else 1),
-                "num_images": 4 if step % 10 == 9 else 16,
-            }
-            for step in range(60)
-        ]
-        (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        return write_report(tmp_path).read_text()
-
-    assert "The loss spikes every 10 steps, at the last step of each pass" in write(4.0)
-    assert "No regular spike in 60 steps (6 passes of 10)" in write(1.0)
+def test_what_is_said_of_spikes_stands_below_the_loss(run_dir):
+    said = f"The loss spikes every 10 steps {HOSTILE}."
+    page = page_of(run_dir, said)
+    assert "<b>" not in page
+    assert f"{said} Accuracy during training" in visible_text(page)
+    assert 'class="note"' not in page_of(run_dir)
 
 
 def test_cocos_figures_are_shown(tmp_path):

@@ -1,5 +1,7 @@
+import json
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,28 +10,33 @@ from hypothesis import strategies as st
 
 from ssd.report import plots
 from ssd.report.plots import Curve
+from ssd.run.rows import parse_row
+from ssd.structures import EvaluationRow
 
-ROWS = [
-    {
-        "step": step,
-        "epoch": (step - 1) // 10,
-        "loss": 10 / step,
-        "class_loss_sum": 700 / step,
-        "box_loss_sum": 300 / step,
-        "num_positives": 100,
-        "lr": 0.001,
-        "grad_norm": 5.0,
-    }
-    for step in range(1, 31)
-]
+
+@pytest.fixture(scope="module")
+def rows(step_row):
+    return [
+        step_row(
+            step=step,
+            epoch=(step - 1) // 10,
+            loss=10 / step,
+            class_loss_sum=700 / step,
+            box_loss_sum=300 / step,
+            num_positives=100,
+            lr=0.001,
+            grad_norm=5.0,
+        )
+        for step in range(1, 31)
+    ]
 
 
 def lines(axes):
     return {line.get_label(): line.get_xydata() for line in axes.get_lines()}
 
 
-def test_loss_figure_shows_every_step_and_the_losses_per_positive():
-    (axes,) = plots.loss_figure(ROWS).axes
+def test_loss_figure_shows_every_step_and_the_losses_per_positive(rows):
+    (axes,) = plots.loss_figure(rows).axes
     drawn = lines(axes)
     steps, losses = drawn["loss of each step"].T
     assert steps.tolist() == list(range(1, 31))
@@ -42,20 +49,20 @@ def test_loss_figure_shows_every_step_and_the_losses_per_positive():
     )
 
 
-def test_epochs_are_marked_where_they_begin():
-    (axes,) = plots.loss_figure(ROWS).axes
+def test_epochs_are_marked_where_they_begin(rows):
+    (axes,) = plots.loss_figure(rows).axes
     marks = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() != "-"]
     assert marks == [11, 21]
 
 
-def test_many_epochs_are_thinned_out():
-    rows = [{**ROWS[0], "step": step, "epoch": step} for step in range(1000)]
-    (axes,) = plots.loss_figure(rows).axes
+def test_many_epochs_are_thinned_out(rows):
+    many = [replace(rows[0], step=step, epoch=step) for step in range(1000)]
+    (axes,) = plots.loss_figure(many).axes
     assert 10 < sum(line.get_linestyle() != "-" for line in axes.get_lines()) <= 30
 
 
-def test_learning_figure_has_a_panel_for_each():
-    figure = plots.learning_figure(ROWS)
+def test_learning_figure_has_a_panel_for_each(rows):
+    figure = plots.learning_figure(rows)
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "learning rate",
         "gradient norm",
@@ -67,7 +74,8 @@ def test_learning_figure_has_a_panel_for_each():
 
 
 def test_map_figure_names_the_best():
-    rows = [{"epoch": 1, "mAP": 0.2}, {"epoch": 2, "mAP": 0.45}, {"epoch": 3, "mAP": None}]
+    values = enumerate([0.2, 0.45, math.nan], start=1)
+    rows = [EvaluationRow(5 * epoch, epoch, "voc07", mAP, {}) for epoch, mAP in values]
     (axes,) = plots.map_figure(rows).axes
     (line,) = axes.get_lines()
     np.testing.assert_allclose(line.get_ydata(), [20, 45, np.nan])
@@ -88,16 +96,19 @@ def test_precision_recall_figure_leaves_out_classes_without_ap():
 
 
 UNDRAWABLE = [math.nan, math.inf, None, "text"]
-ODD_ROWS = [
-    {"step": 31 + index, **dict.fromkeys(("loss", "grad_norm", "lr", "mAP"), value)}
-    for index, value in enumerate(UNDRAWABLE)
-]
-ZERO_ROW = {"step": 1, "epoch": 0, "loss": 0.0, "grad_norm": 0.0, "mAP": 0.0}
 
 
 @pytest.mark.parametrize("make", [plots.loss_figure, plots.learning_figure, plots.map_figure])
-@pytest.mark.parametrize("rows", [[*ROWS, *ODD_ROWS], ODD_ROWS[:1], [ZERO_ROW]])
-def test_values_that_cannot_be_drawn_leave_gaps(make, rows):
+@pytest.mark.parametrize("values", [[*(10 / (1 + n) for n in range(30)), *UNDRAWABLE], [None], [0]])
+def test_values_that_cannot_be_drawn_leave_gaps(make, values):
+    kind = "eval" if make is plots.map_figure else "train"
+    names = "loss", "class_loss_sum", "grad_norm", "lr", "mAP"
+    lines = [
+        {"kind": kind, "step": step, "epoch": step // 10 if step < 30 else None}
+        | dict.fromkeys(names, value)
+        for step, value in enumerate(values)
+    ]
+    rows = [parse_row(json.dumps(line).encode()) for line in lines]
     ET.fromstring(plots.to_svg(make(rows), "figure"))
 
 
@@ -108,16 +119,16 @@ def test_a_class_that_nothing_was_found_of_has_an_empty_panel():
     assert len(axes.get_lines()[0].get_xdata()) == 0
 
 
-def test_svg_takes_its_colours_from_css():
-    svg = plots.to_svg(plots.loss_figure(ROWS), "loss")
+def test_svg_takes_its_colours_from_css(rows):
+    svg = plots.to_svg(plots.loss_figure(rows), "loss")
     assert svg.startswith("<svg")
     assert "var(--blue)" in svg
     assert plots.BLUE not in svg
     assert "moving average</text>" in svg
 
 
-def test_svg_is_the_same_every_time():
-    first, second = (plots.to_svg(plots.loss_figure(ROWS), "loss") for _ in range(2))
+def test_svg_is_the_same_every_time(rows):
+    first, second = (plots.to_svg(plots.loss_figure(rows), "loss") for _ in range(2))
     assert first == second
 
 

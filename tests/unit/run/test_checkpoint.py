@@ -1,6 +1,7 @@
 """Checkpoints are whole or passed over; the older ones survive whatever happens."""
 
 import errno
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from ssd.common.errors import UserError
+from ssd.run import checkpoint as module
 from ssd.run.checkpoint import (
     best_checkpoint,
     list_checkpoints,
@@ -17,8 +19,9 @@ from ssd.run.checkpoint import (
     prune,
     record_score,
     save_checkpoint,
+    write_and_flush,
+    write_text,
 )
-from ssd.training import checkpoint as module
 
 
 def save(folder: Path, step: int, score: float | None = None) -> Path:
@@ -49,13 +52,15 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.4]):
         save(tmp_path, step, score)
     (tmp_path / ".unfinished_step_5").mkdir()
-    prune(tmp_path, keep=2)
+    known = set()
+    prune(tmp_path, 2, known)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_4", "step_3", "step_1"]
+    assert known == {tmp_path / "step_4", tmp_path / "step_3"}
     assert not (tmp_path / ".unfinished_step_5").exists()
     assert best_checkpoint(tmp_path) == tmp_path / "step_1"
 
 
-def test_any_damage_is_found_and_the_older_one_taken(tmp_path):
+def test_any_damage_is_found_and_the_older_one_taken(tmp_path, capfd):
     """Every file, truncated or with a flipped byte at many places, or gone."""
     generator = random.Random(0)
     save(tmp_path, 1)
@@ -74,15 +79,29 @@ def test_any_damage_is_found_and_the_older_one_taken(tmp_path):
                     content = None
             if content is not None:
                 path.write_bytes(content)
-            found, problems = newest_intact(tmp_path)
+            found = newest_intact(tmp_path)
+            told = capfd.readouterr().err.splitlines()
             assert found is not None
             if found.manifest.step == 2:  # the flip fell on something that carries no meaning
                 assert name == "manifest.json"
                 assert found.state["step"] == 2
+                assert told == []
             else:
-                assert len(problems) == 1
-                assert "step_2" in problems[0]
-                assert "\n" not in problems[0]
+                assert found.manifest.step == 1
+                assert len(told) == 1
+                assert told[0].startswith("passed over: ")
+                assert "step_2" in told[0]
+
+
+def test_no_checkpoint_is_none_and_no_intact_one_an_error(tmp_path, capfd):
+    assert newest_intact(tmp_path / "nowhere") is None
+    assert newest_intact(tmp_path) is None
+    for step in (1, 2):
+        (save(tmp_path, step) / "state.pt").write_bytes(b"torn")
+    with pytest.raises(UserError, match="is intact: mend one, or train anew in another folder"):
+        newest_intact(tmp_path)
+    told = capfd.readouterr().err.splitlines()
+    assert [line.count(f"step_{step}") for line, step in zip(told, (2, 1), strict=True)] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -99,14 +118,30 @@ def test_a_manifest_that_is_none_is_an_error(tmp_path, manifest):
 def test_a_full_disk_leaves_the_older_checkpoints(tmp_path, monkeypatch):
     save(tmp_path, 1)
 
-    def full(path, content):
+    def full(path, write):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "write_and_flush", full)
     with pytest.raises(UserError, match="No space left on device"):
         save(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step_1"]
-    assert newest_intact(tmp_path)[0].manifest.step == 1
+    assert newest_intact(tmp_path).manifest.step == 1
+
+
+def test_what_is_written_is_told_by_its_size_and_hash(tmp_path):
+    path, state = tmp_path / "state.pt", {"weight": torch.arange(100_000.0)}
+    told = write_and_flush(path, lambda file: torch.save(state, file))
+    content = path.read_bytes()
+    assert told == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert torch.equal(torch.load(path, weights_only=True)["weight"], state["weight"])
+    digest = hashlib.sha256("größe\n".encode()).hexdigest()
+    assert write_text(tmp_path / "text", "größe\n") == {"size": 8, "sha256": digest}
+
+
+def test_a_disk_that_fills_up_within_a_state_is_an_error_of_the_disk():
+    """Not one of `torch.save`, which would end the run."""
+    with pytest.raises(OSError, match="No space left on device"):
+        write_and_flush(Path("/dev/full"), lambda file: torch.save(torch.zeros(10**6), file))
 
 
 def test_a_checkpoint_cannot_run_code(tmp_path):
@@ -114,7 +149,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     torch.save({"model": Path("/")}, path / "state.pt")  # an object, not a tensor
     content = (path / "state.pt").read_bytes()
     manifest = json.loads((path / "manifest.json").read_text())
-    digest = module.hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     manifest["files"]["state.pt"] = {"size": len(content), "sha256": digest}
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="other than tensors"):
@@ -126,7 +161,19 @@ def test_nothing_is_removed_before_enough_newer_ones_are_intact(tmp_path):
         save(tmp_path, step)
     (tmp_path / "step_5" / "state.pt").write_bytes(b"torn")
     (tmp_path / "step_4" / "manifest.json").unlink()
-    prune(tmp_path, keep=2)
+    known = set()
+    prune(tmp_path, 2, known)
     assert [path.name for path in list_checkpoints(tmp_path)] == [
         *("step_5", "step_4", "step_3", "step_2")
     ]
+    assert known == {tmp_path / "step_3", tmp_path / "step_2"}
+
+
+def test_those_that_are_known_are_not_read_again(tmp_path, monkeypatch):
+    known = {save(tmp_path, step) for step in (1, 2)}
+    unknown = save(tmp_path, 3)
+    read = []
+    monkeypatch.setattr(module, "is_intact", lambda path: read.append(path) or True)
+    prune(tmp_path, 3, known)
+    assert read == [unknown]
+    assert known == set(list_checkpoints(tmp_path))

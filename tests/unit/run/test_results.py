@@ -3,7 +3,8 @@ import math
 from dataclasses import replace
 
 from ssd.evaluation.coco import FIGURES
-from ssd.evaluation.result import EvaluationResult, result_table, write_evaluation
+from ssd.evaluation.result import EvaluationResult, result_table
+from ssd.run.results import write_evaluation
 
 RESULT = EvaluationResult(
     mAP=0.625,

@@ -5,11 +5,9 @@ import json
 import math
 
 import pytest
-from ssd.training.row_file import RowFile, cut_back, has_evaluation
 
-
-def row(step, kind="train"):
-    return {"kind": kind, "step": step, "loss": 0.5}
+from ssd.run.rows import RowFile, cut_back, format_row, has_evaluation
+from ssd.structures import EvaluationRow
 
 
 def written(path):
@@ -43,50 +41,55 @@ class FullDisk:
         return getattr(self.file, name)
 
 
-def test_rows_are_added_and_numbers_that_json_lacks_are_null(path, said):
+def test_rows_are_added_and_numbers_that_json_lacks_are_null(path, said, step_row):
     for value in (math.nan, math.inf, 1.5):
         file = RowFile(path, said.append)
-        file.add(row(1) | {"loss": value})
+        file.add(step_row(step=1, loss=value, loss_under={"step_positives": value}))
         file.sync()
         file.close()
     assert [line["loss"] for line in written(path)] == [None, None, 1.5]
+    under = [line["loss_under"]["step_positives"] for line in written(path)]
+    assert under == [None, None, 1.5]
     assert said == []
 
 
-@pytest.mark.parametrize("room", [0, 1, 60])
-def test_without_room_rows_wait_whole_and_are_written_once_there_is(path, said, room):
+@pytest.mark.parametrize("rows", [0, 0.01, 1.5])
+def test_without_room_rows_wait_whole_and_are_written_once_there_is(path, said, rows, step_row):
+    room = math.ceil(rows * len(format_row(step_row(step=2))))
     file = RowFile(path, said.append)
-    file.add(row(1))
+    file.add(step_row(step=1))
     real, file._file = file._file, FullDisk(file._file, room)
     for step in (2, 3, 4):
-        file.add(row(step))
+        file.add(step_row(step=step))
         steps = [line["step"] for line in written(path)]
         assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) == 1 + int(rows)
     assert len(said) == 1
     assert "No space left" in said[0]
     file._file = real
-    file.add(row(5))
+    file.add(step_row(step=5))
     file.close()
     assert [line["step"] for line in written(path)] == [1, 2, 3, 4, 5]
     assert len(said) == 1
 
 
-def test_rows_that_never_found_room_are_named(path, said):
+def test_rows_that_never_found_room_are_named(path, said, step_row):
     file = RowFile(path, said.append)
     file._file = FullDisk(file._file, 0)
-    file.add(row(1))
-    file.add(row(2))
+    file.add(step_row(step=1))
+    file.add(step_row(step=2))
     file.close()
     assert "lacks the last 2 rows" in said[-1]
 
 
-def test_cutting_back_removes_later_rows_and_a_torn_line(path):
-    lines = [row(1), row(2), row(2, "eval"), row(3)]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
+def test_cutting_back_removes_later_rows_and_a_torn_line(path, step_row):
+    steps = [step_row(step=step, loss=0.5) for step in (1, 2, 3)]
+    rows = [*steps[:2], EvaluationRow(2, 0, "voc07", 0.5, {"cat": 0.5}), steps[2]]
+    lines = [format_row(row) for row in rows]
     for keep_evaluation, kept in ((True, 3), (False, 2)):
-        path.write_text(text + '{"kind": "train", "st')
+        path.write_bytes(b"".join(lines) + b'{"kind": "train", "st')
         cut_back(path, 2, keep_evaluation)
-        assert written(path) == lines[:kept]
+        assert path.read_bytes().splitlines(keepends=True) == lines[:kept]
         assert has_evaluation(path, 2) == keep_evaluation
     assert not has_evaluation(path, 1)
 

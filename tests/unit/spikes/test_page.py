@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from ssd.run.rows import column
 from ssd.spikes.causes import Cause
 from ssd.spikes.explain import Explanation, explain
 from ssd.spikes.log import Log
@@ -30,30 +31,34 @@ ARMS = {
 SPIKES = {"reported": 4.0, "clipped": 4.0}
 
 
-def train_rows(arm, passes=8):
+@pytest.fixture(scope="module")
+def train_rows(step_row):
     """The rows of a run of 11 steps a pass, 10 where the short one is dropped."""
-    rng = np.random.default_rng(0)
-    length = 10 if arm == "drop_last" else 11
-    rows = []
-    for step in range(1, passes * length + 1):
-        place = (step - 1) % length
-        short = place == 10
-        loss = float(np.exp(rng.normal(0, 0.1))) * (SPIKES.get(arm, 1) if short else 1)
-        rows.append(
-            {
-                "kind": "train",
-                "step": step,
-                "epoch": (step - 1) // length,
-                "step_in_epoch": place,
-                "steps_per_epoch": length,
-                "loss": loss,
-                "num_images": 4 if short else 16,
-                "lr": 0.01,
-                "grad_norm": 2 * loss,
-                "momentum_norm": None if arm == "clipped" else 3 * loss,
-            }
-        )
-    return rows
+
+    def rows_of_arm(arm, passes=8):
+        rng = np.random.default_rng(0)
+        length = 10 if arm == "drop_last" else 11
+        rows = []
+        for step in range(1, passes * length + 1):
+            place = (step - 1) % length
+            short = place == 10
+            loss = float(np.exp(rng.normal(0, 0.1))) * (SPIKES.get(arm, 1) if short else 1)
+            rows.append(
+                step_row(
+                    step=step,
+                    epoch=(step - 1) // length,
+                    step_in_epoch=place,
+                    steps_per_epoch=length,
+                    loss=loss,
+                    num_images=4 if short else 16,
+                    lr=0.01,
+                    grad_norm=2 * loss,
+                    momentum_norm=math.nan if arm == "clipped" else 3 * loss,
+                )
+            )
+        return rows
+
+    return rows_of_arm
 
 
 def arm_of(name):
@@ -128,7 +133,7 @@ def results_of(remainders=(4,), accumulate=4):
     }
 
 
-def rows_of(results):
+def rows_of(results, train_rows):
     return {run["name"]: train_rows(run["arm"]) for run in results["runs"] if run["seed"] == 0}
 
 
@@ -149,10 +154,10 @@ def assert_needs_nothing_else(page):
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def experiment(tmp_path_factory, train_rows):
     results = json.loads(json.dumps(results_of((4, 1))))
     path = tmp_path_factory.mktemp("experiment") / "spikes.html"
-    assert write_experiment_page(path, results, rows_of(results)) == path
+    assert write_experiment_page(path, results, rows_of(results, train_rows)) == path
     return path.read_text(encoding="utf-8")
 
 
@@ -199,9 +204,10 @@ def test_the_distances_and_how_it_was_made_are_told(experiment):
     assert f"How this page was made python tools/spikes.py --out {HOSTILE} torch 2.15.0" in text
 
 
-def test_runs_without_rows_are_left_out(tmp_path):
+def test_runs_without_rows_are_left_out(tmp_path, train_rows):
     results = results_of(accumulate=1)
-    rows = {run: drawn for run, drawn in rows_of(results).items() if "clipped" not in run}
+    rows = rows_of(results, train_rows)
+    rows = {run: drawn for run, drawn in rows.items() if "clipped" not in run}
     page = write_experiment_page(tmp_path / "a.html", results, rows).read_text("utf-8")
     assert page.count("<svg") == 3
     assert ">drop_last: what drop_last means" in page
@@ -220,33 +226,30 @@ def test_an_experiment_without_trajectory_and_with_nothing_found(tmp_path):
     assert "None" not in visible_text(page)
 
 
-def test_the_picture_shows_both_arms(tmp_path):
+def test_the_picture_shows_both_arms(tmp_path, train_rows):
     results = results_of()
-    experiment_picture(tmp_path / "spikes.svg", results, rows_of(results))
+    experiment_picture(tmp_path / "spikes.svg", results, rows_of(results, train_rows))
     text = (tmp_path / "spikes.svg").read_text("utf-8")
     for piece in ("a spike every epoch", "no spike", "16 / 4 = 4 times too high"):
         assert piece in text
 
 
-def log_of(arm="reported", **more):
-    rows = train_rows(arm)
-
-    def column(key):
-        return np.array([row[key] for row in rows], float)
-
-    loss = column("loss")
+def log_of(rows):
+    loss = column(rows, "loss")
     return Log(
         f"runs/{HOSTILE}",
-        column("step").astype(np.int64),
+        column(rows, "step").astype(np.int64),
         loss,
-        {key: column(key) for key in ("lr", "grad_norm", "momentum_norm", "num_images")},
+        {key: column(rows, key) for key in ("lr", "grad_norm", "momentum_norm", "num_images")},
         {divisor: np.ones_like(loss) for divisor in DIVISORS[:3]} | {DIVISORS[3]: loss},
-        **{"steps_per_epoch": 11, "batch_size": 16, "divisor": DIVISORS[3], **more},
+        steps_per_epoch=11,
+        batch_size=16,
+        divisor=DIVISORS[3],
     )
 
 
-def test_an_explained_run_is_shown_whole(tmp_path):
-    log = log_of()
+def test_an_explained_run_is_shown_whole(tmp_path, train_rows):
+    log = log_of(train_rows("reported"))
     explanation = explain(log)
     assert explanation.cause == "short_last_batch"
     page = write_explanation_page(tmp_path / "a.html", log, explanation).read_text("utf-8")

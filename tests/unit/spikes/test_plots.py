@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ssd.report import fold, plots, spike_plots
+from ssd.report.plots import to_svg
+from ssd.spikes import fold, plots
 from ssd.spikes.plots import Series
 
 VERMILION_BGR = (0, 94, 213)
@@ -31,14 +32,14 @@ def pixels_of(path: Path):
 
 def test_the_spikes_are_marked_where_they_stand():
     series = series_of()
-    (axes,) = spike_plots.series_figure([series], "loss").axes
+    (axes,) = plots.series_figure([series], "loss").axes
     expected = np.stack([series.steps, series.values], 1)[9::10]
     np.testing.assert_array_equal(dots(axes), expected)
     assert axes.get_yscale() == "log"
 
 
 def test_equal_heights_are_equal_ratios_in_all_panels():
-    figure = spike_plots.series_figure([series_of(1 / 16), series_of(height=1), series_of(30)], "x")
+    figure = plots.series_figure([series_of(1 / 16), series_of(height=1), series_of(30)], "x")
     limits = np.array([axes.get_ylim() for axes in figure.axes])
     np.testing.assert_allclose(limits[:, 1] / limits[:, 0], limits[0, 1] / limits[0, 0])
     for axes, (low, high) in zip(figure.axes, limits, strict=True):
@@ -48,19 +49,19 @@ def test_equal_heights_are_equal_ratios_in_all_panels():
 
 
 def test_the_bound_is_a_line_inside_the_axis():
-    (axes,) = spike_plots.series_figure([series_of(bound=9.5)], "gradient norm").axes
+    (axes,) = plots.series_figure([series_of(bound=9.5)], "gradient norm").axes
     assert [9.5, 9.5] in [list(line.get_ydata()) for line in axes.get_lines()]
     assert axes.get_ylim()[1] > 9.5
 
 
 def test_a_linear_axis_begins_at_0():
-    (axes,) = spike_plots.series_figure([series_of(logarithmic=False)], same_span=False).axes
+    (axes,) = plots.series_figure([series_of(logarithmic=False)], same_span=False).axes
     assert axes.get_yscale() == "linear"
     assert axes.get_ylim()[0] == 0
 
 
 def test_passes_lie_over_each_other():
-    (axes,) = spike_plots.pass_figure(series_of(), 10, 1).axes
+    (axes,) = plots.pass_figure(series_of(), 10, 1).axes
     np.testing.assert_allclose(dots(axes), [[9, 4]], rtol=0.2)
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 10]
     assert len(lines) == 5 + 1
@@ -71,8 +72,8 @@ def test_many_passes_are_thinned_but_not_their_median():
     steps = np.arange(20_000)
     values = np.where(steps % 2000 == 7, 6.0, 1.0)
     series = Series("", steps, values, values > 1, np.empty(0))
-    (axes,) = spike_plots.pass_figure(series, 2000, 0).axes
-    assert max(len(line.get_xdata()) for line in axes.get_lines()) <= spike_plots.MOST_POINTS
+    (axes,) = plots.pass_figure(series, 2000, 0).axes
+    assert max(len(line.get_xdata()) for line in axes.get_lines()) <= plots.MOST_POINTS
     assert max(np.max(line.get_ydata()) for line in axes.get_lines()) == 6
     np.testing.assert_array_equal(dots(axes), [[7, 6]])
 
@@ -80,7 +81,7 @@ def test_many_passes_are_thinned_but_not_their_median():
 def test_what_follows_a_spike_has_a_panel_for_each_column_and_a_colour_for_each_run():
     spike = np.array([[1, 1, 4, 2, 1], [1, 1, 6, 4, 1.0]])
     runs = {"one": {"loss": spike, "momentum_norm": spike}, "other": {"loss": spike / spike}}
-    figure = spike_plots.zoom_figure(runs, 2, "steps")
+    figure = plots.zoom_figure(runs, 2, "steps")
     assert [axes.get_title("left") for axes in figure.axes] == ["loss", "norm of the momentum"]
     curves = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 5]
     assert [line.get_label() for line in curves] == ["one", "other"]
@@ -92,7 +93,7 @@ def test_what_follows_a_spike_has_a_panel_for_each_column_and_a_colour_for_each_
 
 def test_a_gap_of_all_spikes_is_bridged():
     around = np.array([[1, math.nan, 4, math.nan, 2]])
-    (axes,) = spike_plots.zoom_figure({"run": {"loss": around}}, 2, "steps").axes
+    (axes,) = plots.zoom_figure({"run": {"loss": around}}, 2, "steps").axes
     (curve,) = [line for line in axes.get_lines() if len(line.get_xdata()) == 3]
     np.testing.assert_array_equal(curve.get_xydata().T, [[-2, 0, 2], [1, 4, 2]])
 
@@ -104,24 +105,24 @@ def test_values_that_cannot_be_drawn_leave_gaps(value, count):
     series = Series("", steps, np.full(count, value), steps % 7 == 0, np.empty(0))
     around = {"loss": fold.over_level(np.full((2, 5), value if math.isfinite(value) else math.nan))}
     for figure in (
-        spike_plots.series_figure([series, series_of()], "loss"),
-        spike_plots.pass_figure(series, 7, 1),
-        spike_plots.zoom_figure({"run": around}, 2, "steps"),
+        plots.series_figure([series, series_of()], "loss"),
+        plots.pass_figure(series, 7, 1),
+        plots.zoom_figure({"run": around}, 2, "steps"),
     ):
-        ET.fromstring(plots.to_svg(figure, "figure"))
+        ET.fromstring(to_svg(figure, "figure"))
 
 
 def test_losses_below_0_stay_in_sight():
     steps = np.arange(9)
     series = Series("", steps, -1.0 - steps, steps == 4, np.empty(0))
-    (axes,) = spike_plots.series_figure([series], "loss").axes
+    (axes,) = plots.series_figure([series], "loss").axes
     assert axes.get_yscale() == "linear"
     assert axes.get_ylim()[0] <= -9
 
 
 def test_the_picture_is_white_wide_and_small(tmp_path):
     path = tmp_path / "spikes.png"
-    spike_plots.save_picture(path, series_of(), series_of(height=1), "16 / 4 = 4")
+    plots.save_picture(path, series_of(), series_of(height=1), "16 / 4 = 4")
     pixels = pixels_of(path)
     assert pixels.shape == (500, 1200, 3)
     assert (pixels[[0, 0, -1, -1], [0, -1, 0, -1]] > 250).all()
@@ -132,6 +133,6 @@ def test_the_picture_is_white_wide_and_small(tmp_path):
 
 def test_the_picture_as_svg_says_its_words(tmp_path):
     path = tmp_path / "spikes.svg"
-    spike_plots.save_picture(path, series_of(), series_of(height=1), "16 / 4 = 4")
+    plots.save_picture(path, series_of(), series_of(height=1), "16 / 4 = 4")
     ET.parse(path)
     assert "16 / 4 = 4" in path.read_text(encoding="utf-8")

@@ -1,47 +1,56 @@
 """The watch speaks once of a loss that spikes with the epoch, and is quiet otherwise."""
 
+from contextlib import closing
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ssd.config import DIVISORS
+from ssd.config import DIVISORS, LossConfig
+from ssd.run.rows import format_row
 from ssd.spikes.watch import SpikeWatch
+from ssd.structures import EvaluationRow
+from ssd.training.writer import RunWriter
 
 FULL, REST, LENGTH = 16, 4, 21
 
 
-def rows(passes, divisor, seed=0, rest_noise=0.15):
+@pytest.fixture(scope="module")
+def rows(step_row):
     """A run with a short last step, of a loss around 6 with noise as an SSD's has it."""
-    rng = np.random.default_rng(seed)
-    for index in range(passes * LENGTH):
-        epoch, place = divmod(index, LENGTH)
-        images = REST if place == LENGTH - 1 else FULL
-        noise = rest_noise if images == REST else 0.15
-        per_positive = 6 * (1 + 3 / (1 + index / 20)) * np.exp(noise * rng.normal())
-        positives = 10 * images
-        under = dict.fromkeys(DIVISORS, per_positive)
-        under["batch_positives_and_size"] = per_positive / images
-        yield {
-            "kind": "train",
-            "step": index + 1,
-            "epoch": epoch,
-            "step_in_epoch": place,
-            "steps_per_epoch": LENGTH,
-            "loss": under[divisor],
-            "num_images": images,
-            "num_positives": positives,
-            "divisor": positives * per_positive / under[divisor],
-            "lr": 0.1,
-            "grad_norm": under[divisor],
-            "momentum_norm": None,
-            "loss_under": under,
-        }
+
+    def rows_of(passes, divisor, seed=0, rest_noise=0.15):
+        rng = np.random.default_rng(seed)
+        for index in range(passes * LENGTH):
+            epoch, place = divmod(index, LENGTH)
+            images = REST if place == LENGTH - 1 else FULL
+            noise = rest_noise if images == REST else 0.15
+            per_positive = 6 * (1 + 3 / (1 + index / 20)) * np.exp(noise * rng.normal())
+            positives = 10 * images
+            under = dict.fromkeys(DIVISORS, per_positive)
+            under["batch_positives_and_size"] = per_positive / images
+            yield step_row(
+                step=index + 1,
+                epoch=epoch,
+                step_in_epoch=place,
+                steps_per_epoch=LENGTH,
+                loss=under[divisor],
+                num_images=images,
+                num_positives=positives,
+                divisor=positives * per_positive / under[divisor],
+                lr=0.1,
+                grad_norm=under[divisor],
+                loss_under=under,
+            )
+
+    return rows_of
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_speaks_at_the_end_of_the_third_pass_and_never_again(tmp_path, seed):
+def test_it_speaks_at_the_end_of_the_third_pass_and_never_again(tmp_path, rows, seed):
     divisor = "batch_positives_and_size"
     watch = SpikeWatch(tmp_path / "run", divisor)
-    told = [(row["step"], watch.take(row)) for row in rows(30, divisor, seed)]
+    told = [(row.step, watch.take(row)) for row in rows(30, divisor, seed)]
     ((step, sentence),) = [(step, text) for step, text in told if text is not None]
     assert step == 3 * LENGTH
     assert "every 21 steps" in sentence
@@ -53,7 +62,9 @@ def test_it_speaks_at_the_end_of_the_third_pass_and_never_again(tmp_path, seed):
 
 @pytest.mark.parametrize("rest_noise", [0.15, 0.4])
 @pytest.mark.parametrize("divisor", ["step_positives", "rank_positives", "image_positives"])
-def test_it_is_quiet_on_a_sound_run_even_if_the_short_step_is_noisy(tmp_path, divisor, rest_noise):
+def test_it_is_quiet_on_a_sound_run_even_if_the_short_step_is_noisy(
+    tmp_path, rows, divisor, rest_noise
+):
     for seed in range(20):
         watch = SpikeWatch(tmp_path, divisor)
         told = [watch.take(row) for row in rows(60, divisor, seed, rest_noise)]
@@ -61,14 +72,14 @@ def test_it_is_quiet_on_a_sound_run_even_if_the_short_step_is_noisy(tmp_path, di
 
 
 @pytest.mark.parametrize("divisor", ["step_positives", "rank_positives"])
-def test_it_is_quiet_where_one_image_is_left_over_and_images_differ_widely(tmp_path, divisor):
+def test_it_is_quiet_where_one_image_is_left_over_and_images_differ_widely(tmp_path, rows, divisor):
     """The loss of an image is not in proportion to its positives, nor are these alike."""
     alarms = 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
         watch = SpikeWatch(tmp_path, divisor)
         for row in rows(40, divisor, seed):
-            images = 1 if row["num_images"] == REST else FULL
+            images = 1 if row.num_images == REST else FULL
             positives = np.ceil(8 * np.exp(0.8 * rng.normal(size=images)))
             losses = (4 * positives + 20) * np.exp(0.2 * rng.normal(size=images))
             mean = losses.sum() / positives.sum()
@@ -78,29 +89,41 @@ def test_it_is_quiet_where_one_image_is_left_over_and_images_differ_widely(tmp_p
                 "image_positives": (losses / positives).mean(),
                 "batch_positives_and_size": mean / images,
             }
-            figures = {"num_images": images, "num_positives": positives.sum()}
-            figures |= {"divisor": positives.sum(), "loss": mean, "loss_under": under}
-            alarms += watch.take(row | figures) is not None
+            count = int(positives.sum())
+            figures = {"num_images": images, "num_positives": count, "divisor": float(count)}
+            alarms += watch.take(replace(row, **figures, loss=mean, loss_under=under)) is not None
     assert alarms <= 1
 
 
-def test_it_forgets_the_passes_of_long_ago(tmp_path):
+def test_it_forgets_the_passes_of_long_ago(tmp_path, rows):
     watch = SpikeWatch(tmp_path, "step_positives")
     for row in rows(40, "step_positives"):
         watch.take(row)
     defect = "batch_positives_and_size"
-    told = [watch.take(row | {"step": row["step"] + 40 * LENGTH}) for row in rows(12, defect)]
+    told = [watch.take(replace(row, step=row.step + 40 * LENGTH)) for row in rows(12, defect)]
     assert any(told)
 
 
-def test_a_resumed_run_is_judged_by_what_came_before_too(tmp_path):
+def test_a_resumed_run_is_judged_by_what_came_before_too(tmp_path, rows):
     divisor = "batch_positives_and_size"
     *before, last = rows(3, divisor)
-    watch = SpikeWatch(tmp_path, divisor, [*before, {"kind": "eval", "step": 42}])
+    watch = SpikeWatch(tmp_path, divisor, before)
     assert watch.take(last) is not None
 
 
-def test_passes_too_short_to_judge_are_left_alone(tmp_path):
+def test_a_run_that_goes_on_shows_it_the_steps_before_and_no_evaluation(tmp_path, rows, capfd):
+    divisor = "batch_positives_and_size"
+    *before, last = rows(3, divisor)
+    lines = [format_row(row) for row in before]
+    lines.insert(42, format_row(EvaluationRow(42, 1, "voc07", 0.5, {"cat": 0.5})))
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(lines))
+    writer = RunWriter(tmp_path, last.step - 1, last.step, True, LossConfig(divisor=divisor))
+    with closing(writer):
+        writer.steps([last])
+    assert "regular spikes: " in capfd.readouterr().out
+
+
+def test_passes_too_short_to_judge_are_left_alone(tmp_path, rows):
     watch = SpikeWatch(tmp_path, "step_positives")
     for row in rows(10, "step_positives"):
-        assert watch.take(row | {"steps_per_epoch": 1, "step_in_epoch": 0}) is None
+        assert watch.take(replace(row, steps_per_epoch=1, step_in_epoch=0)) is None

@@ -8,7 +8,7 @@ import torch
 
 from ssd.augment.batch import Preprocess
 from ssd.common.errors import UserError
-from ssd.config import Config, DataConfig
+from ssd.config import AugmentConfig, DataConfig
 from ssd.data.order import Order
 from ssd.data.voc import read_voc
 from ssd.training.feed import Feed, open_host_cache
@@ -17,6 +17,7 @@ from ssd.training.feed import Feed, open_host_cache
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
 CPU = torch.device("cpu")
+PREPROCESS = Preprocess(32, (120, 115, 100), (58, 57, 56), antialias=True)
 SCRIPT = Path(__file__).with_name("cache_on_ranks.py")
 
 
@@ -30,7 +31,7 @@ def records(tmp_path_factory):
 
 
 def feed(records, **settings):
-    return Feed(records, Config(data=DataConfig(**settings)), CPU)
+    return Feed(records, DataConfig(**settings), AugmentConfig(), PREPROCESS, 0, CPU)
 
 
 def test_what_is_kept_is_told_in_one_line(records):
@@ -70,10 +71,9 @@ def test_the_memory_of_a_cache_is_given_back(records):
 @pytest.mark.parametrize("gb", [1.0, 0.0007])
 def test_the_batches_of_a_run_are_the_same_with_a_cache(records, gb):
     order = Order(len(records), 3, accumulate=1, world_size=1, seed=0, drop_last=False)
-    preprocess = Preprocess(32, (120, 115, 100), (58, 57, 56), antialias=True)
 
     def batches(first, **settings):
-        steps = feed(records, **settings).steps(order, preprocess, first, 8)
+        steps = feed(records, **settings).steps(order, first, 8)
         return [batch for ready in steps for batch in ready.batches]
 
     straight = batches(0, workers=0)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ssd.common.errors import UserError
-from ssd.training import distributed
+from ssd.training import ranks
 from ssd.training.ranks import any_rank, of_this_start, synchronise_batchnorm
 
 TORCHRUN = {
@@ -49,7 +49,7 @@ def test_several_machines_have_one_store_if_nothing_is_started_again(started):
 def test_batchnorm_over_all_ranks_keeps_its_names_and_needs_gpus(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
     with pytest.raises(
         UserError, match="sync_batchnorm needs GPUs, and these 2 ranks train on cpu"
     ):

@@ -8,8 +8,8 @@ import torch
 
 from ssd.common.errors import UserError
 from ssd.config import CheckpointConfig
+from ssd.run import checkpoint as module
 from ssd.run.checkpoint import list_checkpoints, load_checkpoint, newest_intact
-from ssd.training import checkpoint as module
 from ssd.training.saver import Saver
 
 
@@ -33,11 +33,11 @@ def state(step):
 @pytest.fixture
 def gate(monkeypatch):
     """Holds the writing of files up until it is opened."""
-    gate, write = threading.Event(), module.write_and_flush
+    gate, write_and_flush = threading.Event(), module.write_and_flush
 
-    def held(path, content):
+    def held(path, write):
         assert gate.wait(timeout=60)
-        write(path, content)
+        return write_and_flush(path, write)
 
     monkeypatch.setattr(module, "write_and_flush", held)
     return gate
@@ -64,7 +64,7 @@ def test_a_score_waits_for_its_checkpoint(saver, gate, tmp_path):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    def full(path, content):
+    def full(path, write):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     return lambda: monkeypatch.setattr(module, "write_and_flush", full)
@@ -80,7 +80,7 @@ def test_a_full_disk_is_warned_of_until_the_limit(saver, full_disk, said, tmp_pa
         saver.save(5, state(5))
     assert len(said) == 3
     assert all("step_" in line and "training goes on" in line for line in said)
-    assert newest_intact(tmp_path)[0].manifest.step == 1
+    assert newest_intact(tmp_path).manifest.step == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step_1"]
 
 

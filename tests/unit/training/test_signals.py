@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from ssd.training import preempt
-from ssd.training.signals import Signals, Stopped
+from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -67,7 +66,7 @@ with Signals():
 
 def test_the_second_one_ends_the_process_at_once():
     done = subprocess.run([sys.executable, "-c", STOPPED_TWICE], timeout=60, check=False)
-    assert done.returncode == preempt.STOPPED_BY_SIGNAL
+    assert done.returncode == STOPPED_BY_SIGNAL
 
 
 def test_under_torchrun_one_ctrl_c_comes_twice(monkeypatch):

@@ -11,8 +11,9 @@ from ssd.config import DIVISORS, LossConfig, OptimizerConfig
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.structures import Batch, Predictions
 from ssd.training.average import MovingAverage
+from ssd.training.log import Pending, Position, step_rows
 from ssd.training.optimizer import build_optimizer
-from ssd.training.step import NUM_COUNTED, StepSettings, TrainState, train_step
+from ssd.training.step import StepSettings, TrainState, match_batch, train_step
 
 NUM_CLASSES = 4
 MAPS = [FeatureMap(4, 8, 8, 14, (2.0,)), FeatureMap(2, 16, 16, 28, (2.0,))]
@@ -76,10 +77,10 @@ def settings(state: TrainState, **changes) -> StepSettings:
 
 def gradient(batches: list[Batch], loss: LossConfig) -> tuple[torch.Tensor, torch.Tensor]:
     state = new_state()
-    figures = train_step(state, batches, settings(state, loss=loss), lr=0.1)
+    sums = train_step(state, batches, settings(state, loss=loss), lr=0.1).sums
     grads = torch.cat([p.grad.flatten() for p in state.model.parameters()])
-    counted, losses = figures.sums[:NUM_COUNTED], figures.sums[NUM_COUNTED:]
-    return grads, torch.cat([losses[DIVISORS.index(loss.divisor)][None], counted])
+    counted = sums.class_loss, sums.box_loss, sums.num_positives, sums.num_images
+    return grads, torch.stack([sums.loss_under[loss.divisor], *counted])
 
 
 @pytest.mark.parametrize("sizes", SPLITS[1:])
@@ -131,7 +132,8 @@ def test_a_step_without_any_object_is_finite_and_moves_nothing(twelve_images):
     before = [p.clone() for p in state.model.parameters()]
     empty = split(twelve_images, (1, 1, 10))[1]
     figures = train_step(state, [empty], settings(state), lr=0.1)
-    assert torch.equal(figures.sums[NUM_COUNTED:], torch.zeros(len(DIVISORS)))
+    assert tuple(figures.sums.loss_under) == DIVISORS
+    assert all(loss == 0 for loss in figures.sums.loss_under.values())
     assert not figures.skipped
     assert all(map(torch.equal, before, state.model.parameters()))
 
@@ -150,10 +152,27 @@ def test_clipping_bounds_the_gradient_and_reports_it_unclipped(twelve_images):
 def test_the_other_divisors_are_reported_as_they_would_have_been(twelve_images):
     parts = split(twelve_images, (7, 1, 4))
     state = new_state()
-    sums = train_step(state, parts, settings(state), lr=0.1).sums
-    for index, divisor in enumerate(DIVISORS):
+    losses = train_step(state, parts, settings(state), lr=0.1).sums.loss_under
+    for divisor in DIVISORS:
         _, (used, *_) = gradient(parts, LossConfig(divisor=divisor))
-        assert torch.equal(sums[NUM_COUNTED + index], used)
+        assert torch.equal(losses[divisor], used)
+
+
+@pytest.mark.parametrize("divisor", DIVISORS)
+def test_the_divisor_of_a_row_is_what_the_loss_of_an_image_was_divided_by(twelve_images, divisor):
+    """Three divisors are the same for all images of one batch: the quotient of sum and loss."""
+    loss, state = LossConfig(divisor=divisor, box_weight=2.0), new_state()
+    used = settings(state, loss=loss)
+    positives = match_batch(twelve_images, used).num_positives
+    assert (positives == 0).any()
+    figures = train_step(state, [twelve_images], used, lr=0.1)
+    (row,) = step_rows([Pending(Position(1, 0, 0, 1), figures, 1.0, 0.0)], None, loss)
+    if divisor == "image_positives":
+        each = [len(positives) * max(1.0, count) for count in positives.tolist()]
+        expected = sum(each) / len(each)
+    else:
+        expected = (row.class_loss_sum + 2 * row.box_loss_sum) / row.loss
+    assert row.divisor == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_momentum_is_reported_after_the_step(twelve_images):
@@ -190,10 +209,9 @@ def test_low_precision_follows_fp32(twelve_images):
     exact, low = new_state(), new_state()
     figures = train_step(exact, [twelve_images], settings(exact), lr=0.1)
     low_figures = train_step(low, [twelve_images], settings(low, dtype=torch.bfloat16), lr=0.1)
-    torch.testing.assert_close(
-        low_figures.sums[NUM_COUNTED], figures.sums[NUM_COUNTED], rtol=0.02, atol=0
-    )
-    assert low_figures.sums.dtype == torch.float32
+    low_loss, loss = (each.sums.loss_under["step_positives"] for each in (low_figures, figures))
+    torch.testing.assert_close(low_loss, loss, rtol=0.02, atol=0)
+    assert {each.dtype for each in low_figures.sums.by_name().values()} == {torch.float32}
     assert all(p.dtype == torch.float32 for p in low.model.parameters())
 
 

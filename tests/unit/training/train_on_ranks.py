@@ -19,7 +19,7 @@ from ssd.model.ssd import build_model
 from ssd.structures import Batch
 from ssd.training.optimizer import build_optimizer
 from ssd.training.ranks import is_first, joined_ranks, rank, sum_over_ranks, world_size
-from ssd.training.step import NUM_COUNTED, StepSettings, TrainState, train_step
+from ssd.training.step import StepSettings, TrainState, train_step
 
 IMAGES, GLOBAL_BATCH, STEPS, SIZE = 65, 24, 10, 96
 LAYOUTS = [("step_positives", 1), ("step_positives", 2), ("step_positives", 3)]
@@ -64,7 +64,8 @@ def train(divisor, accumulate):
         batches = [Batch(images[part], boxes[part], labels[part], []) for part in parts]
         bare = torch.tensor(float(not any((batch.labels > 0).any() for batch in batches)))
         figures = train_step(state, batches, settings, lr=0.002)
-        losses.append(sum_over_ranks(figures.sums)[NUM_COUNTED].item() / ranks)
+        loss = figures.sums.loss_under["step_positives"]
+        losses.append(sum_over_ranks(loss).item() / ranks)
         bare_ranks.append(sum_over_ranks(bare).item())
     parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
     return {"parameters": parameters, "losses": losses, "bare_ranks": bare_ranks}

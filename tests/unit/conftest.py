@@ -1,12 +1,17 @@
-"""A small VOC folder, written by the tests themselves."""
+"""Small folders of data, written by the tests themselves, and the rows of steps."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from ssd.structures import StepRow
 
 Object = tuple[str, tuple[object, object, object, object]]
 
@@ -116,3 +121,10 @@ class CocoFolder:
 @pytest.fixture
 def coco(tmp_path: Path) -> CocoFolder:
     return CocoFolder(tmp_path / "coco")
+
+
+@pytest.fixture(scope="session")
+def step_row() -> Callable[..., StepRow]:
+    """Makes the row of a step from the figures given; the others are unknown."""
+    unknown = {each.name: math.nan if each.type == "float" else None for each in fields(StepRow)}
+    return partial(replace, StepRow(**unknown | {"step": 1, "loss_under": {}}))
