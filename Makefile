@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install quickstart test soak format
+.PHONY: help install quickstart test test-long soak format
 
 help:            ## Show what there is
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-install: $(INSTALLED)  ## Make .venv and install everything into it
+install: $(INSTALLED)  ## Make .venv and install everything into it: a download of 6 GB
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
@@ -19,15 +20,18 @@ $(INSTALLED): pyproject.toml
 quickstart: $(INSTALLED)  ## Draw a data set, train on it, evaluate, write a report: some minutes on two CPU cores
 	$(BIN)/python tools/train.py configs/quickstart.yaml --out runs/quickstart
 
-test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and tests, as CI runs them
+test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and the tests, but for the long ones
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
-soak: $(INSTALLED)    ## Kill a training 150 times and compare its end with an undisturbed one's: some minutes
+test-long: $(INSTALLED)  ## What takes long by nature: ranks, kills, full disks, a thousand logs
+	$(PYTEST) -m long
+
+soak: $(INSTALLED)  ## Kill a training 150 times and compare its end with an undisturbed one's: 10 minutes
 	$(BIN)/python tests/runs/soak.py --kills 50 --workers 0 1 2
 
 format: $(INSTALLED)  ## Put the code into shape

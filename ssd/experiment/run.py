@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from ssd.config import Config
+from ssd.config import DIVISORS, Config, Divisor
 from ssd.experiment.scenario import Scenario, check, data_root, draw_data, runs_left, train_all
 from ssd.experiment.table import arms_text, write_results
 from ssd.experiment.trajectory import trajectory_distances
-from ssd.run.names import SPIKES_PAGE
+from ssd.run.names import SPIKES, SPIKES_PAGE
 from ssd.training.trainer import DONE
 
 PRESETS = {
@@ -26,7 +27,9 @@ def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
     check(scenario, base)
     left = runs_left(base, scenario, out)
     draw_data(base, scenario)
-    distances = trajectory_distances(base, data_root(base, scenario.full_steps))
+    distances = known_distances(out) if not left else None
+    if distances is None:
+        distances = trajectory_distances(base, data_root(base, scenario.full_steps))
     status = train_all(left, out)
     if status != DONE:
         print("the same command goes on where this one stopped")
@@ -34,3 +37,12 @@ def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
     results = write_results(out, base, scenario, distances)
     print(f"\n{arms_text(results)}\n\nreport: {out / SPIKES_PAGE}")
     return DONE
+
+
+def known_distances(out: Path) -> dict[Divisor, float] | None:
+    """The distances that an earlier experiment with the same settings left in spikes.json."""
+    try:
+        results = json.loads((out / SPIKES).read_text(encoding="utf-8"))
+        return {divisor: float(results["trajectory"]["distances"][divisor]) for divisor in DIVISORS}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,7 +1,8 @@
-"""Every config trains for two steps and evaluates, on data of its format."""
+"""A config of each backbone trains for two steps and evaluates; the others are built."""
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 import torchvision
 from torchvision.models.detection import ssd300_vgg16
 
+from ssd.config.model import Backbone
 from ssd.config.settings import read_config
 from ssd.data.coco import read_coco
 from ssd.model import weights
 from ssd.model.foreign import COCO_CATEGORIES
+from ssd.model.ssd import build_model
 from ssd.training.start import train
 
 VOC_CLASSES = [
@@ -93,10 +96,21 @@ def roots(tmp_path_factory):
     return {"voc": voc, "shapes": voc, "coco": coco}
 
 
+TRAINED = {  # a config for each backbone, one with weights for the whole detector, and what differs
+    "quickstart.yaml": {},
+    "custom_voc.yaml": {"backbone": "vgg16_bn"},
+    "ssd300_vgg16_voc.yaml": {},
+    "ssd300_resnet50_coco.yaml": {},
+    "ssd320_mobilenet_v3_coco.yaml": {},
+    "torchvision_weights.yaml": {},
+}
+
+
 def pytest_generate_tests(metafunc):
+    configs = metafunc.config.rootpath / "configs"
+    names = sorted(path.name for path in configs.glob("*.yaml"))
     if "config_name" in metafunc.fixturenames:
-        configs = metafunc.config.rootpath / "configs"
-        metafunc.parametrize("config_name", sorted(path.name for path in configs.glob("*.yaml")))
+        metafunc.parametrize("config_name", names)
 
 
 def blank_weights(network):
@@ -111,11 +125,40 @@ def blank_weights(network):
     }
 
 
-def test_a_config_trains_and_evaluates(config_name, repository, roots, tmp_path, monkeypatch):
+@pytest.fixture
+def config_of(repository):
+    def read(name):
+        below = [ON_TOP_OF[name]] if name in ON_TOP_OF else []
+        return read_config([repository / "configs" / file for file in (*below, name)])
+
+    return read
+
+
+def test_a_config_builds_its_model(config_name, config_of):
+    """On the meta device: shapes without numbers."""
+    config, num_classes = config_of(config_name).model, 21
+    with torch.device("meta"):
+        model = build_model(config, num_classes).eval()
+        predictions = model(torch.empty(1, 3, config.input_size, config.input_size))
+    boxes = len(model.default_boxes)
+    assert predictions.logits.shape == (1, boxes, num_classes)
+    assert predictions.locations.shape == (1, boxes, 4)
+    if config.backbone == "vgg16" and config.box_sizes is None:
+        assert boxes == {300: 8732, 512: 24564}[config.input_size]
+
+
+def test_every_backbone_is_trained(config_of):
+    backbones = {
+        other.get("backbone") or config_of(n).model.backbone for n, other in TRAINED.items()
+    }
+    assert backbones == set(get_args(Backbone))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_config_trains_and_evaluates(name, config_of, roots, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "fetch", lambda _, network, origin: blank_weights(network))
-    below = [ON_TOP_OF[config_name]] if config_name in ON_TOP_OF else []
-    files = [repository / "configs" / name for name in (*below, config_name)]
-    config = read_config(files)
+    config = config_of(name)
+    config = replace(config, model=replace(config.model, **TRAINED[name]))
     root = roots[config.data.format]
     data_format = "coco" if config.data.format == "coco" else "voc"
     config = replace(

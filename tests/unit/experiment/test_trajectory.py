@@ -11,7 +11,12 @@ from ssd.experiment.trajectory import trajectory_distances
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "steps"), [(OptimizerConfig("sgd", 0.02), 20), (OptimizerConfig("adamw"), 3)]
+    ("optimizer", "steps"),
+    [
+        pytest.param(OptimizerConfig("sgd", 0.02), 20, marks=pytest.mark.long),
+        (OptimizerConfig("sgd", 0.02), 4),
+        (OptimizerConfig("adamw"), 3),
+    ],
 )
 def test_only_the_positives_of_the_step_take_the_way_of_the_large_batch(
     tmp_path, monkeypatch, optimizer, steps

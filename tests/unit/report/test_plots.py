@@ -99,12 +99,15 @@ UNDRAWABLE = [math.nan, math.inf, None, "text"]
 
 
 @pytest.mark.parametrize("make", [plots.loss_figure, plots.learning_figure, plots.map_figure])
-@pytest.mark.parametrize("values", [[*(10 / (1 + n) for n in range(30)), *UNDRAWABLE], [None], [0]])
+@pytest.mark.parametrize(
+    "values", [[*(10 / (1 + n) for n in range(30)), *UNDRAWABLE], [math.nan], [0.0]]
+)
 def test_values_that_cannot_be_drawn_leave_gaps(make, values):
     kind = "eval" if make is plots.map_figure else "train"
     names = "loss", "class_loss_sum", "grad_norm", "lr", "mAP"
     lines = [
-        {"kind": kind, "step": step, "epoch": step // 10 if step < 30 else None}
+        {"kind": kind, "step": step}
+        | ({"epoch": step // 10, "num_positives": 100} if step < 30 else {})
         | dict.fromkeys(names, value)
         for step, value in enumerate(values)
     ]

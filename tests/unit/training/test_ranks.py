@@ -10,7 +10,7 @@ from ssd.config import DIVISORS
 SCRIPT = Path(__file__).with_name("train_on_ranks.py")
 OTHERS = [divisor for divisor in DIVISORS if divisor != "step_positives"]
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
