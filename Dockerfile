@@ -1,10 +1,10 @@
-# One image for training, evaluation and TensorBoard, on NVIDIA GPUs or a CPU: see docs/docker.md.
-# torch's wheel brings CUDA, the host brings the driver.
+# One image for training, evaluation and TensorBoard, on NVIDIA GPUs or a CPU; see docs/docker.md.
+# torch's wheel contains CUDA; the host provides the driver.
 ARG BASE=python:3.13-slim
 FROM ${BASE}
 WORKDIR /app
 
-# What changes rarely comes first: an edit of the code installs nothing again.
+# The dependencies rarely change, so they come first: an edit of the code reinstalls nothing.
 COPY pyproject.toml ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
@@ -13,8 +13,8 @@ print(*project["dependencies"], *project["optional-dependencies"]["fast"], sep="
     && pip install --requirement /tmp/requirements.txt \
     && rm /tmp/requirements.txt
 
-# `docker run --user` may bring an owner whose number has no name here. It can write to the folders
-# below, and is told the name that torch would look up.
+# `docker run --user` may name a uid that has no user here. The folders below are writable for it,
+# and USER gives it the name that torch would otherwise look up.
 RUN useradd --uid 1000 ssd \
     && install --directory --mode 1777 /home/ssd /home/ssd/.cache runs datasets
 ENV HOME=/home/ssd USER=ssd PYTHONPATH=/app NVIDIA_DRIVER_CAPABILITIES=compute,utility
@@ -26,7 +26,7 @@ COPY benchmarks benchmarks/
 COPY tools tools/
 RUN chmod -R a+rX .
 
-# .git stays outside; environment.json of every run has the commit from here.
+# .git is not copied; the environment.json of every run takes the commit from here.
 ARG COMMIT=
 ENV SSD_COMMIT=${COMMIT}
 LABEL org.opencontainers.image.revision=${COMMIT}

@@ -1,4 +1,4 @@
-# `make quickstart` and `make test` need nothing but Python 3.11 or newer; the rest sets itself up.
+# `make quickstart` and `make test` need only Python 3.11 or newer; they install everything else.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no
 
 .PHONY: help install quickstart test test-long soak format
 
-help:            ## Show what there is
+help:            ## List these commands
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 install: $(INSTALLED)  ## Make .venv and install everything into it: a download of 6 GB
@@ -17,10 +17,10 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-quickstart: $(INSTALLED)  ## Draw a data set, train on it, evaluate, write a report: some minutes on two CPU cores
+quickstart: $(INSTALLED)  ## Draw a data set, train on it, evaluate, write a report: a few minutes on two CPU cores
 	$(BIN)/python tools/train.py configs/quickstart.yaml --out runs/quickstart
 
-test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and the tests, but for the long ones
+test: $(INSTALLED)  ## Check style, types, import rules and Dockerfile; run all but the long tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -28,12 +28,12 @@ test: $(INSTALLED)  ## Style, types, import rules, Dockerfile and the tests, but
 	$(BIN)/hadolint Dockerfile
 	$(PYTEST)
 
-test-long: $(INSTALLED)  ## What takes long by nature: ranks, kills, full disks, a thousand logs
+test-long: $(INSTALLED)  ## Run the long tests: several ranks, kills, full disks
 	$(PYTEST) -m long
 
-soak: $(INSTALLED)  ## Kill a training 150 times and compare its end with an undisturbed one's: 10 minutes
+soak: $(INSTALLED)  ## Kill a run 150 times and compare its result with an undisturbed one's: 10 minutes
 	$(BIN)/python tests/runs/soak.py --kills 50 --workers 0 1 2
 
-format: $(INSTALLED)  ## Put the code into shape
+format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format

@@ -25,6 +25,7 @@ from itertools import islice
 
 import cv2
 import torch
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks.compare import Side, compare
@@ -34,6 +35,7 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.loader import AHEAD, Batches, start_worker, training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
 from ssd.structures import Batch, Record
@@ -62,6 +64,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
         *parts_on_one_core(records, batch_size, rounds),
         whole_pipelines(records, batch_size, 0, rounds),
         whole_pipelines(records, batch_size, data.workers, rounds),
+        *([handovers(records, batch_size, data.workers, rounds)] if data.workers else []),
     ]
 
 
@@ -125,6 +128,35 @@ def our_batches(
     with closing(feed.steps(order, 0, steps)) as all_ready:
         for ready in all_ready:
             yield ready.batches[0]
+
+
+def handovers(records: list[Record], batch_size: int, workers: int, rounds: int) -> str:
+    """Images per second that workers decode and hand over: by parcels, and as PyTorch does it."""
+    dataset = DetectionDataset(records, train_difficult=True)
+    order = Order(len(records), batch_size, 1, 1, SEED, drop_last=True)
+    steps = -(-LEAST_BATCHES // order.steps_per_epoch) * order.steps_per_epoch
+
+    def pytorchs() -> Iterator[object]:
+        batches = [order.micro_batches(step, 0)[0] for step in range(steps)]
+        return iter(
+            DataLoader(
+                Batches(dataset),
+                batch_size=None,
+                sampler=[[Request(0, index) for index in batch] for batch in batches],
+                num_workers=workers,
+                prefetch_factor=AHEAD,
+                multiprocessing_context="fork",
+                worker_init_fn=start_worker,
+            )
+        )
+
+    sides: dict[str, Callable[[], Iterator[object]]] = {
+        "ours": lambda: training_steps(dataset, order, 0, steps, 0, workers, pin_memory=False),
+        "PyTorch's handover": pytorchs,
+    }
+    with one_thread():
+        rates = by_turns(sides, batch_size, workers, rounds, time.perf_counter)
+    return rate_line(f"decoded by {workers} workers", rates)
 
 
 def by_turns(

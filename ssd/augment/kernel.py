@@ -102,23 +102,11 @@ def augment_tile(
     y_axis, y_count = _axis(rows_Y1, sizes + 2 * image, windows + 4 * image + 1, SIZE, ANTIALIAS)
     columns_1X = tl.where(tl.load(flip + image), SIZE - 1 - columns_1X, columns_1X)
     x_axis, x_count = _axis(columns_1X, sizes + 2 * image + 1, windows + 4 * image, SIZE, ANTIALIAS)
-    colours = (
-        tl.load(brightness + image) / 255,
-        tl.load(contrast + image),
-        tl.load(saturation + image),
-        tl.load(hue + image) / 30,
-        tl.load(contrast_first + image),
-    )
+    colours = _colours(image, brightness, contrast, saturation, hue, contrast_first)
+    start = pixels + tl.load(offsets + image)
+    y_taps, x_taps = y_count * _touches(y_axis, y_count), x_count * _touches(x_axis, x_count)
     red, green, blue = _sums_of_taps(
-        pixels + tl.load(offsets + image),
-        y_axis,
-        y_count * _touches(y_axis, y_count),
-        x_axis,
-        x_count * _touches(x_axis, x_count),
-        colours,
-        SIZE,
-        COLOURS_LAST,
-        TILE,
+        start, y_axis, y_taps, x_axis, x_taps, colours, SIZE, COLOURS_LAST, TILE
     )
     y_whole, y_covered = _sums_of_weights(y_axis, y_count, SIZE)
     x_whole, x_covered = _sums_of_weights(x_axis, x_count, SIZE)
@@ -131,6 +119,18 @@ def augment_tile(
     tl.store(places, (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share, inside)
     tl.store(places + 1, (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share, inside)
     tl.store(places + 2, (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share, inside)
+
+
+@triton.jit
+def _colours(image, brightness, contrast, saturation, hue, contrast_first):
+    """The colour changes of an image, in the units of `_change_colours`."""
+    return (
+        tl.load(brightness + image) / 255,
+        tl.load(contrast + image),
+        tl.load(saturation + image),
+        tl.load(hue + image) / 30,
+        tl.load(contrast_first + image),
+    )
 
 
 @triton.jit

@@ -67,16 +67,7 @@ def read_annotation_file(
     Raises:
         UserError: it is not an annotation file at all, lists no image, or exceeds a limit.
     """
-    content = read_json(path)
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(
-                f"{path}: is not a COCO annotation file, which is an object with the lists "
-                f"images, annotations and categories; {key} is missing"
-            )
-    if len(content["categories"]) > MOST_CLASSES:
-        found = len(content["categories"])
-        raise UserError(f"{path}: has {found} categories, more than {MOST_CLASSES} are refused")
+    content = _read_lists(path)
     folder = _folder_of(content["images"], folders)
     categories: dict[str, int] = {}
     _each(content["categories"], path, "category", findings, _category_reader(categories))
@@ -108,6 +99,21 @@ def read_annotation_file(
         np.array(crowd, np.bool_),
         np.array(annotation_id, np.int64),
     )
+
+
+def _read_lists(path: Path) -> dict[str, list[Any]]:
+    """The lists of images, annotations and categories; their entries are not checked yet."""
+    content: dict[str, list[Any]] = read_json(path)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise UserError(
+                f"{path}: is not a COCO annotation file, which is an object with the lists "
+                f"images, annotations and categories; {key} is missing"
+            )
+    if len(content["categories"]) > MOST_CLASSES:
+        found = len(content["categories"])
+        raise UserError(f"{path}: has {found} categories, more than {MOST_CLASSES} are refused")
+    return content
 
 
 def _folder_of(entries: list[Any], folders: Sequence[Path]) -> Path:

@@ -76,7 +76,7 @@ def evaluation_batches(
     return _packed(dataset, requests, workers, pin_memory)
 
 
-class _Batches(Dataset[PackedSamples | UserError]):
+class Batches(Dataset[PackedSamples | UserError]):
     """Packs of samples. A UserError is returned, since raising it would lose its one-line text."""
 
     def __init__(self, dataset: DetectionDataset) -> None:
@@ -92,7 +92,7 @@ class _Batches(Dataset[PackedSamples | UserError]):
 def _packed(
     dataset: DetectionDataset, requests: Iterable[list[Request]], workers: int, pin_memory: bool
 ) -> Generator[PackedSamples, None, None]:
-    return read_ahead(_Batches(dataset), requests, workers, pin_memory)
+    return read_ahead(Batches(dataset), requests, workers, pin_memory)
 
 
 def read_ahead(
@@ -150,7 +150,7 @@ def _from_workers(
             timeout=LONGEST_WAIT,
             multiprocessing_context="fork",  # workers inherit a cache and the memory files
             generator=torch.Generator(),
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
         )
         try:
             for sent in loader:
@@ -191,7 +191,7 @@ class _Senders(Dataset[Parcel | UserError]):
             )
 
 
-def _start_worker(_worker: int) -> None:
+def start_worker(_worker: int) -> None:
     """Ignores stop signals and limits OpenCV to one thread.
 
     Ctrl-C and a cluster's signals reach all processes of a run, and the parent handles them.

@@ -22,7 +22,8 @@ from ssd.run.results import write_results
 from ssd.run.rows import only, read_rows
 from ssd.spikes.explain import explain
 from ssd.spikes.read import log_of_rows
-from ssd.structures import DataSet, StepRow
+from ssd.steps import StepRow
+from ssd.structures import DataSet
 
 SHOWN_PICTURES = 9
 

@@ -13,7 +13,8 @@ from ssd.config.settings import Settings, merge, parse_yaml, to_config
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import build_model
-from ssd.run.checkpoint import Checkpoint, load_checkpoint, newest_intact
+from ssd.run.checkpoint import Checkpoint, load_checkpoint
+from ssd.run.checkpoints import newest_intact
 from ssd.run.names import CHECKPOINTS
 
 

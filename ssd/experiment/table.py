@@ -32,7 +32,7 @@ from ssd.spikes.explain import as_json, explain
 from ssd.spikes.log import Floats, Log
 from ssd.spikes.page import experiment_picture, write_experiment_page
 from ssd.spikes.read import read_log
-from ssd.structures import StepRow
+from ssd.steps import StepRow
 
 QUESTION = "Why does the training loss of an SSD spike once per epoch?"
 Figures = dict[str, Any]

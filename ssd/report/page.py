@@ -15,7 +15,7 @@ from ssd.report.pictures import Picture, draw, encode_jpeg, fit
 from ssd.report.render import TEMPLATES, count, is_number, percent, write_page
 from ssd.run import names
 from ssd.run.rows import only, read_rows
-from ssd.structures import EvaluationRow, StepRow
+from ssd.steps import EvaluationRow, StepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.run.rows import column
-from ssd.structures import EvaluationRow, StepRow
+from ssd.steps import EvaluationRow, StepRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

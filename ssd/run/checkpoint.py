@@ -12,14 +12,10 @@ import hashlib
 import io
 import json
 import math
-import os
-import re
 import shutil
-import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +23,7 @@ from torch import Tensor
 from ssd.common.errors import UserError, one_line
 from ssd.common.tensor_file import load_tensors
 from ssd.common.untrusted import MOST_CLASSES, as_name, as_number, as_whole, read_regular
+from ssd.run.flushed_file import flush_folder, write_and_flush
 from ssd.run.names import CONFIG
 
 STATE_FILE = "state.pt"
@@ -112,75 +109,6 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def write_text(path: Path, text: str) -> dict[str, Any]:
     """Writes a text with `write_and_flush`."""
     return write_and_flush(path, lambda file: file.write(text.encode()))
-
-
-def write_and_flush(path: Path, write: Callable[[Any], object]) -> dict[str, Any]:
-    """Writes a file and waits until the disk has it; returns its size and SHA-256.
-
-    Raises:
-        OSError: there is no room, or the folder is not writable.
-    """
-    with path.open("wb") as file:
-        hashing = HashingFile(file)
-        write(hashing)
-        hashing.raise_failure()
-        file.flush()
-        os.fsync(file.fileno())
-        return {"size": hashing.size, "sha256": hashing.sha256.hexdigest()}
-
-
-class HashingFile:
-    """A file for `torch.save` that hashes each piece, so that a state is never in memory twice.
-
-    A failure is raised only at the end, since the clean-up of `torch.save` would hide it.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._failure: OSError | None = None
-        self.size, self.sha256 = 0, hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        """Writes and hashes a piece; after a failure, it no longer writes."""
-        length = len(content)
-        if self._failure is None:
-            try:
-                self._file.write(content)
-            except OSError as failure:
-                self._failure = failure
-        self.sha256.update(content)
-        self.size += length
-        return length
-
-    def flush(self) -> None:
-        """Does nothing: `write_and_flush` flushes at the end."""
-
-    def raise_failure(self) -> None:
-        """Raises the first failure to write, if there was one."""
-        if self._failure is not None:
-            raise self._failure
-
-
-def flush_folder(folder: Path) -> None:
-    """Waits until the disk has the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, newest first, intact or not."""
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if re.fullmatch(r"step_\d{1,18}", path.name)]
-    return sorted(found, key=step_of, reverse=True)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in the name of a checkpoint's folder."""
-    return int(checkpoint.name.removeprefix("step_"))
 
 
 def read_manifest(checkpoint: Path) -> Manifest:
@@ -274,27 +202,6 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
     return Checkpoint(checkpoint, manifest, state, config_yaml)
 
 
-def newest_intact(folder: Path) -> Checkpoint | None:
-    """The newest intact checkpoint; those passed over are reported on stderr.
-
-    Returns None if the folder holds no checkpoints.
-
-    Raises:
-        UserError: the folder holds checkpoints, but none is intact.
-    """
-    paths = list_checkpoints(folder)
-    for path in paths:
-        try:
-            return load_checkpoint(path)
-        except UserError as error:
-            print(f"passed over: {error}", file=sys.stderr, flush=True)
-    if paths:
-        raise UserError(
-            f"no checkpoint in {folder} is intact: mend one, or train anew in another folder"
-        )
-    return None
-
-
 def is_intact(checkpoint: Path) -> bool:
     """Returns whether every file of a checkpoint matches its manifest."""
     try:
@@ -304,39 +211,3 @@ def is_intact(checkpoint: Path) -> bool:
     except UserError:
         return False
     return True
-
-
-def prune(folder: Path, keep: int, known: set[Path]) -> None:
-    """Removes checkpoints older than the newest `keep` intact ones, except the best one.
-
-    It also removes the unfinished writes of a killed run, so it must not run during a save.
-
-    Args:
-        folder: holds the checkpoints.
-        keep: number of intact checkpoints to keep.
-        known: checkpoints already found intact, which are not read again; gets the new ones.
-    """
-    for unfinished in folder.glob(".unfinished_step_*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
-    best = best_checkpoint(folder)
-    intact = 0
-    for path in list_checkpoints(folder):
-        if intact < keep:
-            if path in known or is_intact(path):
-                known.add(path)
-                intact += 1
-        elif path != best:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest mean average precision; of equal ones, the newest."""
-    scored = []
-    for path in list_checkpoints(folder):
-        try:
-            score = read_manifest(path).mean_average_precision
-        except UserError:
-            continue
-        if score is not None:
-            scored.append((score, path))
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None

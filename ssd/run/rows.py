@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.files import write_whole
-from ssd.structures import EvaluationRow, StepRow
+from ssd.steps import EvaluationRow, StepRow
 
 Row = StepRow | EvaluationRow
 Kind = TypeVar("Kind", StepRow, EvaluationRow)
@@ -122,9 +122,9 @@ def cut_back(path: Path, last_step: int, keep_evaluation: bool) -> None:
     if not path.exists():
         return
     last = last_step, keep_evaluation
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = path.read_bytes().splitlines()
     kept = [line for line in lines if (row := parse_row(line)) is not None and _place(row) <= last]
-    write_whole(path, b"".join(kept))
+    write_whole(path, b"".join(line + b"\n" for line in kept))
 
 
 def has_evaluation(path: Path, step: int) -> bool:
@@ -159,6 +159,10 @@ def _whole(value: Any) -> int | None:
     return value if type(value) is int and abs(value) < 2**63 else None
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -168,6 +172,6 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "int | None": _whole,
     "float": _number,
     "bool | None": _flag,
-    "str": str,
+    "str": _text,
     "dict[str, float]": _numbers,
 }

@@ -19,7 +19,7 @@ from ssd.spikes.detect import grid_of
 from ssd.spikes.explain import Explanation
 from ssd.spikes.log import Floats, Ints, Log
 from ssd.spikes.plots import LABELS, Series, pass_figure, series_figure, zoom_figure
-from ssd.structures import StepRow
+from ssd.steps import StepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

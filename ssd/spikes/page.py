@@ -14,7 +14,7 @@ from ssd.spikes.explain import Explanation
 from ssd.spikes.figures import ArmRuns, arm_figures, log_figures, row_series
 from ssd.spikes.log import Log
 from ssd.spikes.plots import LABELS, MOST_PASSES, save_picture
-from ssd.structures import StepRow
+from ssd.steps import StepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ from ssd.run.names import CONFIG, METRICS
 from ssd.run.rows import column, only, read_rows
 from ssd.spikes.log import Floats, Log
 from ssd.spikes.table import LARGEST_STEP, read_table
-from ssd.structures import StepRow
+from ssd.steps import StepRow
 
 RUN_COLUMNS = (
     "epoch",

@@ -12,7 +12,7 @@ from pathlib import Path
 from ssd.spikes.detect import FEWEST_PASSES, find_spikes
 from ssd.spikes.explain import explain
 from ssd.spikes.read import log_of_rows
-from ssd.structures import StepRow
+from ssd.steps import StepRow
 
 MOST_PASSES = 12
 CERTAIN = 1e-3  # there is a look after every epoch, so each has to be surer than a single one

@@ -78,13 +78,12 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
 
     with first_rank_first():  # it may have to generate the `shapes` data set
         train_data = load_data(config.data, config.data.train_split, config.data.classes)
-    classes = train_data.classes
-    eval_data = load_data(config.data, config.data.eval_split, classes)
+    eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
     order = build_order(training, len(train_data.records))
-    objects = objects_per_class(train_data, config.data.classes)
     preprocess = preprocess_of(config.model, config.augment)
     feed = Feed(train_data.records, config.data, config.augment, preprocess, training.seed, device)
 
+    classes = train_data.classes
     model = build_model(config.model, len(classes) + 1)
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
     if training.sync_batchnorm:
@@ -95,18 +94,18 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     if checkpoint is not None:
         restore(checkpoint, state, order, list(classes), device)
 
-    detecting = model if state.average is None else state.average.model
+    best = model if state.average is None else state.average.model
     return Parts(
         train_data=train_data,
         eval_data=eval_data,
-        objects_per_class=objects,
+        objects_per_class=objects_per_class(train_data, config.data.classes),
         order=order,
         feed=feed,
         starts_from=starts_from,
         optimizer=optimizer,
         state=state,
         settings=StepSettings(model.default_boxes, config.loss, training.clip_norm, dtype),
-        detector=Detector(detecting, preprocess, classes, dtype, config.evaluation),
+        detector=Detector(best, preprocess, classes, dtype, config.evaluation),
         device=device,
         last_step=training.steps or training.epochs * order.steps_per_epoch,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ssd.config import LossConfig, TrainingConfig
-from ssd.structures import StepFigures, StepRow
+from ssd.steps import StepFigures, StepRow
 from ssd.training.ranks import sum_over_ranks, world_size
 from ssd.training.writer import RunWriter
 

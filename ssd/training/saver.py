@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ssd.common.errors import UserError
 from ssd.config import CheckpointConfig
-from ssd.run.checkpoint import prune, record_score, save_checkpoint
+from ssd.run.checkpoint import record_score, save_checkpoint
+from ssd.run.checkpoints import prune
 
 
 class Saver:

@@ -10,13 +10,8 @@ from ssd.common.files import write_whole
 from ssd.config import Config
 from ssd.config.settings import to_yaml
 from ssd.model.device import choose_device
-from ssd.run.checkpoint import (
-    Checkpoint,
-    list_checkpoints,
-    load_checkpoint,
-    newest_intact,
-    step_of,
-)
+from ssd.run.checkpoint import Checkpoint, load_checkpoint
+from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
 from ssd.run.names import CHECKPOINTS, CONFIG, ENVIRONMENT, EVALUATION, METRICS
 from ssd.run.rows import has_evaluation

@@ -23,7 +23,8 @@ from ssd.config import LossConfig
 from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
 from ssd.loss.normalize import StepCounts, losses_under
-from ssd.structures import Batch, Predictions, StepFigures, StepSums, Targets
+from ssd.steps import StepFigures, StepSums
+from ssd.structures import Batch, Predictions, Targets
 from ssd.training.average import MovingAverage
 from ssd.training.optimizer import momentum_norm, set_learning_rate
 from ssd.training.ranks import sum_over_ranks, world_size

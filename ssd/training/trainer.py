@@ -19,7 +19,8 @@ from ssd.evaluation.result import result_table
 from ssd.report.pictures import draw, fit
 from ssd.run.names import CHECKPOINTS, EVALUATION, METRICS
 from ssd.run.rows import has_evaluation
-from ssd.structures import Batch, StepFigures
+from ssd.steps import StepFigures
+from ssd.structures import Batch
 from ssd.training.build import Parts
 from ssd.training.log import Log, Position
 from ssd.training.optimizer import learning_rate

@@ -13,7 +13,7 @@ from ssd.evaluation.result import EvaluationResult
 from ssd.run.names import METRICS, TENSORBOARD
 from ssd.run.rows import RowFile, cut_back, only, read_rows
 from ssd.spikes.watch import SpikeWatch
-from ssd.structures import EvaluationRow, StepRow
+from ssd.steps import EvaluationRow, StepRow
 from ssd.training.board import Board
 
 SCALARS = {

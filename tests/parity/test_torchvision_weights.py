@@ -127,7 +127,10 @@ def assert_same_detections(detector, expected, pictures, labels):
 
 @pytest.mark.parametrize(
     ("num_classes", "classes"),
-    [(21, [f"unknown {row}" for row in range(1, 21)]), (91, list(COCO_CLASSES))],
+    [
+        pytest.param(21, [f"unknown {row}" for row in range(1, 21)], marks=pytest.mark.long),
+        (91, list(COCO_CLASSES)),
+    ],
 )
 def test_their_weights_detect_the_same_here(num_classes, classes, pictures, tmp_path):
     """With 91 outputs those of ids that COCO never used are silent, and have no class here."""

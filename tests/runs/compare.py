@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ssd.run.checkpoint import list_checkpoints, load_checkpoint
+from ssd.run.checkpoint import load_checkpoint
+from ssd.run.checkpoints import list_checkpoints
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every start it finds
 OF_THE_CLOCK = {"images_per_second", "data_wait_seconds"}

@@ -22,7 +22,7 @@ from compare import differences
 from lives import flags, lived
 
 from ssd.data.shapes import draw_shapes
-from ssd.run.checkpoint import list_checkpoints
+from ssd.run.checkpoints import list_checkpoints
 
 STEPS_OF_A_KILL = 6  # the run has so many for each kill, and lives for half as many on average
 

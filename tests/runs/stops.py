@@ -18,7 +18,7 @@ from compare import differences, rows
 from lives import born, end_of, flags, lived
 
 from ssd.data.shapes import draw_shapes
-from ssd.run.checkpoint import list_checkpoints, step_of
+from ssd.run.checkpoints import list_checkpoints, step_of
 
 STEPS = 12  # two epochs; the first evaluation comes after step 6
 PHASES = {  # the function in which the signal comes, at which of its calls, and the step saved then

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from compare import differences, rows
 
-from ssd.run.checkpoint import is_intact, list_checkpoints, load_checkpoint, newest_intact
+from ssd.run.checkpoint import is_intact, load_checkpoint
+from ssd.run.checkpoints import list_checkpoints, newest_intact
 
 HERE = Path(__file__).parent
 

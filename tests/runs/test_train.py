@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from ssd.data.order import Order
-from ssd.run.checkpoint import list_checkpoints, load_checkpoint
+from ssd.run.checkpoint import load_checkpoint
+from ssd.run.checkpoints import list_checkpoints
 
 SIX_STEPS = ("--training.steps", "6", "--checkpoint.every_steps", "2")
 

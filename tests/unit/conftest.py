@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ssd.structures import StepRow
+from ssd.steps import StepRow
 
 Object = tuple[str, tuple[object, object, object, object]]
 

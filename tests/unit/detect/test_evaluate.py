@@ -11,7 +11,8 @@ from ssd.detect.evaluate import publish, spikes_of_run
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.rows import format_row
-from ssd.structures import DataSet, EvaluationRow
+from ssd.steps import EvaluationRow
+from ssd.structures import DataSet
 
 NOTHING = DetectionTable(
     np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 4))

@@ -47,6 +47,19 @@ def config_of(root, **augment):
     )
 
 
+def first_batches(config, data, count):
+    """The first images as the model sees them, a batch for each epoch."""
+    preprocess, seed = preprocess_of(config.model, config.augment), config.training.seed
+    for samples in first_epochs(data.records, config.data, config.augment, seed, count):
+        yield preprocess.training_batch(samples, seed, config.augment)
+
+
+def sheet_of(config, out, count):
+    return write_sheet(
+        config.data, config.augment, config.model, config.training.seed, out, num_images=count
+    )
+
+
 def cells(path, rows):
     sheet = cv2.imread(str(path))[..., ::-1]
     step = SIDE + GAP
@@ -66,7 +79,7 @@ def test_every_outline_surrounds_its_object(root, tmp_path):
     config = config_of(root, photometric=False, crop=False, expand_max=2.0)
     drawn, extents = {}, set()
     data = load_data(config.data, "train", None)
-    for epoch, batch in enumerate(first_epochs(config, data, 4)):
+    for epoch, batch in enumerate(first_batches(config, data, 4)):
         for picture in shown(batch, data.classes, config.model):
             canvas = drawn[epoch, picture.name] = draw(picture)
             red = extent(np.abs(picture.pixels.astype(int) - RED).max(-1) < 100)
@@ -78,7 +91,7 @@ def test_every_outline_surrounds_its_object(root, tmp_path):
             extents.add(tuple(red))
     assert len(extents) > 4 * EPOCHS / 2
 
-    found = list(cells(write_sheet(config, tmp_path, num_images=4), rows=4))
+    found = list(cells(sheet_of(config, tmp_path, 4), rows=4))
     names = list(dict.fromkeys(name for _, name in drawn))
     expected = [drawn[epoch, name] for name in names for epoch in range(EPOCHS)]
     np.testing.assert_array_equal(found, expected)
@@ -98,7 +111,7 @@ def test_the_sheet_shows_what_training_sees(root):
         for row, name in enumerate(batch.image_ids):
             epoch = int(samples.epochs[row])
             trained[epoch, name] = batch.images[row], batch.boxes[row], len(trained)
-    for epoch, batch in enumerate(first_epochs(config, data, 3)):
+    for epoch, batch in enumerate(first_batches(config, data, 3)):
         assert {trained[0, name][2] for name in batch.image_ids} == {0, 1, 2}
         for row, name in enumerate(batch.image_ids):
             images, boxes, _ = trained[epoch, name]
@@ -108,5 +121,5 @@ def test_the_sheet_shows_what_training_sees(root):
 
 def test_an_unreadable_image_leaves_its_row_to_the_others(root, tmp_path):
     (root / "images/train/2.png").write_bytes(b"")
-    path = write_sheet(config_of(root), tmp_path, num_images=100)
+    path = sheet_of(config_of(root), tmp_path, 100)
     assert len(list(cells(path, rows=IMAGES - 1))) == (IMAGES - 1) * EPOCHS

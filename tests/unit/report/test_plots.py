@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ssd.report import plots
 from ssd.report.plots import Curve
 from ssd.run.rows import parse_row
-from ssd.structures import EvaluationRow
+from ssd.steps import EvaluationRow
 
 
 @pytest.fixture(scope="module")

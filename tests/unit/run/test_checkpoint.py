@@ -12,16 +12,13 @@ import torch
 from ssd.common.errors import UserError
 from ssd.run import checkpoint as module
 from ssd.run.checkpoint import (
-    best_checkpoint,
-    list_checkpoints,
     load_checkpoint,
-    newest_intact,
-    prune,
     record_score,
     save_checkpoint,
     write_and_flush,
     write_text,
 )
+from ssd.run.checkpoints import best_checkpoint, list_checkpoints, newest_intact, prune
 
 
 def save(folder: Path, step: int, score: float | None = None) -> Path:
@@ -173,7 +170,7 @@ def test_those_that_are_known_are_not_read_again(tmp_path, monkeypatch):
     known = {save(tmp_path, step) for step in (1, 2)}
     unknown = save(tmp_path, 3)
     read = []
-    monkeypatch.setattr(module, "is_intact", lambda path: read.append(path) or True)
+    monkeypatch.setattr("ssd.run.checkpoints.is_intact", lambda path: read.append(path) or True)
     prune(tmp_path, 3, known)
     assert read == [unknown]
     assert known == set(list_checkpoints(tmp_path))

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from ssd.run.rows import RowFile, cut_back, format_row, has_evaluation
-from ssd.structures import EvaluationRow
+from ssd.run.rows import RowFile, cut_back, format_row, has_evaluation, read_rows
+from ssd.steps import EvaluationRow
 
 
 def written(path):
@@ -92,6 +92,19 @@ def test_cutting_back_removes_later_rows_and_a_torn_line(path, step_row):
         assert path.read_bytes().splitlines(keepends=True) == lines[:kept]
         assert has_evaluation(path, 2) == keep_evaluation
     assert not has_evaluation(path, 1)
+
+
+def test_a_row_that_lost_its_newline_does_not_swallow_the_next(path, said, step_row):
+    file = RowFile(path, said.append)
+    file.add(step_row(step=1))
+    file.add(step_row(step=2))
+    file.close()
+    path.write_bytes(path.read_bytes()[:-1])
+    cut_back(path, 2, keep_evaluation=True)
+    file = RowFile(path, said.append)
+    file.add(step_row(step=3))
+    file.close()
+    assert [one.step for one in read_rows(path)] == [1, 2, 3]
 
 
 def test_a_run_without_the_file_has_nothing_to_cut(path):

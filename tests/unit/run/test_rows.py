@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssd.run.rows import column, format_row, only, parse_row, read_rows
-from ssd.structures import EvaluationRow, StepRow
+from ssd.steps import EvaluationRow, StepRow
 
 
 def train(step, **more):

@@ -23,6 +23,7 @@ def raised(rows, period, height, sigma=0.1, seed=0):
     return loss
 
 
+@pytest.mark.long
 def test_finds_the_exact_period_of_190_in_200_logs(spiky_log):
     logs = [spiky_log(seed) for seed in range(200)]
     found = [(find_spikes(log.steps, log.loss), log) for log in logs]
@@ -30,6 +31,7 @@ def test_finds_the_exact_period_of_190_in_200_logs(spiky_log):
     assert len(right) >= 190, [log.family for s, log in found if s is None or not s.found]
 
 
+@pytest.mark.long
 def test_raises_at_most_2_false_alarms_in_200_logs(plain_log):
     logs = [plain_log(seed) for seed in range(200)]
     spikes = [find_spikes(log.steps, log.loss) for log in logs]
@@ -214,7 +216,7 @@ def test_aftershock_with_missing_rows_and_logging_interval():
     assert aftershock(loss[kept], spikes, 10 * kept) == 50
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rates_on_a_thousand_logs_of_each_kind(plain_log, spiky_log):
     """The figures of docs/spikes.md, on seeds that no threshold was chosen on; `-s` shows them."""
     seeds = range(50_000, 51_000)

@@ -9,7 +9,7 @@ import pytest
 from ssd.config import DIVISORS, LossConfig
 from ssd.run.rows import format_row
 from ssd.spikes.watch import SpikeWatch
-from ssd.structures import EvaluationRow
+from ssd.steps import EvaluationRow
 from ssd.training.writer import RunWriter
 
 FULL, REST, LENGTH = 16, 4, 21

@@ -4,7 +4,7 @@ from contextlib import closing
 import torch
 
 from ssd.config import DIVISORS, LossConfig, TrainingConfig
-from ssd.structures import StepFigures, StepSums
+from ssd.steps import StepFigures, StepSums
 from ssd.training.log import Log, Position
 from ssd.training.writer import RunWriter
 

@@ -9,7 +9,8 @@ import torch
 from ssd.common.errors import UserError
 from ssd.config import CheckpointConfig
 from ssd.run import checkpoint as module
-from ssd.run.checkpoint import list_checkpoints, load_checkpoint, newest_intact
+from ssd.run.checkpoint import load_checkpoint
+from ssd.run.checkpoints import list_checkpoints, newest_intact
 from ssd.training.saver import Saver
 
 
