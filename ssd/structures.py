@@ -262,5 +262,5 @@ def to_device(item: Moved, device: torch.device) -> Moved:
 
 def tensors_of(item: Any) -> dict[str, Tensor]:
     """The fields of a dataclass that are tensors, by name."""
-    values = {field.name: getattr(item, field.name) for field in fields(item)}
+    values = {each.name: getattr(item, each.name) for each in fields(item)}
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}

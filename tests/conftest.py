@@ -19,7 +19,18 @@ Pack = Callable[..., PackedSamples]
 # The files that take longest, in seconds on one core. They start first, so that the two processes
 # that share the tests end together.
 SECONDS = {
-    "runs/test_train.py": 90,
+    "runs/test_survival.py": 200,
+    "unit/spikes/test_detect.py": 150,
+    "runs/test_train.py": 80,
+    "unit/experiment/test_trajectory.py": 60,
+    "unit/training/test_ranks.py": 50,
+    "runs/test_configs.py": 40,
+    "runs/test_spikes.py": 40,
+    "parity/test_torchvision_weights.py": 35,
+    "runs/test_start.py": 25,
+    "runs/test_coco.py": 20,
+    "unit/augment/test_kernel.py": 20,
+    "unit/spikes/test_watch.py": 15,
 }
 
 

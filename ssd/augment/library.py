@@ -95,7 +95,7 @@ def _check_image(image: Any) -> None:
     """Refuses what is not an image [H, W, 3], uint8, of at least one pixel."""
     shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
     if not isinstance(image, np.ndarray) or kind != np.uint8 or shape[2:] != (3,) or 0 in shape:
-        raise ValueError(f"it gives {kind} of shape {tuple(shape)}, not 8-bit RGB pixels")
+        raise ValueError(f"it returns {kind} of shape {tuple(shape)}, not 8-bit RGB pixels")
 
 
 def _changed(sample: Sample, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> Sample:

@@ -80,13 +80,13 @@ def _compose(entry: dict[str, Any]) -> Any:
 def _build(albumentations: Any, entry: Any) -> Any:
     """The transform that an entry of the file describes, with those inside it."""
     if not isinstance(entry, dict) or not isinstance(entry.get("__class_fullname__"), str):
-        raise ValueError(f"{short(entry)} is no transform: {HOW_TO_WRITE}")
+        raise ValueError(f"{short(entry)} is not a transform: {HOW_TO_WRITE}")
     try:
         return albumentations.from_dict({"transform": entry})
     except KeyError as error:  # the register has no such name
         name = str(error.args[0])
         close = difflib.get_close_matches(name, _registered(), 1)
-        hint = f"did you mean {close[0]}?" if close else "take one that Albumentations has"
+        hint = f"did you mean {close[0]}?" if close else "use one that Albumentations provides"
         raise ValueError(f"there is no transform {short(name)}: {hint}") from error
     except Exception as error:  # a constructor raises anything
         raise ValueError(f"{entry['__class_fullname__']}: {_reason(error)}") from error
@@ -103,11 +103,12 @@ def _check(albumentations: Any, transform: Any) -> None:
     """Raises a ValueError for a transform that an 8-bit image with boxes cannot go through."""
     name = type(transform).__name__
     if name in NORMALISING:
-        raise ValueError(f"{name} makes other than 8-bit pixels: remove it, the model normalises")
+        raise ValueError(f"{name} does not return 8-bit pixels: remove it, the model normalises")
     if isinstance(transform, albumentations.Transform3D):
         raise ValueError(f"{name} cannot be applied to images: remove it")
     if missing := sorted({*getattr(transform, "targets_as_params", [])} - {"image", "bboxes"}):
-        raise ValueError(f"{name} needs {missing[0]}, and there are images and boxes: remove it")
+        have = "only images and boxes are available"
+        raise ValueError(f"{name} needs {missing[0]}, but {have}: remove it")
 
 
 def _albumentations() -> Any:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = settings_parser("tools/check_data.py", USAGE, __doc__)
     parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
     parser.add_argument("--out", type=str, help="where the results go (default: data_check)")
-    parser.add_argument("--show", type=int, help="draw so many images as training sees them")
+    parser.add_argument("--show", type=int, help="draw this many images as training sees them")
     flags = parse(parser, arguments)
     config = config_of(flags, flags.get("files") or [QUICKSTART])
     out, show = Path(flags.get("out") or "data_check"), flags.get("show")

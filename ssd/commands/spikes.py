@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in EXPERIMENT_ONLY if explains else EXPLAIN_ONLY:
         if flags.get(name) not in (None, []):
             flag = f"--{name.replace('_', '-')}"
-            hint = "does not go with --explain" if explains else "needs --explain FILE"
+            hint = "cannot be used with --explain" if explains else "needs --explain FILE"
             raise UserError(f"{flag} {hint}: leave it out" + (" or add that" * (not explains)))
     if explains and given_settings(flags):
         raise UserError("--explain reads a log and trains nothing: leave the settings out")
@@ -77,7 +77,7 @@ def experiment(flags: Namespace) -> int:
 
     preset = flags.get("preset") or "default"
     if preset not in PRESETS:
-        raise UserError(f"--preset is {preset}, there are {' and '.join(PRESETS)}")
+        raise UserError(f"--preset is {preset}, but has to be {' or '.join(PRESETS)}")
     given: dict[str, Any] = {name: flags[name] for name in NUMBERS if name in flags}
     given |= {name: tuple(flags[name]) for name in LISTS if name in flags}
     base = config_of(flags, [*CONFIG_FILES[preset], *(flags.get("files") or [])])

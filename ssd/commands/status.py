@@ -39,7 +39,7 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
             raise
         where = error.filename or "the output folder"
         print(
-            f"error: cannot use {where}: {error.strerror}: mend that, or give another place",
+            f"error: cannot use {where}: {error.strerror}: fix that, or choose another location",
             file=sys.stderr,
         )
         status = USER_MISTAKE

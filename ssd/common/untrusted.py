@@ -33,9 +33,9 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     if most is not None and found.st_size > most:
-        raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, more than {most} are refused")
+        raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, but at most {most} are allowed")
     return path.read_bytes()
 
 
@@ -79,14 +79,14 @@ def as_number(field: str, value: Any) -> float:
             return float(value)
         except OverflowError:
             pass
-    raise ValueError(f"{field} holds {short(value)} where a finite number has to be")
+    raise ValueError(f"{field} holds {short(value)} where a finite number is required")
 
 
 def check_pixels(width: int, height: int) -> None:
     """Raises a ValueError if the size in a header or an annotation is above `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         size = f"{width}x{height}"
-        raise ValueError(f"image is {size}, more than {MAX_PIXELS} pixels are refused")
+        raise ValueError(f"image is {size}, but at most {MAX_PIXELS} pixels are allowed")
 
 
 def as_box(value: Any) -> list[float]:
@@ -103,7 +103,7 @@ def as_name(field: str, value: Any) -> str:
     short_text = isinstance(value, str) and len(value) <= LONGEST_NAME
     text = " ".join(value.split()) if short_text else ""
     if not text or not is_unicode(text):
-        rule = f"a text of 1 to {LONGEST_NAME} characters"
+        rule = f"a string of 1 to {LONGEST_NAME} characters"
         raise ValueError(f"{field} is {short(value)}, but has to be {rule}")
     return text
 

@@ -127,4 +127,4 @@ class AugmentConfig:
             flip_probability=(0, 1),
         )
         unused = self.engine == "none" and self.library is not None
-        require(not unused, "augment.engine", "none", "library for augment.library to be applied")
+        require(not unused, "augment.engine", "none", "library if augment.library is set")

@@ -92,7 +92,7 @@ def setting_names(settings: Settings) -> Iterator[tuple[str, str]]:
 def suggestion(name: str) -> str:
     """`: did you mean …?` with the closest setting, or a hint where all of them stand."""
     if name in SETTING_NAMES:
-        return ": in YAML it stands in its section, as {}: {{{}: …}}".format(*name.split("."))
+        return ": in YAML, write it inside its section: {}: {{{}: …}}".format(*name.split("."))
     key = name.split(".")[-1]
     close = [setting for setting in SETTING_NAMES if setting.endswith(f".{key}")]
     close += difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
@@ -151,7 +151,7 @@ class _Loader(yaml.SafeLoader):
         """Refuses aliases."""
         if self.check_event(yaml.AliasEvent):
             line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"aliases such as *name are not taken: see line {line}")
+            raise yaml.YAMLError(f"aliases such as *name are not supported: see line {line}")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

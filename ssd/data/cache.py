@@ -43,7 +43,7 @@ def memory_needed(records: Sequence[Record]) -> int:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
         raise UserError(
-            f"data.cache host would take {needed / 1e9:.1f} GB, and this machine has "
+            f"data.cache host would take {needed / 1e9:.1f} GB, but this machine has "
             f"{memory / 1e9:.1f} GB: lower data.cache_gb"
         )
     return needed

@@ -55,7 +55,7 @@ def read_coco(
     """
     findings = findings or Refuse()
     if not root.is_dir():
-        raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
+        raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
     with _without_collector():
         files = [read_annotation_file(*_locate(root, split), root, findings) for split in splits]
     ids = _category_ids(files)
@@ -77,7 +77,7 @@ def read_coco(
                 both = f"{seen[record.image_id]} and {file.path}"
                 raise UserError(
                     f"{both}: both have an image with the id {record.image_id}: give every split "
-                    "once, and number the images of one file anew if they are others"
+                    "only once; if the images differ, renumber those of one file"
                 )
             seen[record.image_id] = file.path
             records.append(record)
@@ -113,7 +113,7 @@ def _locate(root: Path, split: str) -> tuple[Path, list[Path]]:
     folders = [root / "images" / split, root / split, root / "images"]
     images = [one for one in folders if one.is_dir()]
     if not images:
-        raise UserError(f"{folders[0]} is not a folder: the images of {path} have to lie there")
+        raise UserError(f"{folders[0]} is not a folder: put the images of {path} there")
     return path, images
 
 
@@ -128,7 +128,7 @@ def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
                 where = f"{files[0].path} and {file.path}"
                 raise UserError(
                     f"{where}: category {category!r} (id {category_id}) has another id or name in "
-                    "one of them: files that are used together have to number alike"
+                    "one of them: files used together must use the same category ids"
                 )
     if not ids:
         raise UserError(f"{files[0].path}: has no category")

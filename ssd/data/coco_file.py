@@ -86,7 +86,7 @@ def read_annotation_file(
         image_id = list(images)[fullest]
         raise UserError(
             f"{path}: image id {image_id} has {objects} objects, "
-            f"more than {MOST_OBJECTS} are refused"
+            f"but at most {MOST_OBJECTS} are allowed"
         )
     return AnnotationFile(
         path,
@@ -112,7 +112,7 @@ def _read_lists(path: Path) -> dict[str, list[Any]]:
             )
     if len(content["categories"]) > MOST_CLASSES:
         found = len(content["categories"])
-        raise UserError(f"{path}: has {found} categories, more than {MOST_CLASSES} are refused")
+        raise UserError(f"{path}: has {found} categories, but at most {MOST_CLASSES} are allowed")
     return content
 
 
@@ -175,13 +175,13 @@ def _image_reader(
             raise ValueError("another image has this id")
         named.add(image_id)
         if not isinstance(file_name, str):
-            raise ValueError(f"file_name is {short(file_name)}, but has to be a text")
+            raise ValueError(f"file_name is {short(file_name)}, but has to be a string")
         relative = PurePosixPath(file_name)
         if relative.is_absolute() or ".." in relative.parts:
             raise ValueError(f"file_name {short(file_name)} leaves the folder {folder}")
         is_link = files_of(folder / relative.parent).get(relative.name)
         if is_link is None:
-            raise ValueError(f"file_name {short(file_name)} is no file in {folder}")
+            raise ValueError(f"file_name {short(file_name)} is not a file in {folder}")
         if is_link:
             refuse_to_leave(folder / relative, homes)
         sides = as_whole("width", width, 1), as_whole("height", height, 1)

@@ -136,10 +136,11 @@ class _Images(Dataset[Decoded]):
 def _room(needed: int, budget: int, device: torch.device) -> Tensor:
     """So many bytes of the device's memory."""
     takes = f"data.cache device takes {needed / 1e9:.2f} GB for the whole training set"
+    lacks = "does not have that much free memory"
     advice = "data.cache host keeps as many images as fit"
     if needed > budget:
         raise UserError(f"{takes}, but data.cache_gb is {budget / 1e9:g}: raise it; {advice}")
     try:
         return torch.empty(needed, dtype=torch.uint8, device=device)
     except torch.OutOfMemoryError:
-        raise UserError(f"{takes}, and {device} has not so much: {advice}") from None
+        raise UserError(f"{takes}, but {device} {lacks}: {advice}") from None

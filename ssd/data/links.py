@@ -34,6 +34,6 @@ def refuse_to_leave(path: Path, homes: tuple[str, ...]) -> None:
     real = os.path.realpath(path)
     if not os.path.join(real, "").startswith(homes):
         raise ValueError(
-            f"{path} is a link out of the data, to {real}: link its whole folder instead, or copy "
+            f"{path} links to {real}, outside the data: link the whole folder instead, or copy "
             "the file"
         )

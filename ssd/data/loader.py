@@ -166,8 +166,8 @@ def _from_workers(
     for worker in multiprocessing.active_children():
         worker.kill()  # it may hang, and Python would wait for it at exit
     raise UserError(
-        f"no more images came ({stopped}): see whether the storage of data.root answers, and "
-        "whether memory is left; fewer data.workers take less"
+        f"no more images came ({stopped}): check that the storage of data.root responds and "
+        "that memory is free; fewer data.workers need less memory"
     )
 
 
@@ -186,7 +186,7 @@ class _Senders(Dataset[Parcel | UserError]):
             return Parcel.sent(item, file)
         except OSError as error:
             return UserError(
-                f"there is no memory for the images that are read ahead ({error.strerror}): "
+                f"not enough memory for the images that are read ahead ({error.strerror}): "
                 "lower data.workers"
             )
 

@@ -65,8 +65,8 @@ def ensure_shapes(root: Path, num_trainval: int, num_test: int) -> None:
     if _is_complete(root, count):
         return
     if root.exists():
-        advice = "delete it to have the set drawn anew, or set data.root to another folder"
-        raise UserError(f"data.root {root} is there, but is not the whole shapes set: {advice}")
+        advice = "delete it to have it redrawn, or set data.root to another folder"
+        raise UserError(f"data.root {root} exists, but is not a complete shapes data set: {advice}")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:

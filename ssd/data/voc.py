@@ -59,7 +59,7 @@ def read_voc(
         UserError: a file is missing or invalid, or an image is listed twice.
     """
     if not root.is_dir():
-        raise UserError(f"data.root {root} is not a folder: set it to where the data lies")
+        raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
     findings = findings or Refuse()
     annotations = []
     for path, image in _listed_files(root, splits, findings):
@@ -72,7 +72,7 @@ def read_voc(
     if len(classes) > MOST_CLASSES:
         raise UserError(
             f"{root}, {', '.join(splits)}: the objects have {len(classes)} classes "
-            f"({shown(classes)}), more than {MOST_CLASSES} are refused: set data.classes"
+            f"({shown(classes)}), but at most {MOST_CLASSES} are allowed: set data.classes"
         )
     if not classes:
         where = f"{root}, {', '.join(splits)}"
@@ -123,7 +123,7 @@ def _listed_files(
             shown_stem = stem[:LONGEST_NAME]
             if stem in listed_in:
                 both = f"in {listed_in[stem]} and in {image_list}"
-                twice = f"{shown_stem} is listed twice, {both}: every image may be used once"
+                twice = f"{shown_stem} is listed twice, {both}: use every image only once"
                 findings.broken("listed twice", twice)
                 continue
             listed_in[stem] = image_list
@@ -136,7 +136,7 @@ def _listed_files(
                 for link in links.intersection(files):
                     refuse_to_leave(link, homes)
             except ValueError as error:
-                findings.broken("link out of the data", str(error))
+                findings.broken("link outside the data", str(error))
                 continue
             yield files
 
@@ -149,7 +149,7 @@ def _available_splits(root: Path) -> list[str]:
 def _images_by_stem(folder: Path, findings: Findings) -> dict[str, Path]:
     """The image files of a folder by stem, in one listing: 20,000 single checks are slow."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: the images have to lie there")
+        raise UserError(f"{folder} is not a folder: put the images there")
     images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -50,12 +50,12 @@ def read_annotation(path: Path, image: Path, findings: Findings) -> Annotation:
         raise UserError(f"{path}: the annotation cannot be read ({error.strerror})") from error
     except (ParseError, ValueError, LookupError) as error:
         reason = one_line(error)[:LONGEST_NAME]
-        raise UserError(f"{path}: is not sound XML ({reason}): mend the annotation") from error
+        raise UserError(f"{path}: is not well-formed XML ({reason}): fix the annotation") from error
     objects = []
     elements = tree.findall("object")
     if len(elements) > MOST_OBJECTS:
         raise UserError(
-            f"{path}: has {len(elements)} objects, more than {MOST_OBJECTS} are refused"
+            f"{path}: has {len(elements)} objects, but at most {MOST_OBJECTS} are allowed"
         )
     for number, element in enumerate(elements, start=1):
         try:
@@ -74,7 +74,7 @@ def read_annotation(path: Path, image: Path, findings: Findings) -> Annotation:
 def _read_object(element: Element, where: str) -> Object:
     name = _text(element, "name", where)
     if len(name) > LONGEST_NAME:
-        rule = f"a name of at most {LONGEST_NAME} characters: mend the annotation"
+        rule = f"a name of at most {LONGEST_NAME} characters: fix the annotation"
         raise UserError(f"{where}: name is {short(name)}, but has to be {rule}")
     where = f"{where} ({name!r})"
     box = _child(element, "bndbox", where)
@@ -88,14 +88,14 @@ def _read_object(element: Element, where: str) -> Object:
 def _child(element: Element, field: str, where: str) -> Element:
     child = element.find(field)
     if child is None:
-        raise UserError(f"{where}: {field} is missing: mend the annotation")
+        raise UserError(f"{where}: {field} is missing: fix the annotation")
     return child
 
 
 def _text(element: Element, field: str, where: str) -> str:
     text = (_child(element, field, where).text or "").strip()
     if not text:
-        raise UserError(f"{where}: {field} is empty: mend the annotation")
+        raise UserError(f"{where}: {field} is empty: fix the annotation")
     return text
 
 
@@ -106,13 +106,13 @@ def _number(element: Element, field: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{where}: {field} is {short(text)}, not a number: mend the annotation")
+        raise UserError(f"{where}: {field} is {short(text)}, not a number: fix the annotation")
     return value
 
 
 def _side(size: Element, field: str, where: str) -> int:
     value = _number(size, field, where)
     if value < 1 or value != int(value):
-        rule = "not a whole number of pixels from 1: mend the annotation"
+        rule = "not a whole number of pixels from 1: fix the annotation"
         raise UserError(f"{where}: {field} is {value:g}, {rule}")
     return int(value)

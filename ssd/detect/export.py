@@ -30,7 +30,7 @@ def export(trained: Path, out: Path) -> str:
         UserError: the model is a different one, or `out` does not end in .pth.
     """
     if out.suffix != ".pth":
-        raise UserError(f"--out is {out}, but has to end in .pth: it becomes a file of torch.save")
+        raise UserError(f"--out is {out}, but has to end in .pth: torch.save writes it")
     checkpoint = open_checkpoint(trained)
     config = config_of(checkpoint, {})
     backbone, size = config.model.backbone, config.model.input_size

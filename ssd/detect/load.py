@@ -26,7 +26,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_dir():
         raise UserError(
-            f"{path} is no folder: give a run folder, or a checkpoint such as "
+            f"{path} is not a folder: give a run folder, or a checkpoint such as "
             "runs/mine/checkpoints/step_1000"
         )
     if not (path / CHECKPOINTS).is_dir():

@@ -71,7 +71,8 @@ def image_files(sources: Sequence[Path]) -> list[Path]:
                 continue
             if file.stem in files:
                 raise UserError(
-                    f"{files[file.stem]} and {file} have the same name: predict them apart"
+                    f"{files[file.stem]} and {file} have the same name: run predict separately "
+                    "for each"
                 )
             files[file.stem] = file
     if not files:

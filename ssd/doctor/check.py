@@ -131,14 +131,15 @@ def alike_classes(data_sets: Sequence[DataSet]) -> Iterator[Finding]:
     for common, *others in alike.values():
         for other in others:
             pair = f"{_counted(other, files[other])} and {_counted(common, files[common])}"
-            message = f"classes {pair} are spelled alike: give one class one name"
+            message = f"classes {pair} are spelled alike: use one name for each class"
             yield Finding("class names alike", ODD, message)
 
 
 def left_out_classes(data: DataSet, use: str) -> Iterator[Finding]:
     """Classes of the annotations that are not among those to learn."""
     for name, paths in data.left_out.items():
-        message = f"class {_counted(name, paths)} is left out of {use}: it is not to be learned"
+        why = "it is not among the classes to detect"
+        message = f"class {_counted(name, paths)} is left out of {use}: {why}"
         yield Finding("class left out", ODD, message)
 
 
@@ -169,7 +170,7 @@ def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Ite
     trained_on = {record.path for record in train}
     for record in evaluation:
         if record.path in trained_on:
-            message = f"{record.path}: is evaluated on, but trained on too"
+            message = f"{record.path}: is in both the training and the evaluation data"
             yield Finding("image in train and eval", ODD, message)
 
 
@@ -197,7 +198,7 @@ def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Find
     except UserError as error:
         yield Finding("contradicting size", BROKEN, str(error))
     if file.orientation != UPRIGHT:
-        stored = "pixels are used as stored, and boxes drawn on the turned image belong elsewhere"
+        stored = "pixels are used as stored, and boxes drawn on the rotated image are misplaced"
         message = (
             f"{record.path}: Exif orientation {file.orientation} turns it in viewers: {stored}"
         )

@@ -132,8 +132,8 @@ def _parse_entry(
     image_id, bbox, score = required(entry, "image_id", "bbox", "score")
     index = index_of.get(image_id) if type(image_id) in (int, str) else None
     if index is None:
-        kind = "COCO's number of it" if label_of_id else "a file's stem in quotes"
-        known = f"one of the {len(index_of)} images evaluated, {kind}"
+        kind = "COCO id" if label_of_id else "file stem (in quotes)"
+        known = f"the {kind} of one of the {len(index_of)} images evaluated"
         raise ValueError(f"image_id is {short(image_id)}, but has to be {known}")
     field = "category" if "category" in entry or not label_of_id else "category_id"
     (category,) = required(entry, field)

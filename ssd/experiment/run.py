@@ -32,7 +32,7 @@ def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
         distances = trajectory_distances(base, data_root(base, scenario.full_steps))
     status = train_all(left, out)
     if status != DONE:
-        print("the same command goes on where this one stopped")
+        print("run the same command again to continue where this one stopped")
         return status
     results = write_results(out, base, scenario, distances)
     print(f"\n{arms_text(results)}\n\nreport: {out / SPIKES_PAGE}")

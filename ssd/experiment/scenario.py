@@ -141,12 +141,12 @@ def check(scenario: Scenario, base: Config) -> None:
                 raise UserError(f"{flag} has {value} twice: give each number once")
     if batch_size % scenario.accumulate:
         raise UserError(
-            f"training.batch_size is {batch_size}, which {scenario.accumulate} micro-batches do "
-            "not share out evenly: give another --accumulate"
+            f"training.batch_size is {batch_size}, which is not divisible by "
+            f"{scenario.accumulate} micro-batches: give another --accumulate"
         )
     for name in OWN_SETTINGS:
         if setting(base, name) != setting(Config(), name):
-            raise UserError(f"{name} is among what the experiment sets itself: leave it out")
+            raise UserError(f"{name} is set by the experiment itself: leave it out")
     if base.training.clip_norm is None:
         raise UserError("training.clip_norm is null, but the arm `clipped` needs a bound: give one")
 
@@ -269,7 +269,7 @@ def is_finished(run_dir: Path, config: Config) -> bool:
     saved = run_dir / CONFIG
     if saved.exists() and read_config([saved]) != config:
         raise UserError(
-            f"{run_dir} holds a run with other settings: give another --out, or the settings of "
-            "before"
+            f"{run_dir} holds a run with other settings: give another --out, or the previous "
+            "settings"
         )
     return (run_dir / EVALUATION).exists()

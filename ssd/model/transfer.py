@@ -68,8 +68,8 @@ def load_classifier(backbone: Backbone, state: StateDict, origin: str) -> str:
     """
     if isinstance(backbone, SSD7):
         raise UserError(
-            f"{origin} is no detector's, and ssd7 starts from nothing else: set model.weights to "
-            "none, or to the folder of a run with ssd7"
+            f"{origin} holds no detector, but ssd7 can only start from a detector's weights: set "
+            "model.weights to none, or to the folder of a run with ssd7"
         )
     if isinstance(backbone, ResNet50):
         given = {name: state[name] for name in state if not name.startswith(BEYOND_LAYER3)}

@@ -119,7 +119,9 @@ def fetch(weights: WeightsEnum, network: str, origin: str) -> StateDict:
     try:
         state: StateDict = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        instead = " (vgg16_bn or ssd7 train better so)" if network == "vgg16" else ""
+        instead = (
+            " (vgg16_bn and ssd7 train better from random weights)" if network == "vgg16" else ""
+        )
         raise UserError(
             f"{origin}: the weights of {network} cannot be fetched ({one_line(error)[:120]}): give "
             f"--model.weights PATH of a local torchvision state_dict of {network}, or "
@@ -141,7 +143,7 @@ def read_state_dict(path: Path) -> StateDict:
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.weights {path} cannot be read ({one_line(error)}): "
-            "it is damaged or no file of torch.save(model.state_dict())"
+            "the file is damaged or was not written by torch.save(model.state_dict())"
         ) from error
     if isinstance(state, dict) and all(
         isinstance(name, str) and is_plain(value) for name, value in state.items()
@@ -165,6 +167,6 @@ def refuse_settings(
         found = getattr(config, name)
         if found != value:
             raise UserError(
-                f"{origin}: model.{name} is {found}, but these weights need {value}: set it so "
-                f"({advice})"
+                f"{origin}: model.{name} is {found}, but these weights need {value}: use that "
+                f"value ({advice})"
             )

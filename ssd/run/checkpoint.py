@@ -87,8 +87,8 @@ def save_checkpoint(
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(
-            f"could not save the checkpoint {target}: {error.strerror or error}; older ones are "
-            "as they were: make room, or mend the folder"
+            f"could not save the checkpoint {target}: {error.strerror or error}; older "
+            "checkpoints are unchanged: free some disk space or repair the folder"
         ) from error
     return target
 
@@ -133,7 +133,7 @@ def _check_manifest(manifest: Manifest) -> None:
     if manifest.mean_average_precision is not None:
         as_number("mean_average_precision", manifest.mean_average_precision)
     if not 0 < len(manifest.classes) <= MOST_CLASSES:
-        raise ValueError(f"{len(manifest.classes)} classes, but from 1 to {MOST_CLASSES} are taken")
+        raise ValueError(f"{len(manifest.classes)} classes, but 1 to {MOST_CLASSES} are allowed")
     if len({as_name("classes", one) for one in manifest.classes}) < len(manifest.classes):
         raise ValueError("a class is named twice")
     for file in (STATE_FILE, CONFIG):
@@ -194,11 +194,12 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
         state = load_tensors(io.BytesIO(content))
     except ValueError as error:
         raise UserError(
-            f"{checkpoint / STATE_FILE} holds other than tensors and plain values ({error}): "
-            "not loaded"
+            f"{checkpoint / STATE_FILE} holds objects other than tensors and plain values "
+            f"({error}) and was not loaded"
         ) from error
     if not isinstance(state, dict):
-        raise UserError(f"{checkpoint / STATE_FILE} holds no state, but a {type(state).__name__}")
+        found = type(state).__name__
+        raise UserError(f"{checkpoint / STATE_FILE} holds a {found} instead of a training state")
     return Checkpoint(checkpoint, manifest, state, config_yaml)
 
 

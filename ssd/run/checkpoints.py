@@ -40,7 +40,7 @@ def newest_intact(folder: Path) -> Checkpoint | None:
             print(f"passed over: {error}", file=sys.stderr, flush=True)
     if paths:
         raise UserError(
-            f"no checkpoint in {folder} is intact: mend one, or train anew in another folder"
+            f"no checkpoint in {folder} is intact: repair one, or start a new run in another folder"
         )
     return None
 

@@ -93,7 +93,8 @@ class RowFile:
         except OSError as error:
             self._file.truncate(end)
             if len(self._waiting) == 1:
-                self._say(f"warning: {self._path}: {error.strerror}: its rows wait in memory")
+                what = "new rows are kept in memory"
+                self._say(f"warning: {self._path}: {error.strerror}: {what}")
         else:
             self._waiting.clear()
 

@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent
 KINDS = {
     "short_last_batch": "A short last batch",
     "lr_schedule": "The learning rate's schedule",
-    "epoch_reset": "Something begins anew with every pass",
+    "epoch_reset": "Something starts over in every pass",
     "fixed_sample": "The same images at the same place of every pass",
     "none": "No regular spike",
     "unknown": "A regular spike of unknown cause",

@@ -174,7 +174,7 @@ def _divisor_of(config: Path) -> str | None:
         settings = load_yaml(read_regular(config).decode())
     except (OSError, ValueError) as problem:
         why = one_line(problem)[:200]
-        raise UserError(f"{config}: is not YAML ({why}); mend it or remove it") from None
+        raise UserError(f"{config}: is not YAML ({why}); fix it or remove it") from None
     section = settings.get("loss") if isinstance(settings, dict) else None
     divisor = section.get("divisor") if isinstance(section, dict) else None
     return divisor if divisor in DIVISORS else None

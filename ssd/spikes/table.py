@@ -65,7 +65,7 @@ def read_table(source: str, text: str, steps_per_epoch: int | None = None) -> Lo
     counter = columns.pop("step")
     keep = present & (np.abs(counter) <= LARGEST_STEP) & (counter == np.floor(counter))
     if not keep.any():
-        raise UserError(f"{source}: no row has both a step and a loss; mend those columns")
+        raise UserError(f"{source}: no row has both a step and a loss; fix those columns")
     columns = {role: values[keep] for role, values in columns.items()}
     steps = counter[keep].astype(np.int64)
     within_pass = _normalised(names[found["step"]]) in WITHIN_PASS

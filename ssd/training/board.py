@@ -51,6 +51,6 @@ class Board:
         except OSError as error:
             self._writer = None
             self._say(
-                f"warning: TensorBoard's file cannot be written ({error.strerror}): its curves "
-                "go on when the run is resumed"
+                f"warning: TensorBoard's file cannot be written ({error.strerror}): the curves "
+                "continue when the run is resumed"
             )

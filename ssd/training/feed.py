@@ -68,12 +68,12 @@ class Feed:
             case "device":
                 if device.type != "cuda":
                     raise UserError(
-                        f"data.cache is device, which needs a CUDA device, and this run trains on "
+                        f"data.cache is device, which needs a CUDA device, but this run trains on "
                         f"{device.type}: give --data.cache host"
                     )
                 if transform is not None:
                     raise UserError(
-                        "data.cache is device, but Albumentations (augment.library) works in the "
+                        "data.cache is device, but Albumentations (augment.library) runs in the "
                         "workers: give --data.cache host"
                     )
                 self.device_cache = decode_onto(

@@ -40,7 +40,7 @@ def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
         checkpoint = open_checkpoint(path)
     except UserError as error:
         raise UserError(
-            f"model.weights is {path}, which is no run or checkpoint: {error}"
+            f"model.weights is {path}, which is neither a run nor a checkpoint: {error}"
         ) from error
     known = {len(checkpoint.manifest.classes) + 1: checkpoint.manifest.classes}
     origin = f"model.weights {checkpoint.path}"
@@ -67,5 +67,6 @@ def refuse_other_boxes(model: SSD, config: ModelConfig, saved: ModelConfig, orig
         needed = [round(size * config.input_size, 2) for size in there]
         raise UserError(
             f"{origin}: model.box_sizes are {[round(s * config.input_size, 2) for s in here]}, but "
-            f"these weights need {needed} at input size {config.input_size}: set them so"
+            f"these weights need {needed} at input size {config.input_size}: set model.box_sizes "
+            "to these values"
         )

@@ -42,7 +42,7 @@ class Quarantine:
             shown = "; ".join(sorted(self._known)[:5])
             raise UserError(
                 f"{len(self._known)} of {self._num_images} training images cannot be read, more "
-                f"than data.max_unreadable {self._max_share:g} allows: mend them or raise it; all "
-                f"of them stand in {self._path}: {shown}"
+                f"than data.max_unreadable {self._max_share:g} allows: repair them or raise the "
+                f"limit; {self._path} lists all of them: {shown}"
             )
         return new

@@ -67,7 +67,7 @@ def of_this_start(store: Any) -> Any:
     if environment.get("TORCHELASTIC_MAX_RESTARTS") != "0":
         raise UserError(
             "--max-restarts on several machines needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the "
-            "environment of each torchrun, else ranks that are started again look for dead ones"
+            "environment of each torchrun, otherwise restarted ranks try to reach dead ones"
         )
     return store
 
@@ -138,7 +138,7 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
     """
     if world_size() > 1 and device.type != "cuda":
         raise UserError(
-            f"training.sync_batchnorm needs GPUs, and these {world_size()} ranks train on "
+            f"training.sync_batchnorm needs GPUs, but these {world_size()} ranks train on "
             f"{device.type}: leave it off"
         )
     nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]

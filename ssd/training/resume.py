@@ -58,7 +58,7 @@ def restore(
             *(content["optimizer_name"], optimizer_name(state), "optimizer.name"),
         )
         _same(
-            f"{path} was trained on so many images a step:",
+            f"{path} was trained with this number of images per step:",
             *(content["images_per_step"], order.images_per_step, "batch_size x accumulate x ranks"),
         )
         without_ranks(state.model).load_state_dict(content["model"])
@@ -86,6 +86,6 @@ def optimizer_name(state: TrainState) -> str:
 def _same(claim: str, saved: Any, here: Any, setting: str) -> None:
     if saved != here:
         raise UserError(
-            f"{claim} {saved}, here it is {here}: give the same {setting}, or start anew with "
-            "another --out"
+            f"{claim} {saved}, but here it is {here}: give the same {setting}, or start a new run "
+            "with another --out"
         )

@@ -55,17 +55,19 @@ class Saver:
         if len(self._failures) > self._config.max_failed:
             count = len(self._failures)
             raise UserError(
-                f"{count} checkpoints in a row are lost, the last: {self._failures[-1]}"
+                f"{count} checkpoints in a row could not be saved; the last error: "
+                f"{self._failures[-1]}"
             )
         self._writing = self._thread.submit(self._write, step, copied(state))
 
-    def record_score(self, step: int, mean_average_precision: float) -> None:
+    def add_score(self, step: int, mean_average_precision: float) -> None:
         """Adds the result of an evaluation to its step's checkpoint; warns if that fails."""
         self._wait()
         try:
             record_score(self._folder / f"step_{step}", mean_average_precision)
         except (UserError, OSError) as error:
-            self._say(f"warning: the mAP of step {step} is not kept with its checkpoint: {error}")
+            what = f"the mAP of step {step} in its checkpoint"
+            self._say(f"warning: could not store {what}: {error}")
 
     def finish(self) -> None:
         """Waits for the last checkpoint of a run.
@@ -91,7 +93,7 @@ class Saver:
             path = save_checkpoint(self._folder, step, state, self._config_yaml, self._classes)
         except UserError as error:
             self._failures.append(error)
-            self._say(f"warning: {error}; training goes on")
+            self._say(f"warning: {error}; training continues")
         else:
             self._failures.clear()
             self._intact.add(path)

@@ -45,15 +45,15 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
             return STOPPED_BY_SIGNAL
         if from_first_rank(is_finished(run_dir, parts)):
             tell(
-                f"it is trained to its last step {parts.last_step} already: tools/evaluate.py "
-                f"{run_dir} evaluates it, another --out starts anew"
+                f"the run has already reached its last step {parts.last_step}: evaluate it with "
+                f"tools/evaluate.py {run_dir}, or start a new run with another --out"
             )
             return DONE
         if is_first():
             describe(run_dir, config, parts)
         status = Trainer(config, run_dir, parts, signals).run()
         if status == STOPPED_BY_SIGNAL:
-            tell(f"the same command with --out {run_dir} goes on")
+            tell(f"run the same command with --out {run_dir} to resume")
         return status
 
 
@@ -99,8 +99,8 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
     if resume == "never":
         if list_checkpoints(folder):
             raise UserError(
-                f"{run_dir} holds a run already, and --resume is never: give another --out, or "
-                "--resume auto to go on with it"
+                f"{run_dir} already holds a run, and --resume is never: give another --out, or "
+                "--resume auto to continue it"
             )
         return None
     if resume != "auto":
@@ -108,11 +108,11 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
         newer = [path for path in list_checkpoints(folder) if step_of(path) > given.manifest.step]
         if newer:
             raise UserError(
-                f"{run_dir} holds {newer[0].name} already, which is newer than {resume}: give "
-                "another --out to go on from there"
+                f"{run_dir} already holds {newer[0].name}, which is newer than {resume}: give "
+                "another --out to continue from there"
             )
         return given
     checkpoint = newest_intact(folder)
     if checkpoint is not None:
-        tell(f"going on at {checkpoint.path}")
+        tell(f"resuming from {checkpoint.path}")
     return checkpoint

@@ -132,7 +132,7 @@ class Trainer:
     def tell_unreadable(self, problems: list[str]) -> None:
         """Reports images that could not be read; too many of them stop the run."""
         for problem in self.quarantine.take(problems):
-            self.log.say(f"unreadable, another image stands in: {problem}")
+            self.log.say(f"unreadable image, replaced by another: {problem}")
 
     def tell_skipped(self, figures: StepFigures, batches: list[Batch]) -> None:
         """Reports a step without a finite gradient; too many in a row stop the run."""
@@ -146,8 +146,8 @@ class Trainer:
         )
         images = ", ".join(image for _, images in ranks for image in images)
         self.log.say(
-            f"step {self.state.step} skipped, its gradient is not finite: class loss "
-            f"{class_loss:g}, box loss {box_loss:g}, positives {positives:g}, images {images}"
+            f"step {self.state.step} skipped because its gradient is not finite: class "
+            f"loss {class_loss:g}, box loss {box_loss:g}, positives {positives:g}, images {images}"
         )
         if self.state.skipped_in_row >= self.config.training.max_skipped:
             raise UserError(
@@ -183,7 +183,7 @@ class Trainer:
         """Computes the metric and writes the results, on the first rank."""
         config, step, data = self.config.evaluation, self.state.step, self.parts.eval_data
         result = measure(data, table, config)
-        saver.record_score(step, result.mAP)
+        saver.add_score(step, result.mAP)
         for picture in pictures(data, table, TENSORBOARD_PICTURES):
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
             writer.picture(f"predictions/{picture.name}", pixels, step)

@@ -71,7 +71,7 @@ def test_a_killed_rank_is_started_again_with_the_others_and_the_end_is_the_same(
         done = torchrun(2, program, *small_run, *flags, "--out", name, restarts=1)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "died").exists()
-    assert "going on at cut/checkpoints/step_3" in done.stdout
+    assert "resuming from cut/checkpoints/step_3" in done.stdout
     assert differences(tmp_path / "whole", tmp_path / "cut") == []
     state = load_checkpoint(list_checkpoints(tmp_path / "cut" / "checkpoints")[0]).state
     assert len(state["random"]) == 2
@@ -162,7 +162,7 @@ def test_on_a_disk_that_fills_up_nothing_is_lost_and_training_goes_on(
     ):
         until(lambda: len(list_checkpoints(checkpoints)) > 1)
         fill(small_disk / "filler")
-        until(lambda: "its rows wait in memory" in log.read_text())
+        until(lambda: "rows are kept in memory" in log.read_text())
         until(lambda: log.read_text().count("warning: could not save the checkpoint") > 1)
         before = list_checkpoints(checkpoints)
         assert len([path for path in before if is_intact(path)]) >= 2

@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_in_its_last_evaluation_is_evaluated_again(tool, s
     again = tool(*command)
     assert again.returncode == 0, again.stderr
     assert json.loads(evaluation.read_text()) == first
-    assert "trained to its last step 2 already" in tool(*command).stdout
+    assert "already reached its last step 2" in tool(*command).stdout
 
 
 def test_the_resolved_config_loads_again_as_it_is(tool, small_run, tmp_path):
@@ -108,7 +108,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(tool, small_run,
             path.rmdir()
     resumed = tool("train.py", *small_run, *SIX_STEPS, "--out", "cut", "--data.workers", workers)
     assert resumed.returncode == 0, resumed.stderr
-    assert "step_4" in resumed.stdout
+    assert "resuming from cut/checkpoints/step_4" in resumed.stdout
     states = [
         load_checkpoint(tmp_path / n / "checkpoints" / "step_6").state for n in ("whole", "cut")
     ]
@@ -171,13 +171,13 @@ def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(tool, small_run,
     before = sorted(path.name for path in (tmp_path / "run").iterdir())
     older = tool("train.py", *small_run, *two_steps, "--resume", "run/checkpoints/step_1")
     assert older.returncode == 2
-    assert "holds step_2 already, which is newer" in older.stderr
+    assert "already holds step_2, which is newer" in older.stderr
     other = tool("train.py", *small_run, *two_steps, "--optimizer.name", "sgd")
     assert other.returncode == 2
     assert "was trained with adamw" in other.stderr
     larger = tool("train.py", *small_run, *two_steps, "--training.batch_size", "8")
     assert larger.returncode == 2
-    assert "so many images a step: 4, here it is 8" in larger.stderr
+    assert "images per step: 4, but here it is 8" in larger.stderr
     done = tool("train.py", *small_run, "--data.classes", "[circle, star]", "--out", "run")
     assert done.returncode == 2
     assert "was trained on the classes" in done.stderr
@@ -188,7 +188,7 @@ def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(tool, small_run,
     assert "cannot use file: File exists" in no_folder.stderr
     never = tool("train.py", *small_run, "--resume", "never", "--out", "run")
     assert never.returncode == 2
-    assert "holds a run already" in never.stderr
+    assert "already holds a run" in never.stderr
 
 
 def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
@@ -244,7 +244,7 @@ def test_a_run_starts_from_what_another_has_learned_of_the_shared_classes(
     ("arguments", "hint"),
     [
         ([], "a run and a file to write are needed"),
-        (["gone", "--out", "model.pth"], "gone is no folder"),
+        (["gone", "--out", "model.pth"], "gone is not a folder"),
         (["gone", "--out", "model.onnx"], "has to end in .pth"),
     ],
 )

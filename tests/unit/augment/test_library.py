@@ -174,7 +174,7 @@ def test_the_pipeline_has_a_probability_of_its_own(sample, transform):
         ),
         (
             named("ToGray", num_output_channels=1),
-            "ToGray fails on image img7: ValueError: it gives uint8 of shape (48, 64)",
+            "ToGray fails on image img7: ValueError: it returns uint8 of shape (48, 64)",
         ),
         (
             named("OneOf", transforms=[named("Crop", x_max=99, y_max=9)]),

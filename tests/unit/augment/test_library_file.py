@@ -82,7 +82,7 @@ WRONG = {
         "__name__": "f",
     },
     "Pad3D cannot be applied": {"__class_fullname__": "Pad3D", "padding": 3, "p": 1.0},
-    "Normalize makes other than 8-bit pixels": {"__class_fullname__": "Normalize", "p": 1.0},
+    "Normalize does not return 8-bit pixels": {"__class_fullname__": "Normalize", "p": 1.0},
     "MaskDropout needs mask": {"__class_fullname__": "MaskDropout", "p": 1.0},
     "Blur: Argument(s) 'limit' are not valid": {"__class_fullname__": "Blur", "limit": 3, "p": 1.0},
     "Blur: blur_limit: ": {"__class_fullname__": "Blur", "blur_limit": "wide", "p": 1.0},
@@ -95,7 +95,7 @@ WRONG = {
     "SSDCrop: min_scale is 7": {"__class_fullname__": "SSDCrop", "min_scale": 7, "p": 1.0},
     "SSDExpand: expand_max is 0": {"__class_fullname__": "SSDExpand", "expand_max": 0, "p": 1.0},
     "the transforms of Compose are None": {"__class_fullname__": "Compose", "p": 1.0},
-    "'blur' is no transform": composed("blur"),
+    "'blur' is not a transform": composed("blur"),
     "Compose: min_area holds 'big'": composed(FLIP, bbox_params={"min_area": "big"}),
     "Compose: p holds 'often'": {**composed(FLIP), "p": "often"},
 }

@@ -126,7 +126,7 @@ def test_the_first_images_that_fit_are_kept(records):
 
 def test_more_than_the_machine_has_is_refused(records):
     large = [replace(records[0], width=10_000_000, height=10_000_000)]
-    with pytest.raises(UserError, match=r"would take 300000\.0 GB, and this .* lower data\.cache_"):
+    with pytest.raises(UserError, match=r"would take 300000\.0 GB, but this .* lower data\.cache_"):
         memory_needed(large)
 
 

@@ -135,7 +135,7 @@ def test_a_worker_without_memory_says_so(first_batch):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # bytes; the worker inherits it
     try:
-        with pytest.raises(UserError, match=r"no memory for .* \(File too large\): lower data\.w"):
+        with pytest.raises(UserError, match=r"memory for .* \(File too large\): lower data\.w"):
             first_batch()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -115,7 +115,7 @@ def test_something_else_is_left_alone(tmp_path):
     root = tmp_path / "shapes"
     shapes.ensure_shapes(root, 3, 2)
     (root / "JPEGImages/shapes_00001.jpg").unlink()
-    with pytest.raises(UserError, match=r"shapes is there, but is not the whole shapes set"):
+    with pytest.raises(UserError, match=r"shapes exists, but is not a complete"):
         shapes.ensure_shapes(root, 3, 2)
     assert (root / "JPEGImages/shapes_00000.jpg").exists()
 

@@ -114,9 +114,9 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
 @pytest.mark.parametrize(
     ("found", "instead", "told"),
     [
-        ("</annotation>", "", "is not sound XML"),
+        ("</annotation>", "", "not well-formed XML"),
         ("<annotation>", BOMB + "<annotation>", "EntitiesForbidden"),
-        ("<annotation>", "<?xml version='1.0' encoding='klingon'?><annotation>", "not sound XML"),
+        ("<annotation>", "<?xml version='1.0' encoding='klingon'?><annotation>", "not well-formed"),
         ("<size>.*</size>", "", "size is missing"),
         ("<width>40</width>", "", "size: width is missing"),
         ("<width>40<", "<width>0<", "size: width is 0, not a whole number"),

@@ -55,7 +55,7 @@ def test_cocos_results_form(tmp_path):
     [
         (
             {"image_id": "139"},
-            "image_id is '139', but has to be one of the 3 images evaluated, COCO's",
+            "image_id is '139', but has to be the COCO id of one of the 3 images",
         ),
         ({"image_id": True}, "image_id is True"),
         ({"image_id": 139.0}, "image_id is 139.0"),

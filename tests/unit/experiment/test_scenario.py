@@ -97,7 +97,7 @@ def test_adam_is_blind_to_the_scale_of_the_gradient():
     [
         (Scenario(20, (0,), (0,)), "--remainders has 0: give 1 to 15"),
         (Scenario(20, (4, 16), (0,)), "--remainders has 16"),
-        (Scenario(20, (4,), (0,), accumulate=3), "share out evenly"),
+        (Scenario(20, (4,), (0,), accumulate=3), "batch_size is 16, .* 3 micro-batches"),
         (Scenario(0, (4,), (0,)), "--full-steps has 0"),
         (Scenario(20, (4, 4), (0,)), "--remainders has 4 twice"),
         (Scenario(20, (4,), (1, 1)), "--seeds has 1 twice"),

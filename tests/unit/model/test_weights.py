@@ -81,7 +81,7 @@ def test_vgg_without_a_network_is_pointed_to_backbones_that_need_none(monkeypatc
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     config = ModelConfig("vgg16", weights="imagenet")
-    with pytest.raises(UserError, match="vgg16_bn or ssd7"):
+    with pytest.raises(UserError, match="vgg16_bn and ssd7"):
         weights.fetch_or_read(config, "model.weights imagenet")
 
 
@@ -122,7 +122,7 @@ def test_ssd7_starts_from_nobodys_weights(mobilenet_file):
     with pytest.raises(UserError, match="no pretrained weights for ssd7"):
         load_weights(build_model(config, 3), config, CLASSES)
     config = ModelConfig("ssd7", 96, str(mobilenet_file))
-    with pytest.raises(UserError, match=r"no detector's, and ssd7 .* the folder of a run"):
+    with pytest.raises(UserError, match=r"holds no detector, .* the folder of a run with ssd7"):
         load_weights(build_model(config, 3), config, CLASSES)
 
 

@@ -72,7 +72,7 @@ def test_default_boxes_of_another_size_are_refused(run):
 
 def test_a_folder_of_something_else_is_no_run(tmp_path):
     config = ModelConfig("ssd7", 96, str(tmp_path))
-    with pytest.raises(UserError, match=r"model\.weights is .*, which is no run") as caught:
+    with pytest.raises(UserError, match=r"model\.weights is .*, which is neither a run") as caught:
         load_initial(build_model(config, 3), config, ["cat", "dog"])
     assert "\n" not in str(caught.value)
 

@@ -50,9 +50,7 @@ def test_batchnorm_over_all_ranks_keeps_its_names_and_needs_gpus(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     monkeypatch.setattr(ranks, "world_size", lambda: 2)
-    with pytest.raises(
-        UserError, match="sync_batchnorm needs GPUs, and these 2 ranks train on cpu"
-    ):
+    with pytest.raises(UserError, match="sync_batchnorm needs GPUs, .* 2 ranks train on cpu"):
         synchronise_batchnorm(model, torch.device("cpu"))
     synchronise_batchnorm(model, torch.device("cuda"))
     assert isinstance(model[1], nn.SyncBatchNorm)
