@@ -17,14 +17,14 @@ print(*project["dependencies"], *project["optional-dependencies"]["fast"], sep="
 # and USER gives it the name that torch would otherwise look up.
 RUN useradd --uid 1000 ssd \
     && install --directory --mode 1777 /home/ssd /home/ssd/.cache runs datasets
-ENV HOME=/home/ssd USER=ssd PYTHONPATH=/app NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENV HOME=/home/ssd USER=ssd NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-COPY LICENSE ./
+COPY LICENSE README.md ./
 COPY configs configs/
 COPY ssd ssd/
 COPY benchmarks benchmarks/
 COPY tools tools/
-RUN chmod -R a+rX .
+RUN pip install --no-cache-dir --no-deps --editable . && chmod -R a+rX .
 
 # .git is not copied; the environment.json of every run takes the commit from here.
 ARG COMMIT=

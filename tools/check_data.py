@@ -1,7 +1,6 @@
-"""Checks a data set and summarises its content; see `ssd/commands/check.py`."""
+"""`ssd check`, by the name of a file."""
 
-from ssd.commands.check import main
-from ssd.commands.status import run
+from ssd.commands.main import door
 
 if __name__ == "__main__":
-    run(main)
+    door("check")

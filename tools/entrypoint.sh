@@ -1,15 +1,15 @@
 #!/bin/sh
-# What a container does: `train`, `evaluate` … run the tool of that name, `tensorboard` and
-# `torchrun` are what they are everywhere. `exec`, so that SIGTERM reaches them: train.py saves.
-tools=$(dirname "$0")
+# The command of a container: `train`, `evaluate` … are commands of `ssd`; `tensorboard`, `torchrun`
+# and `benchmark` are what they are everywhere. `exec`, so that SIGTERM reaches them: train saves.
 case "$1" in
 tensorboard | torchrun) exec "$@" ;;
-esac
-tool=$tools/$1.py
-if [ -f "$tool" ]; then
+benchmark)
     shift
-    exec python "$tool" "$@"
-fi
-names=$(cd "$tools" && echo *.py | sed 's/\.py//g; s/ /, /g')
-echo "error: there is no command '$1': give one of $names, tensorboard, torchrun" >&2
-exit 2
+    exec python "$(dirname "$0")/benchmark.py" "$@"
+    ;;
+check_data)
+    shift
+    exec ssd check "$@"
+    ;;
+esac
+exec ssd "$@"

@@ -1,7 +1,6 @@
-"""Evaluates a detector; see `ssd/commands/evaluate.py`."""
+"""`ssd evaluate`, by the name of a file."""
 
-from ssd.commands.evaluate import main
-from ssd.commands.status import run
+from ssd.commands.main import door
 
 if __name__ == "__main__":
-    run(main)
+    door("evaluate")

@@ -1,7 +1,6 @@
-"""Exports a run's weights to torchvision; see `ssd/commands/export.py`."""
+"""`ssd export`, by the name of a file."""
 
-from ssd.commands.export import main
-from ssd.commands.status import run
+from ssd.commands.main import door
 
 if __name__ == "__main__":
-    run(main)
+    door("export")

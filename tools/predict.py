@@ -1,7 +1,6 @@
-"""Detects objects in images; see `ssd/commands/predict.py`."""
+"""`ssd predict`, by the name of a file."""
 
-from ssd.commands.predict import main
-from ssd.commands.status import run
+from ssd.commands.main import door
 
 if __name__ == "__main__":
-    run(main)
+    door("predict")

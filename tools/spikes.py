@@ -1,7 +1,6 @@
-"""Runs the spike experiment, or explains the spikes of a run; see `ssd/commands/spikes.py`."""
+"""`ssd spikes`, by the name of a file."""
 
-from ssd.commands.spikes import main
-from ssd.commands.status import run
+from ssd.commands.main import door
 
 if __name__ == "__main__":
-    run(main)
+    door("spikes")

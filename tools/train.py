@@ -1,7 +1,6 @@
-"""Trains a detector; see `ssd/commands/train.py`."""
+"""`ssd train`, by the name of a file."""
 
-from ssd.commands.status import run
-from ssd.commands.train import main
+from ssd.commands.main import door
 
 if __name__ == "__main__":
-    run(main)
+    door("train")

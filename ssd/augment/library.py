@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssd.augment.library_file import read_pipeline
+from ssd.augment.library_file import read_file, read_pipeline
+from ssd.augment.torchvision_transforms import KEY, TorchvisionTransform
 from ssd.common.errors import UserError, one_line
 from ssd.config import AugmentConfig
 from ssd.config.recipes import ALBUMENTATIONS
@@ -67,15 +68,21 @@ class LibraryTransform:
         return _changed(sample, data["image"], data["bboxes"])
 
 
-def library_transform(config: AugmentConfig, seed: int) -> LibraryTransform | None:
-    """What the settings want done to each image once it is decoded; None if nothing.
+def library_transform(
+    config: AugmentConfig, seed: int
+) -> LibraryTransform | TorchvisionTransform | None:
+    """The transform that the settings ask for on each decoded image, or None.
 
     Raises:
         UserError: the pipeline cannot be read.
     """
-    if config.library is not None:
-        return LibraryTransform(Path(config.library), seed)
-    return LibraryTransform(ALBUMENTATIONS, seed) if config.engine == "library" else None
+    if config.library is None:
+        return LibraryTransform(ALBUMENTATIONS, seed) if config.engine == "library" else None
+    path = Path(config.library).expanduser()
+    content = read_file(path)
+    if KEY in content:
+        return TorchvisionTransform(path, content[KEY], seed)
+    return LibraryTransform(path, seed)
 
 
 def _called(step: Any) -> str:

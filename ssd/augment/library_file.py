@@ -32,8 +32,9 @@ def read_pipeline(path: Path) -> Any:
         UserError: the file cannot be read, is not a pipeline, names an unknown transform or one
             that cannot be applied to an image with boxes, or a parameter is wrong.
     """
+    content = read_file(path)
     try:
-        entry = _read_entry(path)
+        entry = _outermost(content.get("transform"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="Argument")  # a parameter that does not exist
@@ -42,17 +43,27 @@ def read_pipeline(path: Path) -> Any:
         raise UserError(f"{path}: {one_line(error)[:LONGEST_ERROR]}") from error
 
 
-def _read_entry(path: Path) -> dict[str, Any]:
-    """The outermost Compose, as it is written in the file."""
+def read_file(path: Path) -> dict[Any, Any]:
+    """The content of the YAML file.
+
+    Raises:
+        UserError: it cannot be read, or holds no pipeline.
+    """
     try:
         content = load_yaml(read_regular(path).decode())
     except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise ValueError(f"is not YAML ({one_line(error)})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("transform"), dict):
+        raise UserError(f"{path}: is not YAML ({one_line(error)[:LONGEST_ERROR]})") from error
+    if not isinstance(content, dict) or not {"transform", "torchvision"} & content.keys():
+        raise UserError(f"{path}: holds no `transform`: {HOW_TO_WRITE}")
+    return content
+
+
+def _outermost(entry: Any) -> dict[str, Any]:
+    """The outermost Compose, as it is written in the file."""
+    if not isinstance(entry, dict):
         raise ValueError(f"holds no `transform`: {HOW_TO_WRITE}")
-    entry: dict[str, Any] = content["transform"]
     return entry if entry.get("__class_fullname__") == "Compose" else {"transforms": [entry]}
 
 

@@ -1,9 +1,4 @@
-"""Finds objects in images with a trained run.
-
-    python tools/predict.py runs/mine photo.jpg folder/of/photos --out predictions
-
-Writes a copy of every image with its detections drawn in, and detections.json.
-"""
+"""`ssd predict`."""
 
 from __future__ import annotations
 
@@ -11,31 +6,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.common.errors import UserError
-from ssd.config.flags import given_settings, parse, settings_parser
-from ssd.detect.predict import predict
+from ssd.config.flags import CommandLine, given_settings
 
-USAGE = "tools/predict.py RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--out DIR] [--min_score SCORE]"
+USAGE = "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--out DIR] [--min-score SCORE]"
+DESCRIPTION = """
+Finds objects in images with a trained run.
+
+    ssd predict runs/mine photo.jpg folder/of/photos --out predictions
+
+Writes a copy of every image with its detections drawn in, and detections.json.
+"""
+USED = (
+    *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
+    *("evaluation.max_detections", "evaluation.batch_size"),
+    *("training.device", "training.precision"),
+)
+MIN_SCORE = 0.4
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
-    parser = settings_parser("tools/predict.py", USAGE, __doc__)
-    parser.add_argument("run", type=str, help="run folder or checkpoint folder")
-    parser.add_argument("images", nargs="+", type=str, help="images and folders of images")
-    parser.add_argument("--out", type=str, help="where the results go (default: predictions)")
-    parser.add_argument("--min_score", type=float, help="lowest score to show (default: 0.4)")
-    flags = parse(parser, arguments)
-    if flags.get("images") is None:
+    line = CommandLine(USAGE, DESCRIPTION, USED, USED)
+    line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
+    line.add("images", "IMAGE|FOLDER", "images, and folders of images", nargs="*")
+    line.add("--out", "DIR", "where the results go (default: predictions)")
+    line.add("--min-score", "SCORE", f"lowest score to show (default: {MIN_SCORE})", float)
+    flags = line.parse(arguments)
+    if flags.get("run") is None or not flags.get("images"):
         raise UserError(f"a run and at least one image are needed: {USAGE}")
-    sources = [Path(image) for image in flags["images"]]
-    score = flags.get("min_score")
+    sources = [Path(image).expanduser() for image in flags["images"]]
+    out, score = Path(flags.get("out") or "predictions"), flags.get("min_score")
+    from ssd.detect.predict import predict
+
+    settings = given_settings(flags)
     print(
-        predict(
-            Path(flags["run"]),
-            sources,
-            given_settings(flags),
-            Path(flags.get("out") or "predictions"),
-            0.4 if score is None else score,
-        )
+        predict(Path(flags["run"]), sources, settings, out, MIN_SCORE if score is None else score)
     )
     return 0

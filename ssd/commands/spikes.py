@@ -1,15 +1,4 @@
-"""Shows why the loss of an SSD spikes once per epoch, and explains the losses of any run.
-
-    python tools/spikes.py                              five arms: 7 minutes on 2 CPU cores
-    python tools/spikes.py --remainders 1 4 10 --seeds 0 1 2
-    python tools/spikes.py --preset question            at the question's scale, on a GPU
-    python tools/spikes.py --explain runs/mine          a run of this framework
-    python tools/spikes.py --explain losses.csv --steps-per-epoch 1391 --batch-size 16
-                                                        any run: a CSV, or a column of losses
-
-The experiment writes spikes.html, spikes.json and spikes.png; finished runs are not repeated.
-An explanation needs at least three passes over the data, and writes spikes.html and spikes.json.
-"""
+"""`ssd spikes`."""
 
 from __future__ import annotations
 
@@ -21,11 +10,29 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ssd.common.errors import UserError
-from ssd.config.flags import config_of, given_settings, parse, settings_parser
+from ssd.config.flags import CommandLine, config_of, given_settings
 from ssd.config.recipes import SPIKES, SPIKES_QUESTION
 
-USAGE = """tools/spikes.py [CONFIG.yaml …] [--section.key VALUE …] [--remainders …] [--out DIR]
-       tools/spikes.py --explain RUN_DIR|LOSSES.csv [--steps-per-epoch N] [--batch-size B]"""
+USAGE = """ssd spikes [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--remainders …] [--out DIR]
+       ssd spikes --explain RUN_DIR|LOSSES.csv [--steps-per-epoch N] [--batch-size B]"""
+DESCRIPTION = """
+Shows why the loss of an SSD spikes once per epoch, and explains the losses of any run.
+
+    ssd spikes                              five arms: 7 minutes on 2 CPU cores
+    ssd spikes --remainders 1 4 10 --seeds 0 1 2
+    ssd spikes --preset question            at the question's scale, on a GPU
+    ssd spikes --explain runs/mine          a run of this framework
+    ssd spikes --explain losses.csv --steps-per-epoch 1391 --batch-size 16
+                                                        any run: a CSV, or a column of losses
+
+The experiment writes spikes.html, spikes.json and spikes.png; finished runs are not repeated.
+An explanation needs at least three passes over the data, and writes spikes.html and spikes.json.
+"""
+COMMON = (
+    *("training.epochs", "training.batch_size", "training.clip_norm", "training.device"),
+    *("optimizer.name", "optimizer.lr", "model.backbone", "model.input_size"),
+)
+USED = ("data.root", "data.workers", "augment", "model", "optimizer", "training", "evaluation")
 NUMBERS, LISTS = ("full_steps", "accumulate"), ("remainders", "seeds")
 EXPERIMENT_ONLY = ("preset", *NUMBERS, *LISTS, "files")
 EXPLAIN_ONLY = ("steps_per_epoch", "batch_size")
@@ -34,22 +41,18 @@ CONFIG_FILES = {"default": [SPIKES], "question": [SPIKES, SPIKES_QUESTION]}
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
-    parser = settings_parser("tools/spikes.py", USAGE, __doc__)
-    parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
-    parser.add_argument("--preset", type=str, help="default, or question: 1390 steps of 16 images")
-    parser.add_argument("--full-steps", type=int, help="full batches of a pass (default: 22)")
-    parser.add_argument(
-        "--accumulate", type=int, help="micro-batches of the accumulated runs (default: 2)"
-    )
-    parser.add_argument(
-        "--remainders", nargs="+", type=int, help="images of the short last batch (default: 4)"
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, help="one run for each (default: 0)")
-    parser.add_argument("--explain", type=str, help="a run folder, or a file with losses")
-    parser.add_argument("--steps-per-epoch", type=int, help="of the run to explain")
-    parser.add_argument("--batch-size", type=int, help="images of a full step of that run")
-    parser.add_argument("--out", type=str, help="where the results go (default: runs/spikes)")
-    flags = parse(parser, arguments)
+    line = CommandLine(USAGE, DESCRIPTION, USED, COMMON)
+    line.add("files", "RECIPE|CONFIG.yaml", "settings of the experiment", nargs="*")
+    line.add("--explain", "RUN_DIR|FILE", "explain a run folder, or a file with losses")
+    line.add("--steps-per-epoch", "N", "steps of a pass of the run to explain", int)
+    line.add("--batch-size", "B", "images of a full step of that run", int)
+    line.add("--preset", "default|question", "question: 1390 steps of 16 images, on a GPU")
+    line.add("--full-steps", "N", "full batches of a pass (default: 22)", int)
+    line.add("--accumulate", "N", "micro-batches of the accumulated runs (default: 2)", int)
+    line.add("--remainders", "R …", "images of the short last batch (default: 4)", int, nargs="+")
+    line.add("--seeds", "S …", "one run for each (default: 0)", int, nargs="+")
+    line.add("--out", "DIR", "where the results go (default: runs/spikes)")
+    flags = line.parse(arguments)
     explains = flags.get("explain") is not None
     for name in EXPERIMENT_ONLY if explains else EXPLAIN_ONLY:
         if flags.get(name) not in (None, []):

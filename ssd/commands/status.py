@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,11 +20,14 @@ NOT_OUR_FAULT = {
 
 
 def run(main: Callable[[Sequence[str]], int]) -> None:
-    """Runs a tool and exits with its status.
+    """Runs a command and exits with its status.
 
     A user's mistake, or a file error such as a full disk, ends in one line on stderr and status 2.
     Any other error is a defect and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):  # a console may have no letter for what we print
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = main(sys.argv[1:])
     except UserError as error:

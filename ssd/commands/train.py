@@ -1,12 +1,4 @@
-"""Trains a detector.
-
-    python tools/train.py                       configs/quickstart.yaml, on the embedded shapes
-    python tools/train.py configs/custom_voc.yaml --data.root FOLDER --out runs/mine
-    torchrun --standalone --nproc-per-node 8 tools/train.py …   the same on eight GPUs
-
-Settings come from YAML files, where later ones win, then from flags. To resume an interrupted run
-from its last checkpoint, give the same command again with the same --out.
-"""
+"""`ssd train`."""
 
 from __future__ import annotations
 
@@ -14,23 +6,41 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssd.config.flags import config_of, parse, settings_parser
+from ssd.config.flags import CommandLine, config_of
 from ssd.config.recipes import QUICKSTART
-from ssd.training.start import train
+from ssd.config.settings import SECTIONS
 
-USAGE = "tools/train.py [CONFIG.yaml …] [--section.key VALUE …] [--out RUN_DIR] [--resume …]"
+USAGE = "ssd train [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out RUN_DIR]"
+DESCRIPTION = """
+Trains a detector.
+
+    ssd train                                     the quickstart, on the embedded shapes
+    ssd train custom_voc --data.root FOLDER --out runs/mine
+    torchrun --standalone --nproc-per-node 8 -m ssd train …       the same on eight GPUs
+
+Settings come from recipes and YAML files, of which later ones win, and then from flags. The same
+command with the same --out resumes an interrupted run where it was saved.
+"""
+COMMON = (
+    *("data.root", "data.format", "data.train_split", "data.eval_split", "data.classes"),
+    *("model.backbone", "model.input_size", "model.weights"),
+    *("training.epochs", "training.batch_size", "optimizer.lr", "training.device"),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
-    parser = settings_parser("tools/train.py", USAGE, __doc__)
-    parser.add_argument("files", nargs="*", type=str, help="YAML files with settings")
-    parser.add_argument("--out", type=str, help="run folder (default: runs/DATE_TIME)")
-    parser.add_argument(
-        "--resume", type=str, help="auto (default), never, or the path of a checkpoint"
+    line = CommandLine(USAGE, DESCRIPTION, SECTIONS, COMMON)
+    line.add("files", "RECIPE|CONFIG.yaml", "a recipe by name, or a YAML file", nargs="*")
+    line.add("--out", "RUN_DIR", "run folder (default: runs/DATE_TIME)")
+    line.add(
+        "--resume",
+        "auto|never|CHECKPOINT",
+        "auto resumes the run in --out, if there is one; never refuses to (default: auto)",
     )
-    flags = parse(parser, arguments)
-    now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
+    flags = line.parse(arguments)
     config = config_of(flags, flags.get("files") or [QUICKSTART])
-    run_dir = Path(flags.get("out") or f"runs/{now}")
-    return train(config, run_dir, flags.get("resume") or "auto")
+    now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
+    from ssd.training.start import train
+
+    return train(config, Path(flags.get("out") or f"runs/{now}"), flags.get("resume") or "auto")

@@ -86,7 +86,8 @@ class AugmentConfig:
     only `augment.antialias`. `none` only resizes."""
 
     library: str | None = None
-    """YAML file with an Albumentations pipeline, as `albumentations.save` writes it. It changes
+    """YAML file with transforms of your own: an Albumentations pipeline, as `albumentations.save`
+    writes it, or a list of torchvision's v2 transforms under the key `torchvision`. They change
     the decoded images and their boxes in the workers, before the engine does."""
 
     antialias: bool = True

@@ -1,57 +1,82 @@
-"""Defines a flag for every setting, and makes a Config from flags and YAML files."""
+"""The command line of a command: flags of its own, and a flag for every setting."""
 
 from __future__ import annotations
 
 import re
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import (
-    ArgumentError,
-    ArgumentParser,
-    DefaultHelpFormatter,
-    Namespace,
-    set_parsing_settings,
-)
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import is_unicode
 from ssd.config import Config
+from ssd.config.help import help_text
+from ssd.config.recipes import find_recipe
 from ssd.config.settings import SECTIONS, Settings, read_config, suggestion
 
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
+HELP = ("-h", "--help")
 
 
-def settings_parser(prog: str, usage: str, description: str | None) -> ArgumentParser:
-    """A parser with a flag `--section.key` for every setting."""
-    parser = ArgumentParser(
-        prog=prog,
-        usage=usage,
-        description=description,
-        formatter_class=HelpFormatter,
-        exit_on_error=False,
-    )
-    parser.add_class_arguments(Config)
-    return parser
+class CommandLine:
+    """The flags of a command, its settings among them.
 
-
-class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Shows the default of every flag, and keeps the line breaks of descriptions."""
-
-
-def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """Parses the flags; settings that were not given are absent from the result.
-
-    Raises:
-        UserError: a flag is unknown or its value is impossible.
+    Args:
+        usage: how the command is called, from `ssd` on.
+        description: what it does, with examples; `--help` prints it as it is.
+        used: the settings that the command uses, as `section` or `section.key`; `--help` shows no
+            others.
+        common: those among them that `--help` shows first.
     """
-    try:
-        return parser.parse_args(list(arguments), defaults=False)
-    except ArgumentError as error:
-        message = one_line(error)
-        unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
-        hint = suggestion(unknown[1]) if unknown else ""
-        raise UserError(message + hint) from error
+
+    def __init__(
+        self, usage: str, description: str, used: Sequence[str] = (), common: Sequence[str] = ()
+    ) -> None:
+        self.usage, self.description = usage, description
+        self.used, self.common = used, common
+        self._told: list[tuple[str, str]] = []
+        name = " ".join(usage.split()[:2])
+        self._parser = ArgumentParser(prog=name, exit_on_error=False, add_help=False)
+        if used:
+            self._parser.add_class_arguments(Config)
+
+    def add(self, flag: str, shown: str, meaning: str, kind: Any = str, **more: Any) -> None:
+        """Adds a flag, or an argument without dashes.
+
+        Args:
+            flag: its name; an old spelling with underscores works too.
+            shown: its value in the help; empty for an argument.
+            meaning: its text in the help.
+            kind: the type of its value.
+            more: of `argparse`, such as `nargs`.
+        """
+        spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
+        names = list(spellings) if flag.startswith("--") else [flag]
+        self._parser.add_argument(*names, type=kind, **more)
+        self._told.append((f"{flag} {shown}".strip() if names[0][0] == "-" else shown, meaning))
+
+    def parse(self, arguments: Sequence[str]) -> Namespace:
+        """The flags that were given; all others are absent.
+
+        Raises:
+            UserError: a flag is unknown or its value is impossible.
+            SystemExit: the help was asked for, and has been printed.
+        """
+        if any(word in HELP for word in arguments):
+            flags = [*self._told, ("--help [all]", "show this; with `all`, every setting")]
+            text = self.usage, self.description, flags, self.used, self.common
+            print(help_text(*text, whole="all" in arguments))
+            raise SystemExit(0)
+        try:
+            given = self._parser.parse_args(list(arguments), defaults=False)
+        except ArgumentError as error:
+            message = one_line(error)
+            unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+            raise UserError(message + (suggestion(unknown[1]) if unknown else "")) from error
+        if not is_unicode(given.get("out") or ""):
+            raise UserError(f"--out is {given['out']!r}, which is not UTF-8: give another name")
+        return given
 
 
 def given_settings(flags: Namespace) -> Settings:
@@ -60,5 +85,5 @@ def given_settings(flags: Namespace) -> Settings:
 
 
 def config_of(flags: Namespace, files: Sequence[str | Path]) -> Config:
-    """The Config from YAML files and flags; the flags win over the files."""
-    return read_config(files, given_settings(flags))
+    """The Config from recipes, YAML files and flags; later files win, and the flags over all."""
+    return read_config([find_recipe(file) for file in files], given_settings(flags))

@@ -17,9 +17,9 @@ class ModelConfig:
     """The network."""
 
     backbone: Backbone = "ssd7"
-    """`vgg16`: as in the paper. `vgg16_bn`: for training without pretrained weights. `resnet50`:
-    as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssd7`: seven layers that train
-    on a CPU."""
+    """The network. `vgg16`: as in the paper. `vgg16_bn`: for training without pretrained weights.
+    `resnet50`: as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssd7`: seven
+    layers that train on a CPU."""
 
     input_size: int = 300
     """Width and height, in pixels, to which images are resized."""

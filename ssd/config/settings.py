@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ssd.common.untrusted import LONGEST_NAME, short
 from ssd.config import Config
 
 Settings = dict[str, Any]
+Flat = Mapping[str, Any]
 
 LONGEST_ERROR = 500
 
@@ -72,6 +73,21 @@ def to_config(settings: Settings) -> Config:
         raise UserError(one_line(error)[:LONGEST_ERROR]) from error
     config = Config(**sections.as_dict())
     return replace(config, data=replace(config.data, classes=classes))
+
+
+def nested(settings: Flat) -> Settings:
+    """Settings by section, from `section.key` names or from sections, as in YAML.
+
+    Raises:
+        UserError: a name has no section.
+    """
+    sections: Settings = {}
+    for name, value in settings.items():
+        section, dot, key = name.partition(".")
+        if not dot and not isinstance(value, Mapping):
+            raise UserError(f"there is no setting {name}{suggestion(name)}")
+        merge(sections, {section: {key: value} if dot else dict(value)})
+    return sections
 
 
 def setting_names(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -114,7 +114,7 @@ class TrainingConfig:
     """Make equal runs give bit-identical results, at some cost in speed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device to train on; `auto` takes a GPU if there is one."""
+    """Device to compute on; `auto` takes a GPU if there is one."""
 
     log_every: int = 10
     """Steps between two updates of the figures in metrics, TensorBoard and the progress bar."""

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
 from ssd.structures import BoolArray

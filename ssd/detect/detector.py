@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd.augment.batch import Preprocess
 from ssd.config import EvaluationConfig
-from ssd.data.dataset import DetectionDataset
+from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
+from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
+from ssd.detect.pictures import SHOWN_SCORE
 from ssd.detect.postprocess import postprocess
+from ssd.detect.result import Result
 from ssd.evaluation.detections import DetectionTable
 from ssd.model.ssd import SSD
-from ssd.structures import Detections, PackedSamples, Record, to_device
+from ssd.structures import Detections, PackedSamples, Record, Sample, to_device
+
+NO_OBJECTS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,53 @@ class Detector:
         self.model.train(was_training)
         found = postprocess(predictions, self.model.default_boxes, self.config)
         return [to_device(detections, torch.device("cpu")) for detections in found]
+
+    def predict(
+        self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
+    ) -> Result | list[Result]:
+        """Finds the objects in one picture, or in several.
+
+        Args:
+            pictures: a path, an array [H, W, 3] of 8-bit RGB, a PIL image, a tensor [3, H, W], or
+                a list, a folder or a batch of such. Gray pictures, floats from 0 to 1 and
+                transparency are taken too.
+            min_score: lowest score of an object.
+
+        Returns:
+            A Result for one picture; a list of them for a list, a folder or a batch.
+
+        Raises:
+            UserError: a picture cannot be read, or its form leaves a choice.
+        """
+        results = list(self.predict_each(pictures, min_score))
+        return results if is_several(pictures) else results[0]
+
+    def predict_each(
+        self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
+    ) -> Iterator[Result]:
+        """The results of `predict` one after another, in batches of `config.batch_size`."""
+        waiting = read_pictures(pictures)
+        while batch := list(islice(waiting, self.config.batch_size)):
+            samples = pack([Sample(name, 0, 0, pixels, *NO_OBJECTS) for name, pixels in batch])
+            for (name, pixels), detections in zip(batch, self(samples), strict=True):
+                yield self._result(name, pixels, detections, min_score)
+
+    def _result(
+        self, name: str, pixels: Pixels, detections: Detections, min_score: float
+    ) -> Result:
+        sure = detections.scores >= min_score
+        height, width = pixels.shape[:2]
+        sides = np.array([width, height, width, height], np.float32)
+        labels = detections.labels[sure].numpy()
+        return Result(
+            image=name,
+            boxes=detections.boxes[sure].numpy() * sides,
+            scores=detections.scores[sure].numpy(),
+            labels=labels,
+            names=tuple(self.classes[label - 1] for label in labels.tolist()),
+            pixels=pixels,
+            classes=self.classes,
+        )
 
 
 def detect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ssd.common.errors import UserError
@@ -28,7 +29,24 @@ from ssd.structures import DataSet
 SHOWN_PICTURES = 9
 
 
-def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> str:
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation that has been written down.
+
+    Attributes:
+        result: the figures.
+        told: the same for a terminal.
+    """
+
+    result: EvaluationResult
+    told: str
+
+    def __str__(self) -> str:
+        """The text for a terminal."""
+        return self.told
+
+
+def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judged:
     """Evaluates a run or a checkpoint on its evaluation data.
 
     Args:
@@ -37,8 +55,6 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> str:
         out: folder for the results; by default the run folder, or for a checkpoint
             `evaluation_step_N` in the working directory.
 
-    Returns:
-        The text to show to the user.
     """
     checkpoint = open_checkpoint(path)
     config = config_of(checkpoint, overrides)
@@ -49,14 +65,11 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> str:
     folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
     if folder != path:
         write_config(folder, config)
-    return f"checkpoint {checkpoint.path}\n\n{judge(table, data, config, folder)}"
+    return judge(table, data, config, folder, f"checkpoint {checkpoint.path}\n\n")
 
 
-def evaluate_detections(file: Path, config: Config, out: Path) -> str:
+def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
     """Evaluates a file of detections, without a model.
-
-    Returns:
-        The text to show to the user.
 
     Raises:
         UserError: the file or the data is invalid.
@@ -67,14 +80,16 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> str:
     return judge(table, data, config, out)
 
 
-def judge(table: DetectionTable, data: DataSet, config: Config, folder: Path) -> str:
-    """Writes the results into `folder`; returns the table of classes and the report's path."""
+def judge(
+    table: DetectionTable, data: DataSet, config: Config, folder: Path, head: str = ""
+) -> Judged:
+    """Measures detections and writes the results into `folder`; `head` comes before the table."""
     settings = config.evaluation
     result = measure(data, table, settings)
     page = publish(folder, data, table, result, settings)
     overlap = "0.50 … 0.95" if settings.metric == "coco" else f"{settings.iou_threshold:g}"
     rule = f"{settings.metric} at IoU {overlap}, {len(data.records)} images"
-    return f"{rule}\n\n{result_table(result)}\n\nreport: {page}"
+    return Judged(result, f"{head}{rule}\n\n{result_table(result)}\n\nreport: {page}")
 
 
 def write_config(folder: Path, config: Config) -> None:

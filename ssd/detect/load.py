@@ -9,13 +9,30 @@ import torch
 from ssd.augment.batch import preprocess_of
 from ssd.common.errors import UserError, one_line
 from ssd.config import Config
-from ssd.config.settings import Settings, merge, parse_yaml, to_config
+from ssd.config.settings import Flat, Settings, merge, nested, parse_yaml, to_config
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import build_model
 from ssd.run.checkpoint import Checkpoint, load_checkpoint
 from ssd.run.checkpoints import newest_intact
 from ssd.run.names import CHECKPOINTS
+
+
+def load(run: str | Path, device: str = "auto", settings: Flat | None = None) -> Detector:
+    """The detector of a run.
+
+    Args:
+        run: run folder, of which the newest intact checkpoint is taken, or checkpoint folder.
+        device: `auto`, `cpu` or `cuda`.
+        settings: settings that differ from those of the run, such as
+            `{"evaluation.nms_iou": 0.5}`.
+
+    Raises:
+        UserError: there is no intact checkpoint, or a setting is unknown or impossible.
+    """
+    checkpoint = open_checkpoint(Path(run))
+    overrides = nested({"training.device": device, **(settings or {})})
+    return build_detector(checkpoint, config_of(checkpoint, overrides))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from ssd.config import EvaluationConfig
 from ssd.geometry.boxes import decode
@@ -105,6 +104,8 @@ def suppress(
     the digits that tell the boxes apart. NMS runs once for the batch if `one_call` is set and the
     batch fits, else once for each image; a group has to lie within one image.
     """
+    from torchvision.ops import nms  # imports PyTorch's compiler, which takes a second
+
     shifted_V4 = (boxes_BN4.double() + 2.0 * group_BN[..., None])[candidate_BN]
     falling_V = torch.arange(len(shifted_V4), 0, -1, device=group_BN.device).double()
     whole = one_call and len(shifted_V4) <= LARGEST_CALL

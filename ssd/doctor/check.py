@@ -43,6 +43,11 @@ class Checked:
     findings: list[Finding]
 
     @property
+    def is_broken(self) -> bool:
+        """Whether something would hurt training."""
+        return any(finding.is_broken for finding in self.findings)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes to learn; the evaluation's own where the training data cannot be read."""
         return self.train.classes or self.evaluation.classes

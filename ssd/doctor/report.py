@@ -35,7 +35,7 @@ SHOWN_CLASSES = 30
 DETAILS, PICTURE = "data_check.json", "data_check.png"
 
 
-def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Path) -> int:
+def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Path) -> Checked:
     """Checks the data of a run, prints the report and writes the details and a picture to `out`.
 
     Args:
@@ -45,7 +45,7 @@ def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Pat
         out: the folder; made if need be.
 
     Returns:
-        The exit status: `HURTS_TRAINING` where something is broken, else `FINE`.
+        The data sets and the findings.
 
     Raises:
         UserError: `data.root` is not a folder, or the model is impossible.
@@ -70,7 +70,7 @@ def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Pat
         verdict(checked.findings),
     ]
     print("\n".join(lines).encode("utf-8", "replace").decode())  # file names may be no Unicode
-    return HURTS_TRAINING if any(finding.is_broken for finding in checked.findings) else FINE
+    return checked
 
 
 def write_details(

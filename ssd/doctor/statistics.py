@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd.geometry.boxes import pairwise_iou, to_corner_form
 from ssd.structures import BoolArray, FloatArray, IntArray, Record

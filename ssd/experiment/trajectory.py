@@ -14,7 +14,7 @@ from statistics import fmean
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd.augment.batch import preprocess_of
 from ssd.augment.library import library_transform

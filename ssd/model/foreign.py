@@ -10,12 +10,23 @@ import re
 from collections.abc import Mapping
 
 from torch import Tensor
-from torchvision.models.detection import SSD300_VGG16_Weights
 
 StateDict = Mapping[str, Tensor]
 
 # By category id, from 1 on; `N/A` where an id was never used.
-COCO_CATEGORIES: tuple[str, ...] = tuple(SSD300_VGG16_Weights.COCO_V1.meta["categories"][1:])
+COCO_CATEGORIES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+    *("traffic light", "fire hydrant", "N/A", "stop sign", "parking meter", "bench", "bird"),
+    *("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "N/A"),
+    *("backpack", "umbrella", "N/A", "N/A", "handbag", "tie", "suitcase", "frisbee", "skis"),
+    *("snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard"),
+    *("surfboard", "tennis racket", "bottle", "N/A", "wine glass", "cup", "fork", "knife"),
+    *("spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli", "carrot"),
+    *("hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "N/A"),
+    *("dining table", "N/A", "N/A", "toilet", "N/A", "tv", "laptop", "mouse", "remote"),
+    *("keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "N/A"),
+    *("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
+)
 COCO_CLASSES = tuple(name for name in COCO_CATEGORIES if name != "N/A")
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

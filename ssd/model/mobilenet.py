@@ -12,8 +12,6 @@ from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v3_large
-from torchvision.ops import Conv2dNormActivation
 
 from ssd.model.layers import BatchNorm, xavier_init
 
@@ -41,6 +39,8 @@ class MobileNetV3Large(nn.Module):
         self.channels = (*TAPPED_CHANNELS, LAST_CHANNELS, *EXTRA_CHANNELS)
         self.map_sizes = [math.ceil(input_size / 2**power) for power in range(3, 10)]
         self.box_sizes = [scale * input_size for scale in BOX_SCALES]
+        from torchvision.models import mobilenet_v3_large  # imports PyTorch's compiler
+
         self.features = mobilenet_v3_large(weights=None).features
         self.extras = nn.ModuleList(
             extra_block(before, after)
@@ -66,6 +66,8 @@ class MobileNetV3Large(nn.Module):
 
 def extra_block(channels: int, filters: int) -> nn.Sequential:
     """Halves the map: 1×1, depthwise 3×3 of stride 2, 1×1, as in torchvision's SSDLite."""
+    from torchvision.ops import Conv2dNormActivation
+
     layer = partial(Conv2dNormActivation, norm_layer=BatchNorm, activation_layer=nn.ReLU6)
     middle = filters // 2
     return nn.Sequential(

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torchvision.models import resnet50
 
 from ssd.common.errors import UserError
 from ssd.model.layers import BatchNorm, xavier_init
@@ -66,6 +65,8 @@ class ResNet50(nn.Module):
 
 def stages_of_stride_8() -> nn.Sequential:
     """Torchvision's ResNet-50 up to `layer3`, which no longer halves the map."""
+    from torchvision.models import resnet50  # imports PyTorch's compiler: a second
+
     children = OrderedDict(resnet50(weights=None).named_children())
     for unused in ("layer4", "avgpool", "fc"):
         del children[unused]

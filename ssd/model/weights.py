@@ -8,15 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
-from torchvision.models import (
-    MobileNet_V3_Large_Weights,
-    ResNet50_Weights,
-    VGG16_BN_Weights,
-    VGG16_Weights,
-    WeightsEnum,
-)
-from torchvision.models.detection import SSD300_VGG16_Weights
-
 from ssd.common.errors import UserError, one_line
 from ssd.common.tensor_file import is_plain, load_tensors
 from ssd.common.untrusted import short
@@ -40,10 +31,10 @@ PAGE = "docs/weights.md has what weights need"
 NAMED = ("none", "imagenet", "torchvision")
 
 IMAGENET = {
-    "vgg16": VGG16_Weights.IMAGENET1K_V1,
-    "vgg16_bn": VGG16_BN_Weights.IMAGENET1K_V1,
-    "resnet50": ResNet50_Weights.IMAGENET1K_V2,
-    "mobilenet_v3_large": MobileNet_V3_Large_Weights.IMAGENET1K_V1,
+    "vgg16": "VGG16_Weights.IMAGENET1K_V1",
+    "vgg16_bn": "VGG16_BN_Weights.IMAGENET1K_V1",
+    "resnet50": "ResNet50_Weights.IMAGENET1K_V2",
+    "mobilenet_v3_large": "MobileNet_V3_Large_Weights.IMAGENET1K_V1",
 }
 
 
@@ -98,26 +89,29 @@ def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
         case "torchvision":
             # Checked first, so that a mistake does not cost a download of 136 MB.
             refuse_settings(config, TORCHVISION_SETTINGS, origin)
-            return fetch(SSD300_VGG16_Weights.COCO_V1, "ssd300_vgg16", origin)
+            return fetch("SSD300_VGG16_Weights.COCO_V1", "ssd300_vgg16", origin)
         case path:
             return read_state_dict(Path(os.path.expanduser(path)))  # keeps an unknown ~user
 
 
-def imagenet_weights(config: ModelConfig) -> WeightsEnum:
-    """Torchvision's ImageNet weights of a backbone, for the scale of its pixels.
+def imagenet_weights(config: ModelConfig) -> str:
+    """The name of torchvision's ImageNet weights of a backbone, for the scale of its pixels.
 
     VGG16 has two sets: one for pixels that are divided by the standard deviation and one, ported
     from Caffe via ssd.pytorch, for pixels that are not. Source: `torchvision/models/vgg.py`.
     """
     if config.backbone == "vgg16" and config.pixel_std == [1, 1, 1]:
-        return VGG16_Weights.IMAGENET1K_FEATURES
+        return "VGG16_Weights.IMAGENET1K_FEATURES"
     return IMAGENET[config.backbone]
 
 
-def fetch(weights: WeightsEnum, network: str, origin: str) -> StateDict:
-    """Weights that torchvision publishes, from its cache or the network."""
+def fetch(weights: str, network: str, origin: str) -> StateDict:
+    """Weights that torchvision publishes, by their name, from its cache or the network."""
+    from torchvision.models import get_weight  # imports PyTorch's compiler, which takes a second
+
+    found = get_weight(weights)
     try:
-        state: StateDict = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        state: StateDict = found.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         instead = (
             " (vgg16_bn and ssd7 train better from random weights)" if network == "vgg16" else ""

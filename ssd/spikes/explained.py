@@ -1,15 +1,37 @@
-"""Explains anyone's run: reads its log and writes spikes.json and spikes.html."""
+"""Explains anyone's losses, or reads the log of a run and writes spikes.json and spikes.html."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy.typing as npt
+
 from ssd.common.files import write_whole
 from ssd.run.names import SPIKES, SPIKES_PAGE
-from ssd.spikes.explain import as_json, explain
+from ssd.spikes.explain import Explanation, as_json, explain
 from ssd.spikes.page import write_explanation_page
-from ssd.spikes.read import read_log
+from ssd.spikes.read import log_of_losses, read_log
+
+
+def explain_losses(
+    losses: npt.ArrayLike,
+    steps_per_epoch: int | None = None,
+    batch_size: int | None = None,
+    steps: npt.ArrayLike | None = None,
+) -> Explanation:
+    """Finds the regular spikes in losses, and their cause.
+
+    Args:
+        losses: [N].
+        steps_per_epoch: optimizer steps of a pass over the data, if known.
+        batch_size: images of a full step, if known.
+        steps: [N] their optimizer steps, rising; without them, every step from 1 on.
+
+    Raises:
+        UserError: there are no losses, or the steps do not rise or are not as many.
+    """
+    return explain(log_of_losses(losses, steps, steps_per_epoch, batch_size))
 
 
 def explain_run(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import read_regular
@@ -22,7 +23,7 @@ from ssd.config.settings import load_yaml
 from ssd.run.names import CONFIG, METRICS
 from ssd.run.rows import column, only, read_rows
 from ssd.spikes.log import Floats, Log
-from ssd.spikes.table import LARGEST_STEP, read_table
+from ssd.spikes.table import LARGEST_STEP, first_of, read_table
 from ssd.steps import StepRow
 
 RUN_COLUMNS = (
@@ -108,6 +109,42 @@ def _run_log(file: Path) -> Log:
             "give the metrics.jsonl of a run that has made some steps"
         )
     return log_of_rows(rows, str(file), _divisor_of(file.with_name(CONFIG)))
+
+
+def log_of_losses(
+    losses: npt.ArrayLike,
+    steps: npt.ArrayLike | None = None,
+    steps_per_epoch: int | None = None,
+    batch_size: int | None = None,
+) -> Log:
+    """The log of losses that are at hand as numbers.
+
+    Args:
+        losses: [N].
+        steps: [N] their optimizer steps, rising; without them, every step from 1 on.
+        steps_per_epoch: optimizer steps of a pass over the data, if known.
+        batch_size: images of a full step, if known.
+
+    Raises:
+        UserError: there are no losses, or the steps do not rise or are not as many.
+    """
+    values = np.atleast_1d(np.asarray(losses, np.float64))
+    counted = np.arange(1, len(values) + 1) if steps is None else np.asarray(steps, np.int64)
+    if values.ndim != 1 or not len(values) or counted.shape != values.shape:
+        raise UserError(
+            f"losses of shape {values.shape} and steps of shape {counted.shape}: give "
+            "one loss for each step"
+        )
+    if (np.diff(counted) <= 0).any():
+        raise UserError("the steps do not rise: count them through all passes")
+    return Log(
+        source="losses",
+        steps=counted,
+        loss=values,
+        steps_per_epoch=steps_per_epoch,
+        first_step=first_of(counted),
+        batch_size=batch_size,
+    )
 
 
 def log_of_rows(rows: Sequence[StepRow], source: str, divisor: str | None) -> Log:

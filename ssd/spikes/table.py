@@ -79,7 +79,7 @@ def read_table(source: str, text: str, steps_per_epoch: int | None = None) -> Lo
 
 def _log(source: str, steps: Ints, columns: dict[str, Floats], length: int | None = None) -> Log:
     """The log; `length` is that of a pass, if the steps have been counted within passes, from 0."""
-    first_step = _first_of(steps) if length is None else 0
+    first_step = first_of(steps) if length is None else 0
     if length is None and (found := _passes(steps, _whole_epochs(columns))):
         length, first_step = found
     known = {role: values for role, values in columns.items() if not np.isnan(values).all()}
@@ -213,7 +213,7 @@ def _count_through(
     return passes * length + counter - counter.min(), length if known else None
 
 
-def _first_of(steps: Ints) -> int | None:
+def first_of(steps: Ints) -> int | None:
     """The number of the run's first step, 0 or 1; None where the log does not start with the run.
 
     A log of every tenth step has 9, 19 … if the run counts from 0, and 10, 20 … if from 1.

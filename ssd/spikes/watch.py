@@ -1,7 +1,4 @@
-"""Watches a training run for losses that spike once per epoch, and explains them.
-
-It looks once per epoch, at figures that have been read for the log anyway.
-"""
+"""Watches a training for losses that spike once per epoch, and explains them."""
 
 from __future__ import annotations
 
@@ -10,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.spikes.detect import FEWEST_PASSES, find_spikes
-from ssd.spikes.explain import explain
-from ssd.spikes.read import log_of_rows
+from ssd.spikes.explain import Explanation, explain
+from ssd.spikes.log import Log
+from ssd.spikes.read import log_of_losses, log_of_rows
 from ssd.steps import StepRow
 
 MOST_PASSES = 12
@@ -19,8 +17,55 @@ CERTAIN = 1e-3  # there is a look after every epoch, so each has to be surer tha
 HIGH = 2.0  # a few odd images in a short step are enough for a lower spike
 
 
+def look(log: Log, length: int) -> Explanation | None:
+    """The explanation of spikes that come once per pass of `length` steps and are worth a word."""
+    spikes = find_spikes(log.steps, log.loss, length)
+    if spikes is None or not spikes.found or spikes.p_value > CERTAIN:
+        return None
+    explanation = explain(log, period=length)
+    return None if explanation.remedy is None and spikes.ratio < HIGH else explanation
+
+
 class SpikeWatch:
-    """Warns once per start, when the losses of the last epochs spike with the epoch's period.
+    """Warns once, when the losses of the last passes spike with the period of a pass.
+
+    It looks once per pass, so a call costs next to nothing.
+
+    Args:
+        steps_per_epoch: optimizer steps of a pass over the data.
+        batch_size: images of a full step, if the warning shall name those of the short one.
+    """
+
+    def __init__(self, steps_per_epoch: int, batch_size: int | None = None) -> None:
+        self._length, self._batch_size = steps_per_epoch, batch_size
+        self._seen: deque[tuple[int, float]] = deque(maxlen=MOST_PASSES * steps_per_epoch)
+        self._since_look = 0
+        self._has_spoken = False
+
+    def __call__(self, step: int, loss: float) -> str | None:
+        """Takes the loss of a step; returns the warning, if there is one.
+
+        Args:
+            step: its number, counted through all passes, from 0 or from 1.
+            loss: as the training reports it.
+        """
+        self._seen.append((step, float(loss)))
+        self._since_look += 1
+        long_enough = len(self._seen) >= FEWEST_PASSES * self._length
+        if self._has_spoken or not long_enough or self._since_look < self._length:
+            return None
+        self._since_look = 0
+        steps, losses = zip(*self._seen, strict=True)
+        log = log_of_losses(losses, steps, self._length, self._batch_size)
+        explanation = look(log, self._length)
+        if explanation is None:
+            return None
+        self._has_spoken = True
+        return f"{explanation.sentence} {explanation.advice}"
+
+
+class RunWatch:
+    """Warns once per start of a run of this framework, whose rows tell the cause.
 
     Args:
         run_dir: the run folder, to be named in the advice.
@@ -45,15 +90,12 @@ class SpikeWatch:
         if not ends_epoch or len(self._rows) < FEWEST_PASSES * length:
             return None
         log = log_of_rows(list(self._rows), str(self._run_dir), self._divisor)
-        spikes = find_spikes(log.steps, log.loss, length)
-        if spikes is None or not spikes.found or spikes.p_value > CERTAIN:
-            return None
-        explanation = explain(log, period=length)
-        if explanation.remedy is None and spikes.ratio < HIGH:
+        explanation = look(log, length)
+        if explanation is None:
             return None
         self._has_spoken = True
         self._rows.clear()
         return (
-            f"{explanation.sentence} {explanation.advice} Pictures: python tools/spikes.py "
-            f"--explain {self._run_dir}"
+            f"{explanation.sentence} {explanation.advice} Pictures: ssd spikes --explain "
+            f"{self._run_dir}"
         )

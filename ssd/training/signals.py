@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +37,10 @@ class Signals:
         self._asked_at = 0.0
 
     def __enter__(self) -> Signals:
-        """Installs the signal handlers."""
-        self._previous = {
-            number: signal.signal(number, self._handle) for number in (*STOPPING, signal.SIGUSR1)
-        }
+        """Installs the signal handlers; outside the main thread Python allows none."""
+        in_main = threading.current_thread() is threading.main_thread()
+        numbers = (*STOPPING, signal.SIGUSR1) if in_main else ()
+        self._previous = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(

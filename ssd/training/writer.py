@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssd.config import LossConfig
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.names import METRICS, TENSORBOARD
 from ssd.run.rows import RowFile, cut_back, only, read_rows
-from ssd.spikes.watch import SpikeWatch
+from ssd.spikes.watch import RunWatch
 from ssd.steps import EvaluationRow, StepRow
 from ssd.training.board import Board
 
@@ -57,7 +57,7 @@ class RunWriter:
             total=last_step, initial=first_step, unit="step", desc="training", dynamic_ncols=True
         )
         self._loss = loss
-        self._watch = SpikeWatch(run_dir, loss.divisor, before)
+        self._watch = RunWatch(run_dir, loss.divisor, before)
 
     def advance(self) -> None:
         """Moves the progress bar by a step."""

@@ -8,7 +8,7 @@ import pytest
 
 from ssd.config import DIVISORS, LossConfig
 from ssd.run.rows import format_row
-from ssd.spikes.watch import SpikeWatch
+from ssd.spikes.watch import RunWatch
 from ssd.steps import EvaluationRow
 from ssd.training.writer import RunWriter
 
@@ -49,7 +49,7 @@ def rows(step_row):
 @pytest.mark.parametrize("seed", range(5))
 def test_it_speaks_at_the_end_of_the_third_pass_and_never_again(tmp_path, rows, seed):
     divisor = "batch_positives_and_size"
-    watch = SpikeWatch(tmp_path / "run", divisor)
+    watch = RunWatch(tmp_path / "run", divisor)
     told = [(row.step, watch.take(row)) for row in rows(30, divisor, seed)]
     ((step, sentence),) = [(step, text) for step, text in told if text is not None]
     assert step == 3 * LENGTH
@@ -66,7 +66,7 @@ def test_it_is_quiet_on_a_sound_run_even_if_the_short_step_is_noisy(
     tmp_path, rows, divisor, rest_noise
 ):
     for seed in range(20):
-        watch = SpikeWatch(tmp_path, divisor)
+        watch = RunWatch(tmp_path, divisor)
         told = [watch.take(row) for row in rows(60, divisor, seed, rest_noise)]
         assert told == [None] * len(told)
 
@@ -77,7 +77,7 @@ def test_it_is_quiet_where_one_image_is_left_over_and_images_differ_widely(tmp_p
     alarms = 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        watch = SpikeWatch(tmp_path, divisor)
+        watch = RunWatch(tmp_path, divisor)
         for row in rows(40, divisor, seed):
             images = 1 if row.num_images == REST else FULL
             positives = np.ceil(8 * np.exp(0.8 * rng.normal(size=images)))
@@ -96,7 +96,7 @@ def test_it_is_quiet_where_one_image_is_left_over_and_images_differ_widely(tmp_p
 
 
 def test_it_forgets_the_passes_of_long_ago(tmp_path, rows):
-    watch = SpikeWatch(tmp_path, "step_positives")
+    watch = RunWatch(tmp_path, "step_positives")
     for row in rows(40, "step_positives"):
         watch.take(row)
     defect = "batch_positives_and_size"
@@ -107,7 +107,7 @@ def test_it_forgets_the_passes_of_long_ago(tmp_path, rows):
 def test_a_resumed_run_is_judged_by_what_came_before_too(tmp_path, rows):
     divisor = "batch_positives_and_size"
     *before, last = rows(3, divisor)
-    watch = SpikeWatch(tmp_path, divisor, before)
+    watch = RunWatch(tmp_path, divisor, before)
     assert watch.take(last) is not None
 
 
@@ -124,6 +124,6 @@ def test_a_run_that_goes_on_shows_it_the_steps_before_and_no_evaluation(tmp_path
 
 
 def test_passes_too_short_to_judge_are_left_alone(tmp_path, rows):
-    watch = SpikeWatch(tmp_path, "step_positives")
+    watch = RunWatch(tmp_path, "step_positives")
     for row in rows(10, "step_positives"):
         assert watch.take(replace(row, steps_per_epoch=1, step_in_epoch=0)) is None

@@ -1,0 +1,91 @@
+"""Training, evaluation and the check of a data set from Python, as the commands do them."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from ssd.config import Config
+from ssd.config.recipes import find_recipe
+from ssd.config.settings import Flat, nested, read_config
+from ssd.detect.evaluate import evaluate_trained
+from ssd.doctor.check import Checked
+from ssd.doctor.report import report_data
+from ssd.evaluation.result import EvaluationResult
+from ssd.training.start import train as train_run
+from ssd.training.trainer import DONE
+
+
+def train(
+    recipe: str | Path = "quickstart",
+    settings: Flat | None = None,
+    out: str | Path | None = None,
+    resume: str = "auto",
+) -> Path:
+    """Trains a detector; the same call resumes an interrupted run.
+
+    Args:
+        recipe: a recipe by name, or a YAML file.
+        settings: what differs from it, such as `{"data.root": "my/data"}`.
+        out: the run folder; by default `runs/DATE_TIME`.
+        resume: `auto`, `never`, or the path of a checkpoint.
+
+    Returns:
+        The run folder, which `ssd.load` and `ssd.evaluate` take.
+
+    Raises:
+        UserError: something that was given does not work.
+        KeyboardInterrupt: the training was stopped, and has been saved.
+    """
+    now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
+    run_dir = Path(out or f"runs/{now}")
+    status = train_run(config_of(recipe, settings), run_dir, resume)
+    if status != DONE:
+        raise KeyboardInterrupt("stopped, and saved: the same call resumes it")
+    return run_dir
+
+
+def evaluate(
+    run: str | Path, settings: Flat | None = None, out: str | Path | None = None
+) -> EvaluationResult:
+    """Evaluates a run or a checkpoint on its evaluation data.
+
+    Args:
+        run: run folder or checkpoint folder.
+        settings: what differs from those of the run, such as `{"data.eval_split": "val"}`.
+        out: where the results go; by default the run folder.
+
+    Raises:
+        UserError: there is no intact checkpoint, or the data makes no sense.
+    """
+    folder = None if out is None else Path(out)
+    return evaluate_trained(Path(run), nested(settings or {}), folder).result
+
+
+def check(
+    data: str | Path,
+    settings: Flat | None = None,
+    recipe: str | Path = "custom_voc",
+    out: str | Path = "data_check",
+) -> Checked:
+    """Checks a data set, and prints what is wrong with it and what is in it.
+
+    Args:
+        data: its folder, `data.root`.
+        settings: what differs from the recipe, such as `{"data.classes": ["cat", "dog"]}`.
+        recipe: what it is to be trained with, by name or as a YAML file.
+        out: where the details go.
+
+    Returns:
+        The data sets and the findings; `is_broken` tells whether something would hurt training.
+
+    Raises:
+        UserError: the folder is none, or a setting is unknown or impossible.
+    """
+    config = config_of(recipe, {"data.root": str(data), **(settings or {})})
+    return report_data(config.data, config.model, config.loss, Path(out))
+
+
+def config_of(recipe: str | Path, settings: Flat | None) -> Config:
+    """The Config of a recipe with some settings changed."""
+    return read_config([find_recipe(recipe)], nested(settings or {}))

@@ -1,0 +1,87 @@
+"""`ssd compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssd.common.errors import UserError
+from ssd.common.text_table import text_table
+from ssd.common.untrusted import read_json
+from ssd.config.flags import CommandLine
+from ssd.run.names import EVALUATION, METRICS
+from ssd.run.rows import only, read_rows
+from ssd.steps import EvaluationRow, StepRow
+
+USAGE = "ssd compare RUN_DIR RUN_DIR …"
+DESCRIPTION = """
+Sets the results of several runs side by side: their length, the images they have seen, their best
+and their last score, and the AP of each class.
+
+    ssd compare runs/mine runs/other
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns the exit status."""
+    line = CommandLine(USAGE, DESCRIPTION)
+    line.add("runs", "RUN_DIR", "run folders that have been evaluated", nargs="*")
+    folders = [Path(run) for run in line.parse(arguments).get("runs") or []]
+    if not folders:
+        raise UserError(f"at least one run is needed: {USAGE}")
+    print(comparison(folders))
+    return 0
+
+
+def comparison(folders: Sequence[Path]) -> str:
+    """The table of some runs.
+
+    Raises:
+        UserError: a folder has no evaluation, or they are measured differently.
+    """
+    results = [evaluation_of(folder) for folder in folders]
+    metrics = sorted({str(result.get("metric")) for result in results})
+    if len(metrics) > 1:
+        raise UserError(f"the runs are measured by {' and '.join(metrics)}: evaluate them alike")
+    rows = [training_figures(folder) for folder in folders]
+    per_class = [result["per_class"] for result in results]
+    classes = dict.fromkeys(name for ap in per_class for name in ap)
+    header = ("", *(folder.name or str(folder) for folder in folders))
+    lines = [
+        *((name, *(row[name] for row in rows)) for name in rows[0]),
+        (f"mAP ({metrics[0]})", *(percent(result["mAP"]) for result in results)),
+        *(
+            (name, *(percent(result["per_class"].get(name)) for result in results))
+            for name in classes
+        ),
+    ]
+    return text_table(header, lines)
+
+
+def evaluation_of(folder: Path) -> dict[str, Any]:
+    """The content of a run's evaluation.json."""
+    file = folder / EVALUATION
+    if not file.exists():
+        raise UserError(f"{folder} has no {EVALUATION}: run ssd evaluate {folder} first")
+    result = read_json(file)
+    if not isinstance(result, dict) or not isinstance(result.get("per_class"), dict):
+        raise UserError(f"{file} holds no evaluation: write it again")
+    return {"mAP": None, **result}
+
+
+def training_figures(folder: Path) -> dict[str, str]:
+    """The figures of a run's training, as far as it has rows."""
+    rows = read_rows(folder / METRICS)
+    steps, evaluations = only(StepRow, rows), only(EvaluationRow, rows)
+    seen = sum(row.num_images or 0 for row in steps)
+    return {
+        "steps": f"{steps[-1].step:,}" if steps else "–",
+        "images seen": f"{seen:,}" if steps else "–",
+        "best mAP": percent(max((row.mAP for row in evaluations), default=None)),
+    }
+
+
+def percent(value: float | None) -> str:
+    """0.625 → "62.5 %", nothing → "–"."""
+    return "–" if value is None or value != value else f"{100 * value:.1f} %"

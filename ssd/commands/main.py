@@ -1,0 +1,69 @@
+"""The command `ssd`: the name of a command, and then what that takes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+
+from ssd.commands.status import run
+from ssd.common.errors import UserError
+
+COMMANDS = {
+    "train": "train a detector",
+    "evaluate": "measure how well a detector, or a file of detections, finds objects",
+    "predict": "find objects in pictures",
+    "check": "check a data set before training",
+    "spikes": "explain a loss that spikes once per epoch, or see it happen",
+    "export": "write the weights for torchvision",
+    "compare": "set the results of several runs side by side",
+    "recipes": "list the configs that come with the framework",
+}
+HELP = """\
+usage: ssd COMMAND …
+
+Trains SSD object detectors with a loss that never spikes at a short last batch.
+
+{commands}
+
+    ssd train                                    the quickstart: a few minutes on two CPU cores
+    ssd train custom_voc --data.root FOLDER --out runs/mine
+    ssd predict runs/mine photo.jpg
+
+`ssd COMMAND --help` explains a command, `ssd COMMAND --help all` every setting of it. The same
+from Python: see docs/api.md."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command that the first argument names; returns the exit status.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    name, *others = arguments or ["--help"]
+    if name in ("-h", "--help", "help"):
+        lines = (f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items())
+        print(HELP.format(commands="\n".join(lines)))
+        return 0
+    if name == "--version":
+        from importlib.metadata import version
+
+        print(version("ssd-trainer"))
+        return 0
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+        raise UserError(f"there is no command {name}: {hint}")
+    command = importlib.import_module(f"ssd.commands.{name}")
+    status: int = command.main(others)
+    return status
+
+
+def ssd() -> None:
+    """The entry point of `ssd`."""
+    run(main)
+
+
+def door(name: str) -> None:
+    """The entry point of a tool that stands for one command."""
+    run(lambda arguments: main([name, *arguments]))

@@ -1,0 +1,79 @@
+"""The objects found in one picture, for those who ask from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ssd.detect.pictures import boxes
+from ssd.report.pictures import Picture, draw
+from ssd.structures import FloatArray, IntArray
+
+
+class Found(NamedTuple):
+    """One object: its class, its score from 0 to 1, and its box [4], xyxy in pixels."""
+
+    name: str
+    score: float
+    box: FloatArray
+
+
+@dataclass(frozen=True)
+class Result:
+    """The objects found in one picture, best first.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | image | – | str | the file's stem, or the picture's place among those given |
+    | boxes | [D, 4] | float32 | xyxy, pixels of the picture, 0-based |
+    | scores | [D] | float32 | softmax probability |
+    | labels | [D] | int64 | 1 … C−1 |
+    | names | D | tuple[str, …] | the class of each |
+    | pixels | [H, W, 3] | uint8 | the picture, RGB |
+    | classes | C−1 | tuple[str, …] | all that the detector knows, from label 1 on |
+    """
+
+    image: str
+    boxes: FloatArray
+    scores: FloatArray
+    labels: IntArray
+    names: tuple[str, ...]
+    pixels: npt.NDArray[np.uint8]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """The number of objects."""
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Found]:
+        """The objects one by one, best first."""
+        return map(Found, self.names, self.scores.tolist(), self.boxes)
+
+    def draw(self) -> npt.NDArray[np.uint8]:
+        """A copy of the picture with its objects drawn in, [H, W, 3] RGB."""
+        found = boxes(self.classes, self.labels.tolist(), self.boxes, self.scores.tolist())
+        return draw(Picture(self.image, self.pixels, found))
+
+    def to_coco(self, image_id: str | int | None = None) -> list[dict[str, Any]]:
+        """The objects in the form of COCO's results, with the class by name and by label.
+
+        Args:
+            image_id: the picture's id; without it, `image`.
+        """
+        corners = self.boxes.astype(np.float64)
+        bbox = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+        rows = zip(self.names, self.labels, bbox, self.scores, strict=True)
+        return [
+            {
+                "image_id": self.image if image_id is None else image_id,
+                "category": name,
+                "category_id": int(label),
+                "bbox": sides.tolist(),
+                "score": float(score),
+            }
+            for name, label, sides, score in rows
+        ]
