@@ -5,7 +5,7 @@ import pytest
 
 from ssd.common.errors import UserError
 from ssd.config import Config
-from ssd.config.settings import parse_yaml, read_config, to_config, to_yaml
+from ssd.config.settings import nested, parse_yaml, read_config, to_config, to_yaml
 
 
 def test_every_setting_survives_yaml():
@@ -105,3 +105,11 @@ def test_every_config_of_the_project_is_sound(repository):
     assert len(paths) >= 3
     for path in paths:
         read_config([path])
+
+
+def test_flat_and_nested_settings_are_the_same():
+    flat = nested({"data.root": "x", "data.workers": 0, "loss.match_iou": 0.4})
+    assert flat == nested({"data": {"root": "x", "workers": 0}, "loss": {"match_iou": 0.4}})
+    assert to_config(flat).data.workers == 0
+    with pytest.raises(UserError, match=r"did you mean data\.root"):
+        nested({"root": "x"})

@@ -1,5 +1,6 @@
 """The watch speaks once of a loss that spikes with the epoch, and is quiet otherwise."""
 
+import re
 from contextlib import closing
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 
 from ssd.config import DIVISORS, LossConfig
 from ssd.run.rows import format_row
-from ssd.spikes.watch import RunWatch
+from ssd.spikes.watch import RunWatch, SpikeWatch
 from ssd.steps import EvaluationRow
 from ssd.training.writer import RunWriter
 
@@ -127,3 +128,26 @@ def test_passes_too_short_to_judge_are_left_alone(tmp_path, rows):
     watch = RunWatch(tmp_path, "step_positives")
     for row in rows(10, "step_positives"):
         assert watch.take(replace(row, steps_per_epoch=1, step_in_epoch=0)) is None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_watch_on_losses_alone_speaks_once(rows, seed, first):
+    watch = SpikeWatch(LENGTH, batch_size=FULL)
+    told = [
+        (row.step, watch(row.step - 1 + first, row.loss))
+        for row in rows(20, "batch_positives_and_size", seed)
+    ]
+    ((step, sentence),) = [(step, text) for step, text in told if text is not None]
+    assert step == 3 * LENGTH
+    assert "every 21 steps" in sentence
+    assert "last step of each pass" in sentence
+    assert re.search(r"about [345] images", sentence)
+
+
+def test_a_watch_on_losses_alone_is_quiet_on_a_sound_run(rows):
+    for seed in range(20):
+        watch = SpikeWatch(LENGTH)
+        assert [watch(row.step, row.loss) for row in rows(40, "step_positives", seed)] == [None] * (
+            40 * LENGTH
+        )
