@@ -1,4 +1,4 @@
-"""What an optimizer step says of itself, from the device to the log, as types.
+"""The types of a step's figures, from the device to metrics.jsonl.
 
     backward ─► StepSums of a micro-batch ─ train_step ─► StepFigures ─ log ─► StepRow
     StepRow, EvaluationRow ─► metrics.jsonl, TensorBoard, the watch, the report, the diagnosis
@@ -93,7 +93,7 @@ class StepRow:
     | grad_norm | of all parameters, before clipping |
     | momentum_norm | of the optimizer's momentum after the step |
     | clipped, skipped | whether the gradient was clipped; whether it was not finite |
-    | images_per_second | over all ranks |
+    | images_per_second | of the steps that were logged together, over all ranks |
     | data_wait_seconds | the first rank's wait for data |
     | loss_under | the loss of the same step under each divisor |
     """

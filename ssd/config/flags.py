@@ -9,12 +9,12 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from ssd.common.errors import UserError, one_line
+from ssd.common.errors import UserError
 from ssd.common.untrusted import is_unicode
 from ssd.config import Config
 from ssd.config.help import help_text
 from ssd.config.recipes import find_recipe
-from ssd.config.settings import SECTIONS, Settings, read_config, suggestion
+from ssd.config.settings import SECTIONS, Settings, explained, nested, read_config, suggestion
 
 HELP = ("-h", "--help")
 
@@ -71,12 +71,27 @@ class CommandLine:
         try:
             given = self._parser.parse_args(list(arguments), defaults=False)
         except ArgumentError as error:
-            message = one_line(error)
-            unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
-            raise UserError(message + (suggestion(unknown[1]) if unknown else "")) from error
+            message = explained(error, typed_settings(arguments))
+            if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):
+                message += suggestion(unknown[1])
+            if own := re.search(r'key "(\w+)".*Expected a <class.*Got value: (.*)', message):
+                flag = own[1].replace("_", "-")
+                message = f"--{flag} has {own[2]}, but has to be a number"
+            raise UserError(message) from error
         if not is_unicode(given.get("out") or ""):
             raise UserError(f"--out is {given['out']!r}, which is not UTF-8: give another name")
         return given
+
+
+def typed_settings(arguments: Sequence[str]) -> Settings:
+    """The settings among the words of a command line, as they were typed."""
+    words = list(arguments)
+    found: dict[str, Any] = {}
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and "." in flag:
+            found[flag[2:]] = value if equals else " ".join(words[place + 1 : place + 2])
+    return nested(found)
 
 
 def given_settings(flags: Namespace) -> Settings:

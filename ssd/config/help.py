@@ -19,6 +19,10 @@ from ssd.config import Config
 
 WIDTH = 100
 INDENT = 6
+IN_WORDS = {
+    **{bool: "true or false", int: "a whole number", float: "a number", str: "a text"},
+    NoneType: "null",
+}
 PLACEHOLDERS = {bool: "true|false", int: "N", float: "X", str: "TEXT"}
 
 
@@ -108,6 +112,22 @@ def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
             and isinstance(after.value, ast.Constant)
         ):
             yield field.target.id, str(after.value.value)
+
+
+def rule_of(name: str) -> str:
+    """What the value of a setting has to be, in words."""
+    section, key = name.split(".")
+    return _in_words(get_type_hints(type(getattr(Config(), section)))[key])
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    if get_origin(hint) is list:
+        return f"a list such as {placeholder(hint)}"
+    if parts := get_args(hint):
+        return " or ".join(map(_in_words, parts))
+    return IN_WORDS[hint]
 
 
 def placeholder(hint: Any) -> str:

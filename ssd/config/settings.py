@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -15,6 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import LONGEST_NAME, short
 from ssd.config import Config
+from ssd.config.help import rule_of
 
 Settings = dict[str, Any]
 Flat = Mapping[str, Any]
@@ -70,9 +72,20 @@ def to_config(settings: Settings) -> Config:
     try:
         sections = parser.instantiate(parser.parse_object({**settings, "data": data}))
     except ArgumentError as error:
-        raise UserError(one_line(error)[:LONGEST_ERROR]) from error
+        raise UserError(explained(error, settings)) from error
     config = Config(**sections.as_dict())
     return replace(config, data=replace(config.data, classes=classes))
+
+
+def explained(error: ArgumentError, settings: Settings) -> str:
+    """The parser's error in words about the setting; its own where it names none."""
+    message = one_line(error)
+    found = re.search(r'key "([\w.]+)"|argument --([\w.]+)', message)
+    name = (found[1] or found[2]) if found else ""
+    if name not in SETTING_NAMES:
+        return message[:LONGEST_ERROR]
+    section, key = name.split(".")
+    return f"{name} is {short(settings[section][key])}, but has to be {rule_of(name)}"
 
 
 def nested(settings: Flat) -> Settings:

@@ -16,9 +16,9 @@ from ssd.config import EvaluationConfig
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
 from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
-from ssd.detect.pictures import SHOWN_SCORE
 from ssd.detect.postprocess import postprocess
 from ssd.detect.result import Result
+from ssd.detect.shown import SHOWN_SCORE
 from ssd.evaluation.detections import DetectionTable
 from ssd.model.ssd import SSD
 from ssd.structures import Detections, PackedSamples, Record, Sample, to_device

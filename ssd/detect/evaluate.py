@@ -12,7 +12,7 @@ from ssd.config.settings import Settings, to_yaml
 from ssd.data.source import load_data
 from ssd.detect.detector import detect
 from ssd.detect.load import build_detector, config_of, open_checkpoint
-from ssd.detect.pictures import pictures
+from ssd.detect.shown import pictures
 from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ssd.detect.pictures import boxes
+from ssd.detect.shown import boxes
 from ssd.report.pictures import Picture, draw
 from ssd.structures import FloatArray, IntArray
 

@@ -4,7 +4,7 @@ First, every object gets a default box of its own by greedy bipartite matching: 
 and default box with the highest remaining overlap is taken, both are removed, and this repeats.
 Then every default box that is still free takes the object it overlaps most, if that overlap
 reaches the threshold. Other trainers give each object its best default box in one go; if two
-objects share the same best one, one of them is lost and never learned.
+objects share the same best one, one of them may get no default box and is never learned.
 Source: Liu et al., SSD, section 2.2, "Matching strategy", and Caffe's `MatchBBox`.
 
 Matching does not use the predictions, so the positives of a step can be counted before its first
@@ -23,7 +23,7 @@ from torch import Tensor
 from ssd.geometry.boxes import encode, pairwise_iou, to_corner_form
 from ssd.structures import Targets
 
-MIN_BIPARTITE_IOU = 1e-6
+MIN_BIPARTITE_IOU = 1e-6  # as in Caffe's `MatchBBox`
 CPU_CACHE_ELEMENTS = 2**20
 
 
@@ -37,7 +37,7 @@ def match(
     """Returns the training targets of every default box of every image.
 
     Args:
-        boxes_BG4: ground truth, xyxy relative to the image; boxes without area are padding.
+        boxes_BG4: ground truth, xyxy relative to the image, G ≥ 1; boxes without area are padding.
         labels_BG: classes from 1, int64.
         default_boxes_P4: centre form, relative to the image.
         match_iou: lowest overlap at which a default box is matched.
@@ -73,8 +73,8 @@ class Overlaps(NamedTuple):
     |---|---|---|---|
     | best_iou | [B, P] | float32 | the highest overlap of every default box |
     | best_object | [B, P] | int64 | the object with that overlap |
-    | candidate_iou | [B, G, K] | float32 | the best overlaps of every object, highest first |
-    | candidates | [B, G, K] | int64 | the default boxes with these overlaps |
+    | candidate_iou | [B, G, K] | float64 | its best overlaps, highest first, with ties broken |
+    | candidates | [B, G, K] | int64 | the default boxes with these overlaps, of every object |
     """
 
     best_iou: Tensor

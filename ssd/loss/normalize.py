@@ -75,17 +75,17 @@ def image_divisors(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> T
         positives_B: positives of each image of this micro-batch, float32.
         step: the counts of the whole step.
     """
-    parts = step.world_size * step.num_micro_batches  # averages over ranks and micro-batches
+    averaged = step.world_size * step.num_micro_batches  # ranks and micro-batches
     batch_size = len(positives_B)
     match divisor:
         case "step_positives":
             divisors = step.num_positives.clamp(min=1)
         case "rank_positives":
-            divisors = parts * positives_B.sum().clamp(min=1)
+            divisors = averaged * positives_B.sum().clamp(min=1)
         case "image_positives":
-            divisors = parts * batch_size * positives_B.clamp(min=1)
+            divisors = averaged * batch_size * positives_B.clamp(min=1)
         case "batch_positives_and_size":
-            divisors = parts * batch_size * positives_B.sum().clamp(min=1)
+            divisors = averaged * batch_size * positives_B.sum().clamp(min=1)
     return torch.broadcast_to(divisors, positives_B.shape)
 
 
@@ -98,10 +98,8 @@ def losses_under(sums: LossSums, step: StepCounts, box_weight: float, used: Divi
     each rank's loss carries the factor `world_size`.
     """
     loss_B = sums.class_loss + box_weight * sums.box_loss
-    divisors_B = {
-        divisor: image_divisors(divisor, sums.num_positives, step) for divisor in DIVISORS
-    }
+    by_rule = {rule: image_divisors(rule, sums.num_positives, step) for rule in DIVISORS}
     under = {
-        divisor: (step.world_size / each_B * loss_B).sum() for divisor, each_B in divisors_B.items()
+        rule: (step.world_size / divisors_B * loss_B).sum() for rule, divisors_B in by_rule.items()
     }
-    return Losses(under, divisors_B[used])
+    return Losses(under, by_rule[used])

@@ -18,7 +18,7 @@ from ssd.steps import EvaluationRow, StepRow
 
 Row = StepRow | EvaluationRow
 Kind = TypeVar("Kind", StepRow, EvaluationRow)
-KINDS = {StepRow: "train", EvaluationRow: "eval"}
+KIND_NAMES = {StepRow: "train", EvaluationRow: "eval"}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -56,7 +56,7 @@ def parse_row(line: bytes) -> Row | None:
         return None
     if not isinstance(entry, dict) or _whole(entry.get("step")) is None:
         return None
-    for kind, name in KINDS.items():
+    for kind, name in KIND_NAMES.items():
         if entry.get("kind") == name:
             values = {f.name: READERS[str(f.type)](entry.get(f.name)) for f in fields(kind)}
             row: Row = kind(**values)
@@ -66,7 +66,7 @@ def parse_row(line: bytes) -> Row | None:
 
 def format_row(row: Row) -> bytes:
     """The row as a line of JSON; NaN and infinities become null."""
-    return (json.dumps({"kind": KINDS[type(row)]} | _plain(asdict(row))) + "\n").encode()
+    return (json.dumps({"kind": KIND_NAMES[type(row)]} | _plain(asdict(row))) + "\n").encode()
 
 
 class RowFile:
@@ -92,7 +92,7 @@ class RowFile:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._file.truncate(end)
-            if len(self._waiting) == 1:
+            if len(self._waiting) == 1:  # only the first row that waits is news
                 what = "new rows are kept in memory"
                 self._say(f"warning: {self._path}: {error.strerror}: {what}")
         else:
@@ -122,7 +122,7 @@ def cut_back(path: Path, last_step: int, keep_evaluation: bool) -> None:
     """
     if not path.exists():
         return
-    last = last_step, keep_evaluation
+    last = last_step, keep_evaluation  # as `_place` has it
     lines = path.read_bytes().splitlines()
     kept = [line for line in lines if (row := parse_row(line)) is not None and _place(row) <= last]
     write_whole(path, b"".join(line + b"\n" for line in kept))
@@ -168,6 +168,7 @@ def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+# By the annotation of a field of `ssd.steps`, as text; a new type there needs an entry here.
 READERS: dict[str, Callable[[Any], Any]] = {
     "int": _whole,
     "int | None": _whole,

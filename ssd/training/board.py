@@ -12,15 +12,15 @@ class Board:
 
     Args:
         folder: the folder for the files.
-        first_step: steps taken before. TensorBoard discards its data of later steps, so that no
+        steps_taken: steps taken before. TensorBoard discards its data of later steps, so that no
             curve runs backwards.
         say: takes a warning.
     """
 
-    def __init__(self, folder: Path, first_step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, steps_taken: int, say: Callable[[str], None]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=first_step + 1)
+        self._writer: Any = SummaryWriter(str(folder), purge_step=steps_taken + 1)
         self._say = say
 
     def scalar(self, tag: str, value: float, step: int) -> None:

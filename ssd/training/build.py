@@ -37,7 +37,7 @@ class Parts:
         order: the images that each step trains on.
         feed: makes the batches in that order.
         starts_from: the initial weights, in a few words; empty for random or restored ones.
-        optimizer: the section of the config, with the learning rate scaled to this run's steps.
+        optimizer_config: the section of the config, with the learning rate for this run's steps.
         state: everything that a step changes: model, optimizer, average, counts.
         settings: the settings of every step.
         detector: the model for detection, with averaged weights if they are kept.
@@ -51,7 +51,7 @@ class Parts:
     order: Order
     feed: Feed
     starts_from: str
-    optimizer: OptimizerConfig
+    optimizer_config: OptimizerConfig
     state: TrainState
     settings: StepSettings
     detector: Detector
@@ -94,7 +94,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     if checkpoint is not None:
         restore(checkpoint, state, order, list(classes), device)
 
-    best = model if state.average is None else state.average.model
+    for_detection = model if state.average is None else state.average.model
     return Parts(
         train_data=train_data,
         eval_data=eval_data,
@@ -102,10 +102,10 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         order=order,
         feed=feed,
         starts_from=starts_from,
-        optimizer=optimizer,
+        optimizer_config=optimizer,
         state=state,
         settings=StepSettings(model.default_boxes, config.loss, training.clip_norm, dtype),
-        detector=Detector(best, preprocess, classes, dtype, config.evaluation),
+        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
         device=device,
         last_step=training.steps or training.epochs * order.steps_per_epoch,
     )
@@ -135,8 +135,10 @@ def build_state(
         dtype: of autocast; only fp16 needs loss scaling.
     """
     device = model.default_boxes.device
+    # First of all, since it gives every rank the first one's weights, which the average copies.
+    trained = model if world_size() == 1 else nn.parallel.DistributedDataParallel(model)
     return TrainState(
-        model if world_size() == 1 else nn.parallel.DistributedDataParallel(model),
+        trained,
         build_optimizer(model, optimizer),
         torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         None if ema_decay is None else MovingAverage(model, ema_decay),

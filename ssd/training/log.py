@@ -20,7 +20,7 @@ from ssd.training.writer import RunWriter
 
 @dataclass(frozen=True)
 class Position:
-    """The position of a step in the run; all fields but `step` count from 0."""
+    """The position of a step in the run; `epoch` and `step_in_epoch` count from 0."""
 
     step: int
     epoch: int
@@ -108,13 +108,17 @@ def step_rows(
     names = [*figures[0].sums.by_name(), "grad_norm", "momentum_norm"]
     own = [torch.stack(list(each.sums.by_name().values())) for each in figures]
     norms = [torch.stack([each.grad_norm, each.momentum_norm]) for each in figures]
+    # The norms are those of gradients that all ranks share already.
     sums = sum_over_ranks(torch.stack(own))
     table = torch.cat([sums, torch.stack(norms).to(sums)], 1).tolist()
-    seconds = sum(step.seconds for step in pending) / len(pending)
+    told_of = [dict(zip(names, values, strict=True)) for values in table]
+    images, seconds = sum(t["num_images"] for t in told_of), sum(step.seconds for step in pending)
     rows = []
-    for step, values in zip(pending, table, strict=True):
-        told = dict(zip(names, values, strict=True))
-        under = {name: told[name] / world_size() for name in step.figures.sums.loss_under}
+    for step, told in zip(pending, told_of, strict=True):
+        # Each rank's loss carries the factor `world_size`: see `losses_under`.
+        under: dict[str, float] = {
+            name: told[name] / world_size() for name in step.figures.sums.loss_under
+        }
         rows.append(
             StepRow(
                 step=step.position.step,
@@ -132,9 +136,9 @@ def step_rows(
                 momentum_norm=told["momentum_norm"],
                 clipped=clip_norm is not None and told["grad_norm"] > clip_norm,
                 skipped=step.figures.skipped,
-                images_per_second=told["num_images"] / seconds,
+                images_per_second=images / seconds,
                 data_wait_seconds=step.data_wait,
-                loss_under={str(name): value for name, value in under.items()},
+                loss_under=under,
             )
         )
     return rows

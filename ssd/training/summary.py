@@ -19,7 +19,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
     ranks = f", {world_size()} ranks" if world_size() > 1 else ""
-    base, optimizer = config.optimizer, parts.optimizer
+    base, optimizer = config.optimizer, parts.optimizer_config
     scaled = f"{optimizer.lr:g}: {base.lr:g} x {order.images_per_step} images a step"
     lines = {
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "

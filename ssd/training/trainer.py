@@ -12,7 +12,7 @@ from ssd.common.errors import UserError
 from ssd.config import Config
 from ssd.config.settings import to_yaml
 from ssd.detect.evaluate import publish
-from ssd.detect.pictures import pictures
+from ssd.detect.shown import pictures
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import result_table
@@ -73,7 +73,7 @@ class Trainer:
             stops = any_rank(signals.stop)[0]
             while state.step < self.last_step and not stops:
                 ready = next(steps)
-                lr = learning_rate(self.parts.optimizer, state.updates, self.last_step)
+                lr = learning_rate(self.parts.optimizer_config, state.updates, self.last_step)
                 figures = train_step(state, ready.batches, self.parts.settings, lr)
 
                 self.log.step(self.position(), figures, ready.waited)
@@ -94,7 +94,7 @@ class Trainer:
             return STOPPED_BY_SIGNAL if stops else DONE
 
     def open_writer(self) -> RunWriter:
-        """Opens the writer of the rows; removes an evaluation that is to be repeated from them."""
+        """Opens the writer of the rows; drops an evaluation that is about to be repeated."""
         keep = not self.evaluates_first
         return RunWriter(self.run_dir, self.state.step, self.last_step, keep, self.config.loss)
 
@@ -109,7 +109,11 @@ class Trainer:
         return Position(self.state.step, epoch, step_in_epoch, self.order.steps_per_epoch)
 
     def evaluation_is_missing(self) -> bool:
-        """Returns whether the evaluation of the step at which the run resumes was cut short."""
+        """Returns whether the evaluation of the step at which the run resumes was cut short.
+
+        At the last step it was, since a finished run does not get here. A folder without rows has
+        only been given a checkpoint, whose run has evaluated already.
+        """
         step, metrics = self.state.step, self.run_dir / METRICS
         if step == 0 or not self.evaluation_is_due():
             return False
@@ -130,21 +134,28 @@ class Trainer:
         return self.state.step % every == 0
 
     def tell_unreadable(self, problems: list[str]) -> None:
-        """Reports images that could not be read; too many of them stop the run."""
+        """Reports images that could not be read.
+
+        Raises:
+            UserError: too many of them.
+        """
         for problem in self.quarantine.take(problems):
             self.log.say(f"unreadable image, replaced by another: {problem}")
 
     def tell_skipped(self, figures: StepFigures, batches: list[Batch]) -> None:
-        """Reports a step without a finite gradient; too many in a row stop the run."""
+        """Reports a step without a finite gradient, which all ranks have skipped together.
+
+        Raises:
+            UserError: too many steps in a row were skipped.
+        """
         if not figures.skipped:
             return
         sums = figures.sums
-        own = [sum_.item() for sum_ in (sums.class_loss, sums.box_loss, sums.num_positives)]
-        ranks = from_all_ranks((own, [image for batch in batches for image in batch.image_ids]))
-        class_loss, box_loss, positives = (
-            sum(each) for each in zip(*(own for own, _ in ranks), strict=True)
-        )
-        images = ", ".join(image for _, images in ranks for image in images)
+        numbers = [one.item() for one in (sums.class_loss, sums.box_loss, sums.num_positives)]
+        names = [image for batch in batches for image in batch.image_ids]
+        all_numbers, all_names = zip(*from_all_ranks((numbers, names)), strict=True)
+        class_loss, box_loss, positives = map(sum, zip(*all_numbers, strict=True))
+        images = ", ".join(name for names in all_names for name in names)
         self.log.say(
             f"step {self.state.step} skipped because its gradient is not finite: class "
             f"loss {class_loss:g}, box loss {box_loss:g}, positives {positives:g}, images {images}"
@@ -176,10 +187,10 @@ class Trainer:
         table = detect_on_all_ranks(self.parts.detector, records, workers, self.signals)
         if table is not None and self.writer is not None and self.saver is not None:
             with suppress(Stopped), self.signals.interrupting():
-                self.judge(table, self.writer, self.saver)
+                self.publish_evaluation(table, self.writer, self.saver)
         self.log.restart_clock()
 
-    def judge(self, table: DetectionTable, writer: RunWriter, saver: Saver) -> None:
+    def publish_evaluation(self, table: DetectionTable, writer: RunWriter, saver: Saver) -> None:
         """Computes the metric and writes the results, on the first rank."""
         config, step, data = self.config.evaluation, self.state.step, self.parts.eval_data
         result = measure(data, table, config)
@@ -188,7 +199,9 @@ class Trainer:
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
             writer.picture(f"predictions/{picture.name}", pixels, step)
         if step >= self.last_step:
-            (self.run_dir / EVALUATION).unlink(missing_ok=True)  # left by a run with fewer steps
+            (self.run_dir / EVALUATION).unlink(
+                missing_ok=True
+            )  # of fewer steps: a kill here must not leave it as ours
         writer.evaluation(step, self.position().epoch, config.metric, result)
         if step >= self.last_step:
             page = publish(self.run_dir, data, table, result, config)

@@ -29,32 +29,32 @@ SCALARS = {
 class RunWriter:
     """Writes the rows of a run; exists only on the first rank.
 
-    Opening it on an existing run cuts metrics.jsonl back to `first_step`, so that a resumed run
+    Opening it on an existing run cuts metrics.jsonl back to `steps_taken`, so that a resumed run
     repeats no row.
 
     Args:
         run_dir: the run folder.
-        first_step: steps taken before.
+        steps_taken: steps taken before.
         last_step: last step of the run.
-        keep_evaluation: whether the evaluation at `first_step` is kept.
+        keep_evaluation: whether the evaluation at `steps_taken` is kept.
         loss: the section of the config.
     """
 
     def __init__(
         self,
         run_dir: Path,
-        first_step: int,
+        steps_taken: int,
         last_step: int,
         keep_evaluation: bool,
         loss: LossConfig,
     ) -> None:
         path = run_dir / METRICS
-        cut_back(path, first_step, keep_evaluation)
-        before = only(StepRow, read_rows(path)) if first_step else []
+        cut_back(path, steps_taken, keep_evaluation)
+        before = only(StepRow, read_rows(path))
         self._file = RowFile(path, self.say)
-        self._board = Board(run_dir / TENSORBOARD, first_step, self.say)
+        self._board = Board(run_dir / TENSORBOARD, steps_taken, self.say)
         self._bar = tqdm(
-            total=last_step, initial=first_step, unit="step", desc="training", dynamic_ncols=True
+            total=last_step, initial=steps_taken, unit="step", desc="training", dynamic_ncols=True
         )
         self._loss = loss
         self._watch = RunWatch(run_dir, loss.divisor, before)
@@ -82,10 +82,10 @@ class RunWriter:
     def _show(self, row: StepRow) -> None:
         """Adds a row to TensorBoard's curves; the two parts of the loss add up to the total."""
         undivided = row.class_loss_sum + self._loss.box_weight * row.box_loss_sum
-        share = row.loss / undivided if undivided > 0 else 0.0
+        scale = row.loss / undivided if undivided > 0 else 0.0
         self._board.scalar("loss/total", row.loss, row.step)
-        self._board.scalar("loss/class", share * row.class_loss_sum, row.step)
-        self._board.scalar("loss/box", share * row.box_loss_sum, row.step)
+        self._board.scalar("loss/class", scale * row.class_loss_sum, row.step)
+        self._board.scalar("loss/box", scale * row.box_loss_sum, row.step)
         for name, tag in SCALARS.items():
             self._board.scalar(tag, getattr(row, name), row.step)
 

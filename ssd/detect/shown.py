@@ -1,4 +1,4 @@
-"""Images with their detections and ground truth, as the report draws them."""
+"""The evaluated images to show, with what was found in them and what is there."""
 
 from __future__ import annotations
 
