@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 from ssd.common.errors import UserError, one_line
 
@@ -28,6 +30,7 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
     for stream in (sys.stdout, sys.stderr):  # a console may have no letter for what we print
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    previous = signal.signal(signal.SIGINT, leave)
     try:
         status = main(sys.argv[1:])
     except UserError as error:
@@ -47,7 +50,16 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
             file=sys.stderr,
         )
         status = USER_MISTAKE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, previous)
     sys.exit(status)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """Ends the process at Ctrl-C, in one line.
+
+    No KeyboardInterrupt: PyTorch swallows it while it imports NumPy, and goes on with half of it.
+    Training has a handler of its own, which saves first.
+    """
+    os.write(2, b"\ninterrupted\n")
+    os._exit(INTERRUPTED)

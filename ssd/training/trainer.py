@@ -199,9 +199,8 @@ class Trainer:
             pixels = draw(fit(picture, TENSORBOARD_PIXELS))
             writer.picture(f"predictions/{picture.name}", pixels, step)
         if step >= self.last_step:
-            (self.run_dir / EVALUATION).unlink(
-                missing_ok=True
-            )  # of fewer steps: a kill here must not leave it as ours
+            # A shorter run may have left one, which a kill from here on would pass off as ours.
+            (self.run_dir / EVALUATION).unlink(missing_ok=True)
         writer.evaluation(step, self.position().epoch, config.metric, result)
         if step >= self.last_step:
             page = publish(self.run_dir, data, table, result, config)

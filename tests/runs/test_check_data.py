@@ -127,8 +127,8 @@ DAMAGES = [
 
 def check(root, out, workers=2):
     data = DataConfig("voc", str(root), "trainval", "test", workers=workers)
-    status = report_data(data, ModelConfig(input_size=300), LossConfig(), out)
-    return status, json.loads((out / "data_check.json").read_text())
+    checked = report_data(data, ModelConfig(input_size=300), LossConfig(), out)
+    return checked.is_broken, json.loads((out / "data_check.json").read_text())
 
 
 def test_every_damage_is_found_and_nothing_else(bccd, tmp_path, capsys):
@@ -148,9 +148,9 @@ def test_every_damage_is_found_and_nothing_else(bccd, tmp_path, capsys):
     shutil.copy(source.image, Files(root, eval_stem).image)
     expected.append(("identical images in train and eval", False, eval_stem))
 
-    status, details = check(root, tmp_path / "out")
+    is_broken, details = check(root, tmp_path / "out")
 
-    assert status == 1
+    assert is_broken
     found = [(f["kind"], f["is_broken"], f["message"]) for f in details["findings"]]
     for kind, is_broken, stem in expected:
         told = [line for k, b, line in found if (k, b) == (kind, is_broken)]
@@ -166,8 +166,8 @@ def test_every_damage_is_found_and_nothing_else(bccd, tmp_path, capsys):
 
 
 def test_bccd_as_published_has_two_degenerate_boxes_and_nothing_else(bccd, tmp_path, capsys):
-    status, details = check(bccd, tmp_path / "out", workers=0)
-    assert status == 0
+    is_broken, details = check(bccd, tmp_path / "out", workers=0)
+    assert not is_broken
     assert [finding["kind"] for finding in details["findings"]] == ["degenerate box"] * 2
     found = {stem for f in details["findings"] for stem in STEM.findall(f["message"])}
     assert found == OWN_ODDITIES
@@ -251,7 +251,7 @@ def test_a_split_that_cannot_be_read_leaves_the_other_to_be_checked(
     (coco / f"annotations/instances_{lost}.json").write_text("{")
     (coco / f"images/{left}/{left}2.jpg").write_bytes(b"")
     data = DataConfig("coco", str(coco), "first", "second")
-    assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out") == 1
+    assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out").is_broken
     printed = capsys.readouterr().out
     assert "BROKEN  unreadable split: 1" in printed
     assert f"{left}2.jpg: image is empty" in printed
@@ -262,7 +262,7 @@ def test_nothing_readable_is_told_too(coco, tmp_path, capsys):
     for path in (coco / "annotations").iterdir():
         path.unlink()
     data = DataConfig("coco", str(coco), "first", "second")
-    assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out") == 1
+    assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out").is_broken
     assert "BROKEN  unreadable split: 2" in capsys.readouterr().out
 
 

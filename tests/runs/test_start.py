@@ -70,12 +70,29 @@ def test_a_training_starts_in_a_fresh_interpreter(small_run, tmp_path):
     assert (tmp_path / "run" / "evaluation.json").exists()
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.5])
-def test_ctrl_c_while_it_starts_is_one_line(repository, small_run, seconds):
-    command = [sys.executable, str(repository / "tools" / "train.py"), *small_run]
+ANNOUNCED = """
+import signal, sys
+from ssd.commands import status
+take = signal.signal
+def announced(number, handler):
+    before = take(number, handler)
+    print("ready", flush=True)
+    return before
+status.signal.signal = announced
+from ssd.commands.main import door
+sys.argv[1:] = {arguments!r}
+door("train")
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.3, 0.6, 1, 1.5, 2, 3])
+def test_ctrl_c_while_it_starts_is_one_line(small_run, seconds):
+    """From the moment at which the command has the signal; before is the interpreter alone."""
+    script = ANNOUNCED.format(arguments=[*small_run, "--out", "run"])
     process = subprocess.Popen(
-        [*command, "--out", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    assert process.stdout.readline() == "ready\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     told, error = process.communicate(timeout=60)

@@ -3,7 +3,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from torch import nn
-from torchvision.models import VGG16_BN_Weights, VGG16_Weights, mobilenet_v3_large
+from torchvision.models import VGG16_BN_Weights, VGG16_Weights, get_weight, mobilenet_v3_large
 
 from ssd.common.errors import UserError
 from ssd.config import ModelConfig
@@ -54,8 +54,8 @@ def test_a_torchvision_file_gives_the_features(mobilenet_file):
 
 def test_imagenet_weights_come_from_torchvision(monkeypatch, mobilenet_file):
     state = torch.load(mobilenet_file, weights_only=True)
-    enum = type("Weights", (), {"get_state_dict": lambda self, **_: state})()
-    monkeypatch.setitem(weights.IMAGENET, "mobilenet_v3_large", enum)
+    published = get_weight(weights.IMAGENET["mobilenet_v3_large"])
+    monkeypatch.setattr(type(published), "get_state_dict", lambda *_, **__: state)
     model, config = mobilenet("imagenet")
     load_weights(model, config, CLASSES)
     assert torch.equal(model.backbone.features[0][0].weight, state["features.0.0.weight"])
@@ -111,10 +111,10 @@ def test_the_overlay_config_sets_what_the_detector_needs(repository):
 
 def test_vgg_has_weights_at_both_scales_of_pixels():
     divided, plain = ModelConfig("vgg16"), ModelConfig("vgg16", pixel_std=[1, 1, 1])
-    assert imagenet_weights(divided) == VGG16_Weights.IMAGENET1K_V1
-    assert imagenet_weights(plain) == VGG16_Weights.IMAGENET1K_FEATURES
+    assert get_weight(imagenet_weights(divided)) == VGG16_Weights.IMAGENET1K_V1
+    assert get_weight(imagenet_weights(plain)) == VGG16_Weights.IMAGENET1K_FEATURES
     with_norm = ModelConfig("vgg16_bn", pixel_std=[1, 1, 1])
-    assert imagenet_weights(with_norm) == VGG16_BN_Weights.IMAGENET1K_V1
+    assert get_weight(imagenet_weights(with_norm)) == VGG16_BN_Weights.IMAGENET1K_V1
 
 
 def test_ssd7_starts_from_nobodys_weights(mobilenet_file):
