@@ -33,7 +33,11 @@ def main(arguments: Sequence[str]) -> int:
     line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
     line.add("--detections", "FILE.json", "a file of detections, instead of a model")
     line.add("--split", "NAME", "the same as --data.eval_split")
-    line.add("--out", "DIR", "where the results go (default: the run folder)")
+    line.add(
+        "--out",
+        "DIR",
+        "where the results go (default: the run folder; evaluation_step_N for a checkpoint)",
+    )
     flags = line.parse(arguments)
     if (flags.get("run") is None) == (flags.get("detections") is None):
         raise UserError("give either a run or checkpoint folder, or --detections FILE")

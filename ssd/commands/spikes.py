@@ -51,14 +51,20 @@ def main(arguments: Sequence[str]) -> int:
     line.add("--accumulate", "N", "micro-batches of the accumulated runs (default: 2)", int)
     line.add("--remainders", "R …", "images of the short last batch (default: 4)", int, nargs="+")
     line.add("--seeds", "S …", "one run for each (default: 0)", int, nargs="+")
-    line.add("--out", "DIR", "where the results go (default: runs/spikes)")
+    line.add(
+        "--out",
+        "DIR",
+        "where the results go (default: runs/spikes; with --explain the run folder, or "
+        "runs/explained_NAME for a file)",
+    )
     flags = line.parse(arguments)
     explains = flags.get("explain") is not None
     for name in EXPERIMENT_ONLY if explains else EXPLAIN_ONLY:
         if flags.get(name) not in (None, []):
             flag = f"--{name.replace('_', '-')}"
-            hint = "cannot be used with --explain" if explains else "needs --explain FILE"
-            raise UserError(f"{flag} {hint}: leave it out" + (" or add that" * (not explains)))
+            if explains:
+                raise UserError(f"{flag} cannot be used with --explain: leave it out")
+            raise UserError(f"{flag} needs --explain FILE: add it, or leave {flag} out")
     if explains and given_settings(flags):
         raise UserError("--explain reads a log and trains nothing: leave the settings out")
     return explain(flags) if explains else experiment(flags)

@@ -36,8 +36,8 @@ def export(trained: Path, out: Path) -> str:
     backbone, size = config.model.backbone, config.model.input_size
     if (backbone, size) != ("vgg16", 300):
         raise UserError(
-            f"{checkpoint.path} is a {backbone} at {size} pixels, but torchvision has an SSD for "
-            "vgg16 at 300 only: export such a run"
+            f"the model of {checkpoint.path} is {backbone} at {size} pixels, but torchvision has "
+            "an SSD for vgg16 at 300 only: export such a run"
         )
     buffer = io.BytesIO()
     torch.save(to_torchvision_ssd300(checkpoint.weights), buffer)

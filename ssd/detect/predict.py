@@ -52,7 +52,10 @@ def predict(
         found.append(replace(result, pixels=NO_PIXELS))  # many pictures need not be kept
     table = table_of(found)
     write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
-    return f"{len(table)} objects in {len(files)} images: drawn in {out}, listed in detections.json"
+    return (
+        f"{len(table)} objects of score {min_score:g} or more in {len(files)} images: drawn in "
+        f"{out}, listed in {out / DETECTIONS}"
+    )
 
 
 def table_of(results: Sequence[Result]) -> DetectionTable:

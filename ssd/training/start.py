@@ -39,7 +39,6 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         try:
             with signals.interrupting():
                 parts = build(config, find_on_first_rank(run_dir, resume))
-                tell(summary(config, run_dir, parts))
         except Stopped:
             tell("stopped before the first step")
             return STOPPED_BY_SIGNAL
@@ -49,6 +48,7 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
                 f"tools/evaluate.py {run_dir}, or start a new run with another --out"
             )
             return DONE
+        tell(summary(config, run_dir, parts))
         if is_first():
             describe(run_dir, config, parts)
         status = Trainer(config, run_dir, parts, signals).run()
@@ -104,6 +104,11 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             )
         return None
     if resume != "auto":
+        if not Path(resume).is_dir():
+            raise UserError(
+                f"--resume is {resume}, which is not a folder: give auto, never, or a checkpoint "
+                f"such as {folder}/step_1000"
+            )
         given = load_checkpoint(Path(resume))
         newer = [path for path in list_checkpoints(folder) if step_of(path) > given.manifest.step]
         if newer:
