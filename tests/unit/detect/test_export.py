@@ -49,7 +49,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
 
 def test_other_models_and_other_files_are_refused(tmp_path):
     checkpoint = checkpoint_of(Config(model=ModelConfig("ssd7", 96)), tmp_path)
-    with pytest.raises(UserError, match="is a ssd7 at 96 pixels, .* vgg16 at 300 only"):
+    with pytest.raises(UserError, match="is ssd7 at 96 pixels, .* vgg16 at 300 only"):
         export(checkpoint, tmp_path / "model.pth")
     with pytest.raises(UserError, match=r"model\.onnx, but has to end in \.pth"):
         export(checkpoint, tmp_path / "model.onnx")
