@@ -44,6 +44,7 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
     )
     try:
         yield
+        dist.barrier()  # a rank that is through must not close its connections to one that is not
     finally:
         dist.destroy_process_group()
 
