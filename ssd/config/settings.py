@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ssd.common.errors import UserError, one_line
-from ssd.common.untrusted import LONGEST_NAME, short
+from ssd.common.untrusted import LONGEST_NAME, is_unicode, short
 from ssd.config import Config
 from ssd.config.help import rule_of
 
@@ -22,6 +22,8 @@ Settings = dict[str, Any]
 Flat = Mapping[str, Any]
 
 LONGEST_ERROR = 500
+LONGEST_NUMBER = 40  # characters
+LONGEST_LIST = 1000  # the parser's time grows with the square of it
 
 SECTIONS = tuple(field.name for field in fields(Config))
 SETTING_NAMES = tuple(
@@ -64,6 +66,8 @@ def to_config(settings: Settings) -> Config:
         value = settings[section][key]
         if value is None and name not in OPTIONAL:
             raise UserError(f"{name} is empty: give it a value, or leave it out for its default")
+        if isinstance(value, list) and len(value) > LONGEST_LIST and name != "data.classes":
+            raise UserError(f"{name} has {len(value)} entries, but may have {LONGEST_LIST}")
     # The parser's time grows with the square of a list's length: DataConfig checks the classes.
     data = {**settings.get("data", {})}
     classes = data.pop("classes", None)
@@ -176,6 +180,15 @@ def load_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Refuses what a config cannot mean and Python cannot print: it may come from elsewhere."""
+        value, line = super().construct_scalar(node), node.start_mark.line + 1
+        if isinstance(value, str) and not is_unicode(value):
+            raise yaml.YAMLError(f"half of a surrogate pair: see line {line}")
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+            raise yaml.YAMLError(f"a number of more than {LONGEST_NUMBER} digits: see line {line}")
+        return value
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuses aliases."""
         if self.check_event(yaml.AliasEvent):

@@ -14,15 +14,11 @@ whether it is JPEG, PNG or BMP. An image is unreadable if
 
 from __future__ import annotations
 
-import io
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import MAX_PIXELS, check_pixels, read_regular
@@ -30,12 +26,7 @@ from ssd.data.cache import Pixels
 from ssd.structures import Record
 
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
-FORMATS: dict[bytes, type[ImageFile]] = {
-    b"\xff\xd8": JpegImageFile,
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"BM": BmpImageFile,
-}
-JPEG_END, PNG_END = b"\xff\xd9", b"IEND"
+OLD_BMP_HEADER = 12  # bytes, of OS/2, with sizes of 16 bits
 
 
 def read_image(path: Path) -> Pixels:
@@ -94,32 +85,14 @@ def check_size(record: Record, width: int, height: int) -> None:
         raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
 
 
-def open_header(data: bytes) -> ImageFile:
-    """The header of an image, read by Pillow, which also finds the end marker to be there.
-
-    Raises:
-        ValueError: the image is cut off, or its header is broken or of another format.
-    """
-    kind = next((kind for start, kind in FORMATS.items() if data.startswith(start)), None)
-    if kind is None:
-        raise ValueError("image is neither JPEG nor PNG nor BMP" if data else "image is empty")
-    file = io.BytesIO(data)
-    try:
-        header = kind(file)
-    except Exception as error:  # a broken header raises anything
-        raise ValueError("image is cut off or its header is broken") from error
-    # Pillow stops behind the header of a JPEG's first scan. A thumbnail, which has an end marker of
-    # its own, stands before it.
-    scan = file.tell()
-    if kind is JpegImageFile and data.rfind(JPEG_END, scan) < 0:
-        raise ValueError("image is cut off: its end marker is missing")
-    if kind is PngImageFile and data.rfind(PNG_END) < 0:
-        raise ValueError("image is cut off: its end marker is missing")
-    return header
-
-
 def _decode(data: bytes) -> Pixels:
-    check_pixels(*open_header(data).size)
+    try:
+        width, height = _claimed_size(data)
+    except (IndexError, struct.error):
+        width, height = 0, 0
+    if width < 1 or height < 1:
+        raise ValueError("image is cut off or its header is broken")
+    check_pixels(width, height)
     try:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         rgb = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -128,3 +101,47 @@ def _decode(data: bytes) -> Pixels:
     if rgb is None:
         raise ValueError("image is damaged and cannot be decoded")
     return np.asarray(rgb, np.uint8)
+
+
+def _claimed_size(data: bytes) -> tuple[int, int]:
+    """(width, height) by the header, after a look at whether the end is there.
+
+    Not by Pillow, which refuses files that OpenCV reads: a PNG for a wrong checksum of a comment, a
+    JPEG for a short ICC segment, a BMP for unusual masks.
+    """
+    if data.startswith(b"\xff\xd8"):
+        size, scan = _jpeg_header(data)
+        whole = data.rfind(b"\xff\xd9", scan) >= 0
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        size = struct.unpack_from(">II", data, 16)
+        whole = data.rfind(b"IEND") >= 0
+    elif data.startswith(b"BM"):
+        (header,) = struct.unpack_from("<I", data, 14)
+        size = struct.unpack_from("<HH" if header == OLD_BMP_HEADER else "<ii", data, 18)
+        whole = True
+    else:
+        raise ValueError("image is neither JPEG nor PNG nor BMP" if data else "image is empty")
+    if not whole:
+        raise ValueError("image is cut off: its end marker is missing")
+    width, height = size
+    return width, abs(height)  # a BMP stored from top to bottom has a negative height
+
+
+def _jpeg_header(data: bytes) -> tuple[tuple[int, int], int]:
+    """(width, height), and where the first scan starts.
+
+    Source: ITU-T T.81, annex B: segments of marker, length and content, but for the markers 01
+    and D0 … D9, which stand alone; the start-of-frame segments C0 … CF, without C4, C8 and CC,
+    hold the size.
+    """
+    width, height, at = 0, 0, 2
+    while True:
+        while data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
+            at += 1
+        marker = data[at + 1]
+        if marker == 0xDA:
+            return (width, height), at
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+        alone = marker == 0x01 or 0xD0 <= marker <= 0xD9
+        at += 2 + (0 if alone else struct.unpack_from(">H", data, at + 2)[0])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL.JpegImagePlugin import JpegImageFile
 from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
-from ssd.data.image import decode_image, open_header, read_file
+from ssd.data.image import decode_image, read_file
 
 UPRIGHT = 1
 ORIENTATION_TAG = 0x0112
@@ -62,7 +64,7 @@ def _look(path: Path) -> ImageFile | UserError:
 def orientation_of(data: bytes) -> int:
     """The orientation, 1 … 8, in the Exif data of a JPEG; `UPRIGHT` without any."""
     try:
-        value = open_header(data).getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except Exception:  # broken Exif data raises anything
+        value = JpegImageFile(io.BytesIO(data)).getexif().get(ORIENTATION_TAG, UPRIGHT)
+    except Exception:  # another format, or broken Exif data, which raises anything
         return UPRIGHT
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT

@@ -161,3 +161,12 @@ def test_the_end_of_an_embedded_thumbnail_is_not_the_end(tmp_path):
     (tmp_path / "a.jpg").write_bytes(with_thumbnail[:-10])
     with pytest.raises(UserError, match="its end marker is missing"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_a_wrong_checksum_of_a_comment_is_no_reason_to_refuse(tmp_path):
+    """OpenCV reads such a PNG; Pillow does not."""
+    path = saved(tmp_path / "a.png")
+    data = path.read_bytes()
+    comment = chunk(b"tEXt", b"a\0b")[:-4] + b"oops"
+    path.write_bytes(data[:33] + comment + data[33:])  # behind the header
+    np.testing.assert_array_equal(read_image(path), RGB)
