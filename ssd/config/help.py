@@ -65,7 +65,7 @@ def setting_names() -> list[str]:
 
 
 def is_used(name: str, used: Sequence[str]) -> bool:
-    """Whether a setting is among those named by `section` or `section.key`."""
+    """Returns whether a setting is among those named by `section` or `section.key`."""
     return name in used or name.split(".")[0] in used
 
 
@@ -115,7 +115,7 @@ def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def rule_of(name: str) -> str:
-    """What the value of a setting has to be, in words."""
+    """The rule for the value of a setting, in words."""
     section, key = name.split(".")
     return _in_words(get_type_hints(type(getattr(Config(), section)))[key])
 

@@ -86,9 +86,9 @@ def explained(error: ArgumentError, settings: Settings) -> str:
     message = one_line(error)
     found = re.search(r'key "([\w.]+)"|argument --([\w.]+)', message)
     name = (found[1] or found[2]) if found else ""
-    if name not in SETTING_NAMES:
+    section, _, key = name.partition(".")
+    if name not in SETTING_NAMES or key not in settings.get(section, {}):
         return message[:LONGEST_ERROR]
-    section, key = name.split(".")
     return f"{name} is {short(settings[section][key])}, but has to be {rule_of(name)}"
 
 

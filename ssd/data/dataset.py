@@ -17,7 +17,7 @@ from ssd.structures import PackedSamples, Record, Sample
 
 
 class Request(NamedTuple):
-    """Which image is wanted, and in which pass over the data."""
+    """An image that is wanted, and the pass over the data that wants it."""
 
     epoch: int
     image_index: int
@@ -51,7 +51,7 @@ class DetectionDataset(Dataset[Sample]):
         self.transform = transform
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.records)
 
     def __getitem__(self, request: Request) -> Sample:

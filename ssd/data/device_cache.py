@@ -49,7 +49,7 @@ class DeviceCache:
     problems: dict[int, str]
 
     def micro_batch(self, indices: list[int], epoch: int) -> PackedSamples:
-        """What the workers would have made of these images, with the pixels where they are."""
+        """The pack that the workers would make of these images, with the pixels where they are."""
         whole, count = self.samples, len(self.num_boxes)
         found = [first_readable(index, count, self.check_readable) for index in indices]
         images = [image for image, _, _ in found]

@@ -22,7 +22,7 @@ TAKEN = "8-bit pixels [H, W, 3], or floats from 0 to 1"
 
 
 def is_several(pictures: object) -> bool:
-    """Whether this is a list, a folder or a batch of pictures, and not one picture."""
+    """Returns whether this is a list, a folder or a batch of pictures, and not one picture."""
     if isinstance(pictures, str | Path):
         return Path(pictures).is_dir()
     if isinstance(pictures, np.ndarray | Tensor):

@@ -44,7 +44,7 @@ class Checked:
 
     @property
     def is_broken(self) -> bool:
-        """Whether something would hurt training."""
+        """True if something would hurt training."""
         return any(finding.is_broken for finding in self.findings)
 
     @property

@@ -1,4 +1,4 @@
-"""Where training stands before it starts: a data set's findings and statistics, told and drawn."""
+"""Reports the findings and statistics of a data set, in words and as a picture."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def finding_groups(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """Whether training can start, in one line."""
+    """The verdict in one line: can training start?"""
     broken = sum(finding.is_broken for finding in findings)
     odd = _number_of_findings(len(findings) - broken)
     if broken:

@@ -1,4 +1,4 @@
-"""What feeds a run: from its data set, and what is kept of it in memory, to ready batches."""
+"""Feeds a run: makes batches from its data set, or from the part of it that is kept in memory."""
 
 from __future__ import annotations
 
@@ -123,6 +123,6 @@ def memory_of_this_machine(size: int) -> Iterator[Path]:
 
 
 def this_machine() -> str:
-    """What processes share that see each other below /proc: the boot, and the container."""
+    """An id that processes share if they see each other below /proc: boot and container."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     return boot + os.readlink("/proc/self/ns/pid")

@@ -1,4 +1,4 @@
-"""Which rooms of the code can be entered without torch; the order of all: `lint-imports`."""
+"""The rooms that can be entered without torch; `lint-imports` checks the order of all."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder; whole evaluations: tests/runs."""
+"""The files that an evaluation leaves; tests/runs has whole evaluations."""
 
 import json
 import math
