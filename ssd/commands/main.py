@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ssd.commands.status import run
 from ssd.common.errors import UserError
+from ssd.config.completion import command_on_line, is_asked
 
 COMMANDS = {
     "train": "train a detector",
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: there is no such command.
     """
+    if is_asked():
+        arguments = [command_on_line(list(COMMANDS))]
     name, *others = arguments or ["--help"]
     if name in ("-h", "--help", "help"):
         lines = (f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items())

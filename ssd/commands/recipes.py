@@ -8,21 +8,21 @@ from pathlib import Path
 from ssd.config.flags import CommandLine
 from ssd.config.recipes import find_recipe, recipes
 
-USAGE = "ssd recipes [NAME]"
+USAGE = "ssd recipes [RECIPE]"
 DESCRIPTION = """
 Lists the configs that come with the framework, or prints one of them.
 
     ssd recipes
     ssd recipes custom_voc > mine.yaml
 
-`ssd train NAME` trains by a recipe, `ssd train NAME mine.yaml` with changes of your own.
+`ssd train RECIPE` trains by a recipe, `ssd train RECIPE mine.yaml` with changes of your own.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     line = CommandLine(USAGE, DESCRIPTION)
-    line.add("name", "NAME", "a recipe to print", nargs="?")
+    line.add("name", "RECIPE", "a recipe to print", nargs="?")
     name = line.parse(arguments).get("name")
     if name is not None:
         print(find_recipe(name).read_text(encoding="utf-8"), end="")

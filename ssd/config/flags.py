@@ -12,7 +12,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from ssd.common.errors import UserError
 from ssd.common.untrusted import is_unicode
 from ssd.config import Config
-from ssd.config.help import help_text
+from ssd.config.completion import complete, is_asked
+from ssd.config.help import help_text, setting_values, used_settings
 from ssd.config.recipes import find_recipe
 from ssd.config.settings import SECTIONS, Settings, explained, nested, read_config, suggestion
 
@@ -35,6 +36,7 @@ class CommandLine:
     ) -> None:
         self.usage, self.description = usage, description
         self.used, self.common = used, common
+        self._named: list[tuple[str, str]] = []
         self._told: list[tuple[str, str]] = []
         name = " ".join(usage.split()[:2])
         self._parser = ArgumentParser(prog=name, exit_on_error=False, add_help=False)
@@ -54,6 +56,7 @@ class CommandLine:
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         names = list(spellings) if flag.startswith("--") else [flag]
         self._parser.add_argument(*names, type=kind, **more)
+        self._named.append((flag, shown))
         self._told.append((f"{flag} {shown}".strip() if names[0][0] == "-" else shown, meaning))
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
@@ -63,6 +66,9 @@ class CommandLine:
             UserError: a flag is unknown or its value is impossible.
             SystemExit: the help was asked for, and has been printed.
         """
+        if is_asked():
+            settings = [(f"--{name}", setting_values(name)) for name in used_settings(self.used)]
+            complete([*self._named, *settings])
         if any(word in HELP for word in arguments):
             flags = [*self._told, ("--help [all]", "show this; with `all`, every setting")]
             text = self.usage, self.description, flags, self.used, self.common

@@ -44,7 +44,7 @@ def help_text(
         common: those among them that stand in the short form.
         whole: whether to show all of them.
     """
-    names = [name for name in setting_names() if is_used(name, used)]
+    names = used_settings(used)
     shown = names if whole else [name for name in common if name in names]
     parts = [f"usage: {usage}", "", description.strip()]
     if flags:
@@ -64,9 +64,9 @@ def setting_names() -> list[str]:
     return [f"{s.name}.{f.name}" for s in fields(config) for f in fields(getattr(config, s.name))]
 
 
-def is_used(name: str, used: Sequence[str]) -> bool:
-    """Returns whether a setting is among those named by `section` or `section.key`."""
-    return name in used or name.split(".")[0] in used
+def used_settings(used: Sequence[str]) -> list[str]:
+    """The settings among those that `used` names, by `section` or `section.key`."""
+    return [name for name in setting_names() if name in used or name.split(".")[0] in used]
 
 
 def entry(flag: str, meaning: str) -> str:
@@ -86,8 +86,7 @@ def setting_entry(name: str, whole: bool) -> str:
         meaning = first_sentence(meaning)
     default = getattr(getattr(Config(), section), key)
     written = yaml.safe_dump(default, default_flow_style=True, width=1000).split("\n")[0]
-    value = placeholder(get_type_hints(kind)[key])
-    return entry(f"--{name} {value}", f"{meaning} (default: {written})")
+    return entry(f"--{name} {setting_values(name)}", f"{meaning} (default: {written})")
 
 
 def first_sentence(text: str) -> str:
@@ -118,6 +117,12 @@ def rule_of(name: str) -> str:
     """The rule for the value of a setting, in words."""
     section, key = name.split(".")
     return _in_words(get_type_hints(type(getattr(Config(), section)))[key])
+
+
+def setting_values(name: str) -> str:
+    """The values of a setting, as they are written on a command line: `auto|fp32|N|null`."""
+    section, key = name.split(".")
+    return placeholder(get_type_hints(type(getattr(Config(), section)))[key])
 
 
 def _in_words(hint: Any) -> str:
