@@ -57,7 +57,7 @@ class TorchvisionTransform:
             UserError: a transform fails, or returns something else than an 8-bit image.
         """
         from torchvision import tv_tensors
-        from torchvision.transforms.v2 import SanitizeBoundingBoxes
+        from torchvision.transforms.v2 import ConvertBoundingBoxFormat, SanitizeBoundingBoxes
 
         pixels = torch.from_numpy(sample.pixels.copy()).permute(2, 0, 1)
         state = {
@@ -72,7 +72,8 @@ class TorchvisionTransform:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(draws.integers(1 << 63)))
-                for step in (*self.transforms, SanitizeBoundingBoxes()):
+                corners = ConvertBoundingBoxFormat("XYXY")
+                for step in (*self.transforms, SanitizeBoundingBoxes(), corners):
                     state = step(state)
             image = state["image"]
             if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
@@ -103,6 +104,8 @@ def _build(entry: Any) -> Any:
         close = difflib.get_close_matches(str(name), known, 1)
         hint = f"did you mean {close[0]}?" if close else "use one of torchvision.transforms.v2"
         raise ValueError(f"there is no transform {short(name)}: {hint}")
+    if {"transform", "transforms"} & params.keys():
+        raise ValueError(f"{name} holds other transforms: write these themselves, each with its p")
     try:
         return known[name](**params)
     except Exception as error:  # a constructor raises anything

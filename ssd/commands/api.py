@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
 
+import numpy as np
+
+from ssd.commands.status import explained, print_anything
+from ssd.common.errors import UserError
 from ssd.config import Config
 from ssd.config.recipes import find_recipe
-from ssd.config.settings import Flat, nested, read_config
+from ssd.config.settings import Flat, Settings, nested, read_config
 from ssd.detect.evaluate import evaluate_trained
 from ssd.doctor.check import Checked
 from ssd.doctor.report import report_data
@@ -39,9 +46,10 @@ def train(
     """
     now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
     run_dir = Path(out or f"runs/{now}")
-    status = train_run(config_of(recipe, settings), run_dir, resume)
+    with user_errors():
+        status = train_run(config_of(recipe, settings), run_dir, resume)
     if status != DONE:
-        raise KeyboardInterrupt("stopped, and saved: the same call resumes it")
+        raise KeyboardInterrupt("stopped: the same call, with this `out`, resumes the run")
     return run_dir
 
 
@@ -59,7 +67,8 @@ def evaluate(
         UserError: there is no intact checkpoint, or the data makes no sense.
     """
     folder = None if out is None else Path(out)
-    return evaluate_trained(Path(run), nested(settings or {}), folder).result
+    with user_errors():
+        return evaluate_trained(Path(run), by_section(settings), folder).result
 
 
 def check(
@@ -82,10 +91,41 @@ def check(
     Raises:
         UserError: the folder is none, or a setting is unknown or impossible.
     """
-    config = config_of(recipe, {"data.root": str(data), **(settings or {})})
-    return report_data(config.data, config.model, config.loss, Path(out))
+    with user_errors():
+        config = config_of(recipe, {"data.root": str(data), **(settings or {})})
+        return report_data(config.data, config.model, config.loss, Path(out))
 
 
 def config_of(recipe: str | Path, settings: Flat | None) -> Config:
     """The Config of a recipe with some settings changed."""
-    return read_config([find_recipe(recipe)], nested(settings or {}))
+    return read_config([find_recipe(recipe)], by_section(settings))
+
+
+def by_section(settings: Flat | None) -> Settings:
+    """Settings as YAML has them: by section, and of plain types."""
+    return nested({str(name): plain(value) for name, value in (settings or {}).items()})
+
+
+def plain(value: Any) -> Any:
+    """The value of a setting as YAML has it, from what Python code has at hand."""
+    match value:
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case PurePath():
+            return str(value)
+        case np.generic():
+            return value.item()
+        case _:
+            return value
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Raises file errors as UserError, with the text that the command prints."""
+    print_anything()
+    try:
+        yield
+    except OSError as error:
+        raise UserError(explained(error)) from error

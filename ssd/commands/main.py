@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Sequence
 
@@ -54,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         print(version("ssd-trainer"))
         return 0
     if name not in COMMANDS:
+        import difflib
+
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name}: {hint}")

@@ -27,9 +27,9 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
     A user's mistake, or a file error such as a full disk, ends in one line on stderr and status 2.
     Any other error is a defect and keeps its traceback.
     """
-    for stream in (sys.stdout, sys.stderr):  # a console may have no letter for what we print
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if sys.stderr is None:  # the shell has closed it, and a progress bar would not start
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
+    print_anything()
     previous = signal.signal(signal.SIGINT, leave)
     try:
         status = main(sys.argv[1:])
@@ -44,15 +44,24 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
     except OSError as error:
         if error.errno not in NOT_OUR_FAULT:
             raise
-        where = error.filename or "the output folder"
-        print(
-            f"error: cannot use {where}: {error.strerror}: fix that, or choose another location",
-            file=sys.stderr,
-        )
+        print(f"error: {explained(error)}", file=sys.stderr)
         status = USER_MISTAKE
     finally:
         signal.signal(signal.SIGINT, previous)
     sys.exit(status)
+
+
+def print_anything() -> None:
+    """Makes the console replace letters that it does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def explained(error: OSError) -> str:
+    """A file error in words for a user."""
+    where = error.filename or "the output folder"
+    return f"cannot use {where}: {error.strerror}: fix that, or choose another location"
 
 
 def leave(number: int, frame: FrameType | None) -> None:

@@ -36,10 +36,13 @@ class CommandLine:
     ) -> None:
         self.usage, self.description = usage, description
         self.used, self.common = used, common
+        self._lists: set[str] = set()
         self._named: list[tuple[str, str]] = []
         self._told: list[tuple[str, str]] = []
         name = " ".join(usage.split()[:2])
-        self._parser = ArgumentParser(prog=name, exit_on_error=False, add_help=False)
+        self._parser = ArgumentParser(
+            prog=name, exit_on_error=False, add_help=False, allow_abbrev=False
+        )
         if used:
             self._parser.add_class_arguments(Config)
 
@@ -57,6 +60,8 @@ class CommandLine:
         names = list(spellings) if flag.startswith("--") else [flag]
         self._parser.add_argument(*names, type=kind, **more)
         self._named.append((flag, shown))
+        if more.get("nargs") == "+":
+            self._lists.update(names)
         self._told.append((f"{flag} {shown}".strip() if names[0][0] == "-" else shown, meaning))
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
@@ -75,7 +80,7 @@ class CommandLine:
             print(help_text(*text, whole="all" in arguments))
             raise SystemExit(0)
         try:
-            given = self._parser.parse_args(list(arguments), defaults=False)
+            given = self._parser.parse_args(self._in_order(arguments), defaults=False)
         except ArgumentError as error:
             message = explained(error, typed_settings(arguments))
             if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):
@@ -87,6 +92,24 @@ class CommandLine:
         if not is_unicode(given.get("out") or ""):
             raise UserError(f"--out is {given['out']!r}, which is not UTF-8: give another name")
         return given
+
+    def _in_order(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments with those without dashes first: argparse takes them only in one piece."""
+        plain, flags, words = [], [], list(arguments)
+        while words:
+            word = words.pop(0)
+            if word == "--":
+                plain += words
+                break
+            if not word.startswith("--"):
+                plain.append(word)
+                continue
+            flags.append(word)
+            if "=" not in word and words:
+                flags.append(words.pop(0))
+                while word in self._lists and words and not words[0].startswith("--"):
+                    flags.append(words.pop(0))
+        return [*plain, *flags]
 
 
 def typed_settings(arguments: Sequence[str]) -> Settings:

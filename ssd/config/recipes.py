@@ -33,12 +33,14 @@ def find_recipe(given: str | Path) -> Path:
         UserError: there is neither.
     """
     path = Path(given).expanduser()
-    if path.exists():
+    if path.exists() and not path.is_dir():
         return path
     known = recipes()
     is_name = path.name == str(given) or path.parent.name == "configs"
     if is_name and path.suffix in ("", ".yaml") and path.stem in known:
         return known[path.stem]
+    if path.is_dir():
+        raise UserError(f"{given} is a folder, but has to be a recipe: --data.root names the data")
     close = difflib.get_close_matches(path.stem, known, 1)
     hint = f"did you mean {close[0]}?" if close else f"the recipes are {', '.join(known)}"
     raise UserError(f"there is no config {given}, neither a file nor a recipe: {hint}")

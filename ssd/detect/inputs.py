@@ -76,6 +76,8 @@ def as_pixels(picture: object) -> Pixels:
         ValueError: it is none, or its shape, type or range leaves a choice.
     """
     if isinstance(picture, Image):
+        if picture.mode.startswith(("I", "F")) or 0 in picture.size:
+            raise ValueError(f"its mode is {picture.mode}, its size {picture.size}: give {TAKEN}")
         return np.asarray(picture.convert("RGB"), np.uint8)
     if isinstance(picture, Tensor):
         if picture.ndim == 3 and len(picture) in CHANNELS:

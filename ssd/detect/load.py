@@ -13,7 +13,7 @@ from ssd.config.settings import Flat, Settings, merge, nested, parse_yaml, to_co
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import build_model
-from ssd.run.checkpoint import Checkpoint, load_checkpoint
+from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import newest_intact
 from ssd.run.names import CHECKPOINTS
 
@@ -47,6 +47,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
             "runs/mine/checkpoints/step_1000"
         )
     if not (path / CHECKPOINTS).is_dir():
+        if not (path / MANIFEST_FILE).exists():
+            raise UserError(f"{path} holds no run and is no checkpoint: give a run folder")
         return load_checkpoint(path)
     checkpoint = newest_intact(path / CHECKPOINTS)
     if checkpoint is None:

@@ -37,7 +37,7 @@ DIVERGED = 3  # rows at the end without a finite loss
 OUTLIER, OUTLIER_ROWS = 2.0, 15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """The explanation of the regular spikes of a loss, or of their absence.
 

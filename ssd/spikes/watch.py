@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ssd.common.errors import UserError
 from ssd.spikes.detect import FEWEST_PASSES, find_spikes
 from ssd.spikes.explain import Explanation, explain
 from ssd.spikes.log import Log
@@ -37,8 +39,12 @@ class SpikeWatch:
     """
 
     def __init__(self, steps_per_epoch: int, batch_size: int | None = None) -> None:
-        self._length, self._batch_size = steps_per_epoch, batch_size
-        self._seen: deque[tuple[int, float]] = deque(maxlen=MOST_PASSES * steps_per_epoch)
+        length = int(steps_per_epoch)
+        if length < 1:
+            raise UserError(f"steps_per_epoch is {steps_per_epoch}, but has to be at least 1")
+        self._length, self._batch_size = length, batch_size
+        self._seen: deque[tuple[int, float]] = deque(maxlen=MOST_PASSES * length)
+        self._first_step: int | None = None  # of a pass
         self._since_look = 0
         self._has_spoken = False
 
@@ -46,10 +52,15 @@ class SpikeWatch:
         """Takes the loss of a step; returns the warning, if there is one.
 
         Args:
-            step: its number, counted through all passes, from 0 or from 1.
+            step: its number, counted through all passes, from 0 or from 1. If it is not above the
+                last one, as after a resume, the losses from that step on are forgotten.
             loss: as the training reports it.
         """
-        self._seen.append((step, float(loss)))
+        if not self._seen and step % self._length < 2:  # a start within a pass tells nothing
+            self._first_step = step % self._length
+        while self._seen and self._seen[-1][0] >= step:
+            self._seen.pop()
+        self._seen.append((int(step), float(loss)))
         self._since_look += 1
         long_enough = len(self._seen) >= FEWEST_PASSES * self._length
         if self._has_spoken or not long_enough or self._since_look < self._length:
@@ -57,6 +68,7 @@ class SpikeWatch:
         self._since_look = 0
         steps, losses = zip(*self._seen, strict=True)
         log = log_of_losses(losses, steps, self._length, self._batch_size)
+        log = replace(log, first_step=self._first_step)
         explanation = look(log, self._length)
         if explanation is None:
             return None

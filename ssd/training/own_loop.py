@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ssd.augment.batch import preprocess_of
-from ssd.config import AugmentConfig, LossConfig, ModelConfig
+from ssd.common.errors import UserError
+from ssd.config import ModelConfig
+from ssd.config.settings import to_config
 from ssd.data.dataset import pack
 from ssd.detect.inputs import Picture, read_pictures
 from ssd.loss.matching import match
@@ -34,7 +36,7 @@ class MultiboxLoss:
 
     def __init__(self, default_boxes: Tensor, **settings: Any) -> None:
         self.default_boxes = default_boxes
-        self.config = LossConfig(**settings)
+        self.config = to_config({"loss": settings}).loss
 
     def match(self, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> Targets:
         """The targets of a micro-batch.
@@ -48,6 +50,7 @@ class MultiboxLoss:
         boxes_BG4 = torch.zeros(len(boxes), most, 4, device=device)
         labels_BG = torch.zeros(len(boxes), most, dtype=torch.int64, device=device)
         for row, (own_boxes, own_labels) in enumerate(zip(boxes, labels, strict=True)):
+            _check_pairs(row, own_boxes, own_labels)
             boxes_BG4[row, : len(own_boxes)] = own_boxes
             labels_BG[row, : len(own_labels)] = own_labels
         config = self.config
@@ -85,6 +88,13 @@ class MultiboxLoss:
         counts = counts or self.count([targets])
         losses = losses_under(sums, counts, config.box_weight, config.divisor)
         return losses.under[config.divisor]
+
+
+def _check_pairs(image: int, boxes: Sized, labels: Sized) -> None:
+    if len(boxes) != len(labels):
+        raise UserError(
+            f"image {image} has {len(boxes)} boxes, but {len(labels)} labels: give one for each box"
+        )
 
 
 class Augmented(NamedTuple):
@@ -127,11 +137,16 @@ class Augment:
         default = ModelConfig()
         model = ModelConfig(
             input_size=size,
-            pixel_mean=list(mean or default.pixel_mean),
-            pixel_std=list(std or default.pixel_std),
+            pixel_mean=default.pixel_mean if mean is None else [float(level) for level in mean],
+            pixel_std=default.pixel_std if std is None else [float(level) for level in std],
         )
         self.device, self.seed = torch.device(device), seed
-        self.config = AugmentConfig(**settings)
+        self.config = to_config({"augment": settings}).augment
+        if self.config.engine == "library" or self.config.library is not None:
+            raise UserError(
+                "ssd.Augment makes the batch on its device: run the transforms of a library on the "
+                "images before, and leave `library` and `engine` out"
+            )
         self.preprocess = preprocess_of(model, self.config)
         self._taken = 0
 
@@ -156,6 +171,8 @@ class Augment:
         if keys is None:
             keys = range(self._taken, self._taken + len(images))
             self._taken += len(images)
+        for image, pair in enumerate(zip(boxes, labels, strict=True)):
+            _check_pairs(image, *pair)
         columns = zip(keys, read_pictures(images), boxes, labels, strict=True)
         samples = [
             Sample(

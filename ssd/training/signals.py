@@ -1,7 +1,8 @@
 """Signals to a run: stop cleanly, or save and continue.
 
-SIGTERM or SIGINT (Ctrl-C): save after the current step and stop; a second one ends the process at
-once. SIGUSR1: save after the current step and continue.
+SIGTERM or SIGINT (Ctrl-C): save after the current step and stop. A second one goes to the handler
+from before the run, which ends a command at once and raises KeyboardInterrupt in a program.
+SIGUSR1: save after the current step and continue.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ class Signals:
             self.save = True
             return
         if self.stop and not self._is_passed_on():
+            previous = self._previous[signal.Signals(number)]
+            if callable(previous):
+                previous(number, frame)
             os._exit(STOPPED_BY_SIGNAL)  # a normal exit would wait for a save on a dead disk
         self.stop, self._asked_at = True, time.monotonic()
         if self._interrupts:

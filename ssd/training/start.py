@@ -45,7 +45,7 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         if from_first_rank(is_finished(run_dir, parts)):
             tell(
                 f"the run has already reached its last step {parts.last_step}: evaluate it with "
-                f"tools/evaluate.py {run_dir}, or start a new run with another --out"
+                f"ssd evaluate {run_dir}, or start a new run with another --out"
             )
             return DONE
         tell(summary(config, run_dir, parts))

@@ -90,7 +90,8 @@ class Trainer:
             if self.saver is not None:
                 self.saver.finish()
             if stops:
-                self.log.say(f"stopped after step {state.step}, which is saved")
+                at = f"after step {state.step}, which is saved" if state.step else "before step 1"
+                self.log.say(f"stopped {at}")
             return STOPPED_BY_SIGNAL if stops else DONE
 
     def open_writer(self) -> RunWriter:

@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.models.detection import ssd300_vgg16
 
 import ssd
+from ssd.commands.api import config_of
 from ssd.data.shapes import draw_shapes
 
 NO_TORCH = """
@@ -98,6 +99,9 @@ def test_gray_pictures_are_gray_in_all_channels(detector):
         (np.full((40, 60, 3), np.nan), "nan"),
         (np.zeros((0, 60, 3), np.uint8), "shape"),
         (7, "int is no picture"),
+        (Image.new("I;16", (60, 40)), "mode is I;16"),
+        (Image.new("F", (60, 40)), "mode is F"),
+        (Image.new("RGB", (0, 0)), "size"),
         ("nowhere.jpg", r"nowhere\.jpg"),
     ],
 )
@@ -144,8 +148,35 @@ def test_mistakes_are_the_exceptions_of_the_commands(tmp_path):
         ssd.train("custom_voc", {"data.rot": "x"})
     with pytest.raises(ssd.UserError, match="nowhere"):
         ssd.load("nowhere")
+    with pytest.raises(ssd.UserError, match="holds no run"):
+        ssd.load(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ssd.UserError, match="cannot use .*file"):
+        ssd.train("quickstart", {"data.root": tmp_path / "drawn"}, out=tmp_path / "file")
     with pytest.raises(AttributeError, match="nothing"):
         _ = ssd.nothing
+
+
+def test_settings_may_be_what_python_code_has_at_hand(tmp_path):
+    settings = {"data.root": tmp_path, "data.classes": ("a", "b"), "training.epochs": np.int64(4)}
+    config = config_of("custom_voc", settings | {"loss": {"box_weight": np.float32(0.5)}})
+    assert (config.data.root, config.data.classes) == (str(tmp_path), ["a", "b"])
+    assert (config.training.epochs, config.loss.box_weight) == (4, 0.5)
+
+
+def test_settings_of_the_parts_are_those_of_the_config():
+    boxes = ssd.default_boxes([ssd.FeatureMap(4, 16, 20, 40, (2.0,))], 64)
+    with pytest.raises(ssd.UserError, match=r"did you mean loss\.match_iou"):
+        ssd.MultiboxLoss(boxes, match_ious=0.5)
+    with pytest.raises(ssd.UserError, match=r"loss\.divisor is 'positives'.* has to be one of"):
+        ssd.MultiboxLoss(boxes, divisor="positives")
+    with pytest.raises(ssd.UserError, match="image 0 has 1 boxes, but 2 labels"):
+        ssd.MultiboxLoss(boxes).match([torch.rand(1, 4)], [torch.ones(2, dtype=torch.int64)])
+    with pytest.raises(ssd.UserError, match="leave `library` and `engine` out"):
+        ssd.Augment(library="mine.yaml")
+    plain = ssd.Augment(64, engine="none", mean=np.zeros(3), std=torch.ones(3))
+    batch = plain([np.full((64, 64, 3), 7, np.uint8)], [[]], [[]])
+    torch.testing.assert_close(batch.images, torch.full((1, 3, 64, 64), 7.0))
 
 
 def test_the_diagnosis_needs_no_torch_and_the_import_no_time():

@@ -39,6 +39,11 @@ def transform(tmp_path):
     return build
 
 
+def test_boxes_stay_corners_whatever_a_transform_makes_of_them(transform, sample):
+    same = transform("torchvision: [{ConvertBoundingBoxFormat: {format: CXCYWH}}]")(sample)
+    np.testing.assert_allclose(same.boxes, sample.boxes)
+
+
 def test_a_flip_is_torchvisions(transform, sample):
     flipped = transform("torchvision: [{RandomHorizontalFlip: {p: 1}}]")(sample)
     np.testing.assert_array_equal(flipped.pixels, sample.pixels[:, ::-1])
@@ -79,6 +84,7 @@ def test_objects_that_leave_the_image_are_gone(transform, sample):
     [
         ("torchvision: 3", "has to be a list"),
         ("torchvision: []", "has to be a list"),
+        ("torchvision: [{RandomApply: {transforms: [RandomHorizontalFlip]}}]", "themselves"),
         ("torchvision: [RandomFlap]", "no transform 'RandomFlap'"),
         ("torchvision: [RandomHorizontalFlp]", "did you mean RandomHorizontalFlip"),
         ("torchvision: [os.system]", "no transform 'os.system'"),

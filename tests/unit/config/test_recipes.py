@@ -21,6 +21,15 @@ def test_a_file_comes_before_a_recipe(tmp_path):
     assert find_recipe("custom_voc") == RECIPES / "custom_voc.yaml"
 
 
+def test_a_folder_does_not_hide_a_recipe_and_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "custom_voc").mkdir()
+    (tmp_path / "data").mkdir()
+    assert find_recipe("custom_voc") == RECIPES / "custom_voc.yaml"
+    with pytest.raises(UserError, match="data is a folder.* --data.root"):
+        find_recipe("data")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [("custm_voc", "did you mean custom_voc"), ("gone/custom_voc.yaml", "neither"), ("xyz", "are")],

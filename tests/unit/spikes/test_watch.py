@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.config import DIVISORS, LossConfig
 from ssd.run.rows import format_row
 from ssd.spikes.watch import RunWatch, SpikeWatch
@@ -151,3 +152,29 @@ def test_a_watch_on_losses_alone_is_quiet_on_a_sound_run(rows):
         assert [watch(row.step, row.loss) for row in rows(40, "step_positives", seed)] == [None] * (
             40 * LENGTH
         )
+
+
+@pytest.mark.parametrize("start", [0, 1, 100, 101])
+def test_a_watch_knows_the_pass_however_long_it_has_looked(start):
+    watch = SpikeWatch(np.int64(20), 16)
+    rng = np.random.default_rng(start)
+    told = [
+        watch(start + step, 1 + 0.05 * rng.random() + 8 * (step > 300 and step % 20 == 19))
+        for step in range(800)
+    ]
+    (sentence,) = filter(None, told)
+    assert "at the last step of each pass" in sentence
+    assert "short last batch" in sentence
+
+
+def test_a_watch_forgets_the_steps_that_are_taken_again(rows):
+    losses = [row.loss for row in rows(20, "batch_positives_and_size")]
+    watch = SpikeWatch(LENGTH, FULL)
+    once = [watch(step, losses[step]) for step in range(2 * LENGTH)]
+    again = [watch(step, losses[step]) for step in range(LENGTH + 5, 20 * LENGTH)]
+    assert not any(once)
+    assert sum(map(bool, again)) == 1
+    within = SpikeWatch(LENGTH)  # counts the steps of each pass anew: it cannot know
+    assert not any(within(step % LENGTH, loss) for step, loss in enumerate(losses))
+    with pytest.raises(UserError, match="at least 1"):
+        SpikeWatch(0)

@@ -20,6 +20,15 @@ def test_the_first_signal_asks_to_stop(number):
     assert signal.getsignal(number) == before
 
 
+def test_a_second_ctrl_c_in_a_program_is_its_own():
+    """No exit: a notebook keeps what it holds."""
+    with Signals() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked.stop
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_sigusr1_asks_to_save_as_often_as_it_comes():
     with Signals() as asked:
         for _ in range(2):
