@@ -29,4 +29,5 @@ def main(arguments: Sequence[str]) -> int:
     from ssd.detect.export import export
 
     print(export(Path(flags["run"]), Path(flags["out"])))
+    print(f"written: {flags['out']}")
     return 0

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     if is_asked():
         arguments = [command_on_line(list(COMMANDS))]
     name, *others = arguments or ["--help"]
+    if name == "help" and others:
+        name, others = others[0], ["--help"]
     if name in ("-h", "--help", "help"):
         lines = (f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items())
         print(HELP.format(commands="\n".join(lines)))

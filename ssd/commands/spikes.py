@@ -89,6 +89,9 @@ def experiment(flags: Namespace) -> int:
         raise UserError(f"--preset is {preset}, but has to be {' or '.join(PRESETS)}")
     given: dict[str, Any] = {name: flags[name] for name in NUMBERS if name in flags}
     given |= {name: tuple(flags[name]) for name in LISTS if name in flags}
+    for file in flags.get("files") or []:
+        if Path(file).is_dir() or Path(file).suffix in (".csv", ".tsv", ".jsonl", ".txt"):
+            raise UserError(f"{file} is no config: ssd spikes --explain {file} explains its losses")
     base = config_of(flags, [*CONFIG_FILES[preset], *(flags.get("files") or [])])
     scenario = replace(PRESETS[preset], **given)
     return run_experiment(base, scenario, Path(flags.get("out") or "runs/spikes"))

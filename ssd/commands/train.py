@@ -41,6 +41,11 @@ def main(arguments: Sequence[str]) -> int:
     flags = line.parse(arguments)
     config = config_of(flags, flags.get("files") or [QUICKSTART])
     now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
-    from ssd.training.start import train
+    run_dir = Path(flags.get("out") or f"runs/{now}")
+    from ssd.training.signals import STOPPED_BY_SIGNAL
+    from ssd.training.start import tell, train
 
-    return train(config, Path(flags.get("out") or f"runs/{now}"), flags.get("resume") or "auto")
+    status = train(config, run_dir, flags.get("resume") or "auto")
+    if status == STOPPED_BY_SIGNAL:
+        tell(f"run the same command with --out {run_dir} to resume")
+    return status

@@ -81,9 +81,9 @@ class AugmentConfig:
 
     engine: Literal["device", "library", "none"] = "device"
     """`device` runs Caffe's chain on the training device. `library` runs only Albumentations, in
-    the workers: the pipeline of `augment.library` or, by default, the same chain from
-    `configs/augment/ssd_albumentations.yaml`. Of the settings after `augment.library`, it uses
-    only `augment.antialias`. `none` only resizes."""
+    the workers: the pipeline of `augment.library` or, by default, the same chain by Albumentations.
+    Of the settings after `augment.library`, it uses only `augment.antialias`. `none` only
+    resizes."""
 
     library: str | None = None
     """YAML file with transforms of your own: an Albumentations pipeline, as `albumentations.save`

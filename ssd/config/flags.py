@@ -75,7 +75,8 @@ class CommandLine:
             settings = [(f"--{name}", setting_values(name)) for name in used_settings(self.used)]
             complete([*self._named, *settings])
         if any(word in HELP for word in arguments):
-            flags = [*self._told, ("--help [all]", "show this; with `all`, every setting")]
+            with_all = ("--help [all]", "show this; with `all`, every setting")
+            flags = [*self._told, with_all if self.used else ("--help", "show this")]
             text = self.usage, self.description, flags, self.used, self.common
             print(help_text(*text, whole="all" in arguments))
             raise SystemExit(0)
@@ -105,7 +106,9 @@ class CommandLine:
                 plain.append(word)
                 continue
             flags.append(word)
-            if "=" not in word and words:
+            if "=" not in word:
+                if not words or words[0].startswith("--"):
+                    raise UserError(f"{word} has no value: give one")
                 flags.append(words.pop(0))
                 while word in self._lists and words and not words[0].startswith("--"):
                     flags.append(words.pop(0))

@@ -52,9 +52,11 @@ def help_text(
     if shown:
         title = "settings:" if len(shown) == len(names) else "the settings used most:"
         parts += ["", title, *(setting_entry(name, whole) for name in shown)]
+    if shown:
+        parts += ["", "A recipe sets some of them otherwise: see `ssd recipes RECIPE`."]
     if len(shown) < len(names):
         command = " ".join(usage.split()[:2])
-        parts += ["", f"`{command} --help all` shows all {len(names)} settings."]
+        parts += [f"`{command} --help all` shows all {len(names)} settings."]
     return "\n".join(parts)
 
 

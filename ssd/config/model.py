@@ -27,7 +27,7 @@ class ModelConfig:
     weights: str = "none"
     """The initial weights. `none`: random. `imagenet`: the backbone of a classifier, downloaded by
     torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
-    `configs/torchvision_weights.yaml`. Or a path: a run or checkpoint folder of this framework, or
+    the recipe `torchvision_weights`. Or a path: a run or checkpoint folder of this framework, or
     a `state_dict` of torchvision's SSD300 or classifiers, or of ssd.pytorch's SSD or reduced VGG.
     A whole detector's class predictors are kept for the classes that it shares by name."""
 

@@ -126,10 +126,10 @@ def suggestion(name: str) -> str:
     """`: did you mean …?` with the closest setting, or a hint where all of them stand."""
     if name in SETTING_NAMES:
         return ": in YAML, write it inside its section: {}: {{{}: …}}".format(*name.split("."))
-    key = name.split(".")[-1]
+    key = name.split(".")[-1].replace("-", "_")
     close = [setting for setting in SETTING_NAMES if setting.endswith(f".{key}")]
     close += difflib.get_close_matches(name, SETTING_NAMES, 1, cutoff=0.7)
-    keys = {setting.split(".")[1]: setting for setting in SETTING_NAMES}
+    keys = {setting.split(".")[1]: setting for setting in reversed(SETTING_NAMES)}
     close += [keys[match] for match in difflib.get_close_matches(key, keys, 1)]
     return f": did you mean {close[0]}?" if close else ": --help lists all of them"
 

@@ -65,7 +65,7 @@ def ensure_shapes(root: Path, num_trainval: int, num_test: int) -> None:
     if _is_complete(root, count):
         return
     if root.exists():
-        advice = "delete it to have it redrawn, or set data.root to another folder"
+        advice = "for data of your own, take custom_voc or custom_coco, else another data.root"
         raise UserError(f"data.root {root} exists, but is not a complete shapes data set: {advice}")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,8 @@ def load_data(
         UserError: the data is missing or invalid.
     """
     root = Path(config.root)
+    if config.format != "shapes" and config.root == DataConfig().root:
+        raise UserError("data.root is not set: give --data.root and the folder of the data")
     names = [splits] if isinstance(splits, str) else splits
     match config.format:
         case "shapes":

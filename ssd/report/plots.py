@@ -96,7 +96,7 @@ def map_figure(rows: Sequence[EvaluationRow]) -> Figure:
     """The mAP of every evaluation against the epoch."""
     from matplotlib.ticker import MaxNLocator
 
-    epochs, values = column(rows, "epoch"), column(rows, "mAP") * 100
+    epochs, values = column(rows, "epoch") + 1, column(rows, "mAP") * 100
     with new_figure(3.2) as figure:
         axes = figure.subplots()
         axes.plot(epochs, values, color=BLUE, marker="o", markersize=4)

@@ -77,6 +77,8 @@ class Signals:
         self.stop, self._asked_at = True, time.monotonic()
         if self._interrupts:
             raise Stopped
+        if number == signal.SIGINT and os.environ.get("RANK", "0") == "0":
+            os.write(2, b"\nstopping after this step; once more ends at once, without saving\n")
 
     def _is_passed_on(self) -> bool:
         """Returns whether torchrun is repeating a signal that the terminal sent to every rank."""

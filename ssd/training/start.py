@@ -10,7 +10,7 @@ from ssd.common.files import write_whole
 from ssd.config import Config
 from ssd.config.settings import to_yaml
 from ssd.model.device import choose_device
-from ssd.run.checkpoint import Checkpoint, load_checkpoint
+from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
 from ssd.run.names import CHECKPOINTS, CONFIG, ENVIRONMENT, EVALUATION, METRICS
@@ -51,10 +51,7 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         tell(summary(config, run_dir, parts))
         if is_first():
             describe(run_dir, config, parts)
-        status = Trainer(config, run_dir, parts, signals).run()
-        if status == STOPPED_BY_SIGNAL:
-            tell(f"run the same command with --out {run_dir} to resume")
-        return status
+        return Trainer(config, run_dir, parts, signals).run()
 
 
 def is_finished(run_dir: Path, parts: Parts) -> bool:
@@ -108,6 +105,11 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             raise UserError(
                 f"--resume is {resume}, which is not a folder: give auto, never, or a checkpoint "
                 f"such as {folder}/step_1000"
+            )
+        if not (Path(resume) / MANIFEST_FILE).exists():
+            raise UserError(
+                f"--resume is {resume}, which is no checkpoint: give one such as "
+                f"{folder}/step_1000, or --out {resume} to resume that run"
             )
         given = load_checkpoint(Path(resume))
         newer = [path for path in list_checkpoints(folder) if step_of(path) > given.manifest.step]

@@ -35,3 +35,14 @@ def test_the_beginning_of_a_name_is_not_taken_for_it():
 
 def test_a_value_may_begin_with_a_dash():
     assert parse("r", "--seeds", "-3", "1")["seeds"] == [-3, 1]
+
+
+@pytest.mark.parametrize("words", [("--out",), ("--training.epochs", "--out", "o")])
+def test_a_flag_without_a_value_is_told(words):
+    with pytest.raises(UserError, match=f"{words[0]} has no value"):
+        parse(*words)
+
+
+def test_a_name_without_its_section_means_that_of_training():
+    with pytest.raises(UserError, match=r"batch-size: did you mean training\.batch_size"):
+        parse("--batch-size", "1")
