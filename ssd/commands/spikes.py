@@ -18,8 +18,9 @@ USAGE = """ssd spikes [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--rema
 DESCRIPTION = """
 Shows why the loss of an SSD spikes once per epoch, and explains the losses of any run.
 
-    ssd spikes                              five arms: 7 minutes on 2 CPU cores
+    ssd spikes                              six arms: 8 minutes on 2 CPU cores
     ssd spikes --remainders 1 4 10 --seeds 0 1 2
+    ssd spikes --arms step_positives share drop_last --remainders 1 --accumulate 1
     ssd spikes --preset question            at the question's scale, on a GPU
     ssd spikes --explain runs/mine          a run of this framework
     ssd spikes --explain losses.csv --steps-per-epoch 1391 --batch-size 16
@@ -33,7 +34,7 @@ COMMON = (
     *("optimizer.name", "optimizer.lr", "model.backbone", "model.input_size"),
 )
 USED = ("data.root", "data.workers", "augment", "model", "optimizer", "training", "evaluation")
-NUMBERS, LISTS = ("full_steps", "accumulate"), ("remainders", "seeds")
+NUMBERS, LISTS = ("full_steps", "accumulate"), ("remainders", "seeds", "arms")
 EXPERIMENT_ONLY = ("preset", *NUMBERS, *LISTS, "files")
 EXPLAIN_ONLY = ("steps_per_epoch", "batch_size")
 CONFIG_FILES = {"default": [SPIKES], "question": [SPIKES, SPIKES_QUESTION]}
@@ -48,9 +49,10 @@ def main(arguments: Sequence[str]) -> int:
     line.add("--batch-size", "B", "images of a full step of that run", int)
     line.add("--preset", "default|question", "question: 1390 steps of 16 images, on a GPU")
     line.add("--full-steps", "N", "full batches of a pass (default: 22)", int)
-    line.add("--accumulate", "N", "micro-batches of the accumulated runs (default: 2)", int)
+    line.add("--accumulate", "N", "micro-batches of accumulated runs; 1: none (default: 2)", int)
     line.add("--remainders", "R …", "images of the short last batch (default: 4)", int, nargs="+")
     line.add("--seeds", "S …", "one run for each (default: 0)", int, nargs="+")
+    line.add("--arms", "ARM …", "some of the arms, by name (default: all)", nargs="+")
     line.add(
         "--out",
         "DIR",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssd.config.data import AugmentConfig, DataConfig
-from ssd.config.model import DIVISORS, Backbone, Divisor, LossConfig, ModelConfig
+from ssd.config.model import DIVISORS, Backbone, Divisor, LossConfig, ModelConfig, ShortStep
 from ssd.config.training import (
     CheckpointConfig,
     CocoEvaluator,
@@ -34,6 +34,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "Precision",
+    "ShortStep",
     "TrainingConfig",
 ]
 

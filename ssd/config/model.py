@@ -9,6 +9,7 @@ from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
 Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssd7"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
+ShortStep = Literal["share", "full"]
 DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
 
@@ -65,6 +66,12 @@ class LossConfig:
     """Divisor of the summed loss. `step_positives`: the number of positives in the whole optimizer
     step. The others are for comparison: `rank_positives` (torchvision), `image_positives` (NVIDIA)
     and `batch_positives_and_size` (spikes at a short last batch)."""
+
+    short_step: ShortStep = "share"
+    """Weight of an epoch's last step if it has fewer images than a full one. `share`: its share of
+    a full step's images, so that every image counts the same. `full`: that of a full step, so that
+    each of its few images counts more. Applies to `step_positives`; the other divisors always count
+    it in full. A resumed run keeps what it began with."""
 
     match_iou: float = 0.5
     """Minimum overlap (IoU) at which a default box is matched to an object."""

@@ -126,6 +126,6 @@ def spikes_of_run(folder: Path) -> str:
     rows = only(StepRow, read_rows(folder / METRICS))
     if not rows:
         return ""
-    log = log_of_rows(rows, "this run", divisor=None)
+    log = log_of_rows(rows, "this run")
     explanation = explain(log, log.steps_per_epoch)
     return f"{explanation.sentence} {explanation.advice}"

@@ -1,4 +1,4 @@
-"""The experiment: the same run under five arms, the reported defect and its remedies.
+"""The experiment: the same run under six arms, the reported defect and its remedies.
 
 Every arm trains the same network from the same weights on the same images, in the same order and
 with the same augmentation; the effective learning rate on full batches is the same too. The arms
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
-from ssd.config import Config, Divisor, OptimizerConfig
+from ssd.config import Config, Divisor, OptimizerConfig, ShortStep
 from ssd.config.settings import read_config
 from ssd.data.shapes import ensure_shapes
 from ssd.run.names import CONFIG, EVALUATION
@@ -30,7 +30,14 @@ NUM_TEST = 200
 FEWEST_PICTURES = 16  # for the comparison of split steps
 LARGEST = 2**31 - 1
 OWN_SETTINGS = (
-    *("data.format", "data.train_split", "data.eval_split", "data.classes", "loss.divisor"),
+    *(
+        "data.format",
+        "data.train_split",
+        "data.eval_split",
+        "data.classes",
+        "loss.divisor",
+        "loss.short_step",
+    ),
     *("training.seed", "training.steps", "training.accumulate", "training.drop_last"),
 )
 
@@ -45,6 +52,7 @@ class Arm:
         meaning: the arm in words.
         drop_last: whether the short last batch is left out.
         clipped: whether the gradient is clipped, to `training.clip_norm` / `gradient_factor`.
+        short_step: how much the short step counts under `step_positives`.
     """
 
     name: str
@@ -52,6 +60,7 @@ class Arm:
     meaning: str
     drop_last: bool = False
     clipped: bool = False
+    short_step: ShortStep = "full"
 
 
 ARMS = (
@@ -73,7 +82,14 @@ ARMS = (
         "multiplied by the batch size again, which leaves the positives of the batch",
     ),
     Arm("step_positives", "step_positives", "divided once, by the positives of the whole step"),
+    Arm(
+        "share",
+        "step_positives",
+        "divided once, and the short step weighted by its share of a full step's images",
+        short_step="share",
+    ),
 )
+ARM_NAMES = tuple(arm.name for arm in ARMS)
 
 
 @dataclass(frozen=True)
@@ -84,13 +100,20 @@ class Scenario:
         full_steps: full batches of one pass over the data.
         remainders: sizes of the short last batch, one data set for each.
         seeds: the seeds of weights, order and augmentation.
-        accumulate: micro-batches of a step in the runs with gradient accumulation.
+        accumulate: micro-batches of a step in the runs with gradient accumulation; 1: no such runs.
+        arms: the names of the arms.
     """
 
     full_steps: int
     remainders: tuple[int, ...]
     seeds: tuple[int, ...]
     accumulate: int = 2
+    arms: tuple[str, ...] = ARM_NAMES
+
+    @property
+    def chosen(self) -> list[Arm]:
+        """The arms, in the order of ARMS."""
+        return [arm for arm in ARMS if arm.name in self.arms]
 
 
 @dataclass(frozen=True)
@@ -111,7 +134,8 @@ class Run:
 
 def runs_of(scenario: Scenario) -> Iterator[Run]:
     """All runs of a scenario; those of one seed and remainder come together."""
-    kinds = itertools.product(scenario.seeds, scenario.remainders, (1, scenario.accumulate), ARMS)
+    splits = dict.fromkeys((1, scenario.accumulate))
+    kinds = itertools.product(scenario.seeds, scenario.remainders, splits, scenario.chosen)
     for seed, remainder, accumulate, arm in kinds:
         yield Run(arm, accumulate, remainder, seed)
 
@@ -124,7 +148,7 @@ def check(scenario: Scenario, base: Config) -> None:
             setting would be overridden, or there is no bound to clip to.
     """
     batch_size = base.training.batch_size
-    lowest = {"--full-steps": 1, "--accumulate": 2, "--remainders": 1, "--seeds": 0}
+    lowest = {"--full-steps": 1, "--accumulate": 1, "--remainders": 1, "--seeds": 0}
     highest = {"--accumulate": batch_size, "--remainders": batch_size - 1}
     given = {
         "--full-steps": (scenario.full_steps,),
@@ -139,6 +163,11 @@ def check(scenario: Scenario, base: Config) -> None:
                 raise UserError(f"{flag} has {value}: give {low} to {high}")
             if value in values[:index]:
                 raise UserError(f"{flag} has {value} twice: give each number once")
+    for index, name in enumerate(scenario.arms):
+        if name not in ARM_NAMES:
+            raise UserError(f"--arms has {name}, but the arms are {', '.join(ARM_NAMES)}")
+        if name in scenario.arms[:index]:
+            raise UserError(f"--arms has {name} twice: give each arm once")
     if batch_size % scenario.accumulate:
         raise UserError(
             f"training.batch_size is {batch_size}, which is not divisible by "
@@ -186,7 +215,7 @@ def config_of(run: Run, base: Config, full_steps: int) -> Config:
             root=str(data_root(base, full_steps)),
             train_split=image_list(num_images),
         ),
-        loss=replace(base.loss, divisor=run.arm.divisor),
+        loss=replace(base.loss, divisor=run.arm.divisor, short_step=run.arm.short_step),
         optimizer=same_way(base.optimizer, factor),
         training=replace(
             base.training,

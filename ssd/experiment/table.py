@@ -16,7 +16,7 @@ import numpy as np
 from ssd.common.files import write_whole
 from ssd.common.text_table import text_table
 from ssd.config import Config, Divisor
-from ssd.experiment.scenario import ARMS, Run, Scenario, config_of, expected_ratio, runs_of
+from ssd.experiment.scenario import ARM_NAMES, Run, Scenario, config_of, expected_ratio, runs_of
 from ssd.experiment.trajectory import NUM_STEPS, SIZES
 from ssd.run.names import (
     ENVIRONMENT,
@@ -76,7 +76,8 @@ def write_results(
     write_whole(out / SPIKES, json.dumps(results, indent=1, allow_nan=False) + "\n")
     rows = {name: train_rows(folder) for name, folder in folders.items()}
     write_experiment_page(out / SPIKES_PAGE, results, rows)
-    experiment_picture(out / SPIKES_PICTURE, results, rows)
+    if {"reported", "share"} <= set(scenario.arms):
+        experiment_picture(out / SPIKES_PICTURE, results, rows)
     return results
 
 
@@ -88,7 +89,7 @@ def train_rows(run_dir: Path) -> list[StepRow]:
 def arms_table(base: Config, scenario: Scenario) -> list[Figures]:
     """The settings of each arm, without accumulation."""
     table = []
-    for arm in ARMS:
+    for arm in scenario.chosen:
         run = Run(arm, 1, scenario.remainders[0], scenario.seeds[0])
         config = config_of(run, base, scenario.full_steps)
         table.append(
@@ -163,8 +164,7 @@ def table_of(figures: Sequence[Figures]) -> list[Figures]:
     groups: dict[tuple[int, int, str], list[Figures]] = {}
     for run in figures:
         groups.setdefault((run["remainder"], run["accumulate"], run["arm"]), []).append(run)
-    places = [arm.name for arm in ARMS]
-    order = sorted(groups, key=lambda key: (*key[:2], places.index(key[2])))
+    order = sorted(groups, key=lambda key: (*key[:2], ARM_NAMES.index(key[2])))
     return [
         {"remainder": key[0], "accumulate": key[1], "arm": key[2], **summary(groups[key])}
         for key in order

@@ -25,6 +25,18 @@ are B / r times too large, and momentum carries the excess into the following st
 
 Each of the four rules is one line below, as the divisor of each image's sum.
 
+A mean also hides how many images it is about. The optimizer gives the mean over the r images of the
+short last step the weight that it gives the mean over B images, so each of the r counts B / r times
+as much as an image of a full step. Under `batch_positives_and_size` it is (B / r)² times, since the
+mean itself is B / r times too large. Under `step_positives`, the gradient of a step is therefore
+weighted by its share of a full step's images (`loss.short_step: share`):
+
+    share of a step = its images / the images of a full step, over all micro-batches and ranks
+
+A full step has a share of 1 and does not change. The reported loss stays the mean over the step's
+positives, so the curve does not show the weight. The other divisors are there for comparison and
+count every step in full, as their sources do.
+
 Letters: `B` images of a micro-batch.
 """
 
@@ -35,7 +47,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssd.config import DIVISORS, Divisor
+from ssd.config import DIVISORS, Divisor, LossConfig
 from ssd.structures import LossSums
 
 
@@ -45,13 +57,18 @@ class StepCounts:
 
     Attributes:
         num_positives: positives of all micro-batches and ranks, a float32 scalar.
+        num_images: images of all micro-batches and ranks, a float32 scalar.
         num_micro_batches: micro-batches that each rank runs.
         world_size: number of ranks, whose gradients are averaged.
+        images_per_step: images of a full step, over all micro-batches and ranks; None if every
+            step is a full one.
     """
 
     num_positives: Tensor
+    num_images: Tensor
     num_micro_batches: int
     world_size: int
+    images_per_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +76,14 @@ class Losses:
     """The contribution of one micro-batch to the loss of its step.
 
     Attributes:
-        under: the loss under every divisor, a float32 scalar each, with its graph.
+        under: the loss under every divisor, a float32 scalar each.
+        objective: the loss to backpropagate, a float32 scalar: that under the rule in use, times
+            the weight of the step.
         divisors: [B] float32, the divisor of each image's sum under the rule in use.
     """
 
     under: dict[Divisor, Tensor]
+    objective: Tensor
     divisors: Tensor
 
 
@@ -89,17 +109,31 @@ def image_divisors(divisor: Divisor, positives_B: Tensor, step: StepCounts) -> T
     return torch.broadcast_to(divisors, positives_B.shape)
 
 
-def losses_under(sums: LossSums, step: StepCounts, box_weight: float, used: Divisor) -> Losses:
-    """The loss of one micro-batch under every divisor, and the divisors of the rule in use.
+def step_weight(step: StepCounts, loss: LossConfig) -> Tensor | float:
+    """The weight of the step's gradient: its share of a full step, or 1; see the module docstring.
 
-    Only the loss of the rule in use is backpropagated. The others cost a dozen operations on [B]
-    numbers and show in the log the loss that the same step would have had under them.
+    Args:
+        step: the counts of the whole step.
+        loss: the section of the config.
+    """
+    counts_in_full = loss.divisor != "step_positives" or loss.short_step == "full"
+    if counts_in_full or step.images_per_step is None:
+        return 1.0
+    return step.num_images / step.images_per_step
+
+
+def losses_under(sums: LossSums, step: StepCounts, loss: LossConfig) -> Losses:
+    """The loss of one micro-batch under every divisor, and the one to backpropagate.
+
+    The divisors that are not in use cost a dozen operations on [B] numbers and show in the log the
+    loss that the same step would have had under them.
     DistributedDataParallel averages the gradients of the ranks, whereas the loss is their sum, so
     each rank's loss carries the factor `world_size`.
     """
-    loss_B = sums.class_loss + box_weight * sums.box_loss
+    loss_B = sums.class_loss + loss.box_weight * sums.box_loss
     by_rule = {rule: image_divisors(rule, sums.num_positives, step) for rule in DIVISORS}
     under = {
         rule: (step.world_size / divisors_B * loss_B).sum() for rule, divisors_B in by_rule.items()
     }
-    return Losses(under, by_rule[used])
+    objective = step_weight(step, loss) * under[loss.divisor]
+    return Losses(under, objective, by_rule[loss.divisor])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ssd.spikes.detect import NOTABLE, aftershock
-from ssd.spikes.evidence import Evidence, images_text
+from ssd.spikes.evidence import SHORT, Evidence, images_text
 
 Cause = Literal[
     "short_last_batch",
@@ -24,7 +24,6 @@ Cause = Literal[
 ]
 LR_JUMP = 1.2
 AGREES = 1.5
-SHORT = 0.95
 
 DIVIDE_ONCE = "Divide the summed loss once, by the positives of the whole step"
 

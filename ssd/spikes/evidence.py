@@ -14,6 +14,7 @@ from ssd.spikes.detect import NOTABLE, Spikes, grid_of, heights_at, median_of
 from ssd.spikes.log import Floats, Ints, Log
 
 LR_STEPS = 4
+SHORT = 0.95  # of a full step's images, or fewer
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def gather(log: Log, spikes: Spikes) -> Evidence:
         place=place,
         once_per_pass=spikes.period == math.lcm(assumed, stride),
         images=_images(log, spikes),
-        division=_division(log, spikes),
+        division=division_at(log, spikes.rows, spikes.period),
         lr=_lr_jump(log.columns.get("lr"), spikes.rows),
     )
 
@@ -104,12 +105,22 @@ def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:
     return (few, few / relative) if few > 0 and relative > 0 else None
 
 
-def _division(log: Log, spikes: Spikes) -> float | None:
-    """The factor by which the divisor per positive is smaller at the spikes than before them."""
+def division_at(log: Log, rows: Ints, period: int) -> float | None:
+    """The factor by which the divisor per positive is smaller at some rows than before them.
+
+    Args:
+        log: the log.
+        rows: [K] the rows.
+        period: steps from one of them to the next.
+
+    Returns:
+        None where unknown.
+    """
     if not {"divisor", "num_positives"} <= log.columns.keys():
         return None
-    per_positive = log.columns["divisor"] / np.maximum(log.columns["num_positives"], 1)
-    relative = median_of(heights_at(log.steps, per_positive, spikes.rows, spikes.period))
+    with np.errstate(invalid="ignore", over="ignore"):
+        per_positive = log.columns["divisor"] / np.maximum(log.columns["num_positives"], 1)
+    relative = median_of(heights_at(log.steps, per_positive, rows, period))
     return 1 / relative if relative > 0 else None
 
 

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ssd.config import DIVISORS
 from ssd.spikes.candidate import best_candidate
-from ssd.spikes.causes import SHORT, Cause, Verdict, judge
+from ssd.spikes.causes import Cause, Verdict, judge
 from ssd.spikes.detect import (
     CERTAIN,
     FEWEST_PASSES,
@@ -26,6 +26,7 @@ from ssd.spikes.detect import (
 )
 from ssd.spikes.evidence import gather, images_text
 from ssd.spikes.log import Log
+from ssd.spikes.short_step import ShortStep, find_short_step, height_at_short, short_rows
 
 AFTERSHOCK_COLUMNS = {
     "momentum_norm": "The momentum",
@@ -51,6 +52,8 @@ class Explanation:
         divisor: the run's divisor, named as in `ssd.loss.normalize`; None if unknown.
         ratio_under: height of the same steps under each divisor for which the log has losses.
         remedy: the divisor under which the spike is gone; None where there is none, or unknown.
+        short_step: the second finding: a short step whose images count too much, with or without a
+            spike in the loss; None if there is none, or unknown.
     """
 
     cause: Cause
@@ -61,6 +64,15 @@ class Explanation:
     divisor: str | None = None
     ratio_under: Mapping[str, float] = field(default_factory=dict)
     remedy: str | None = None
+    short_step: ShortStep | None = None
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The findings and what to do about them, in plain words."""
+        texts = [self.sentence, self.advice]
+        if self.short_step is not None:
+            texts += [self.short_step.sentence, self.short_step.advice]
+        return [text for text in texts if text]
 
 
 def explain(log: Log, period: int | None = None) -> Explanation:
@@ -79,7 +91,8 @@ def explain(log: Log, period: int | None = None) -> Explanation:
             sentence = f"{_too_short(log, period, passes)}{diverged}"
             return Explanation("too_short", sentence, divisor=log.divisor)
         sentence = f"{_nothing_found(log, candidate, passes)}{_sparse(log)}{diverged}"
-        return Explanation("none", sentence, divisor=log.divisor)
+        short_step = find_short_step(log, None)
+        return Explanation("none", sentence, divisor=log.divisor, short_step=short_step)
     evidence = gather(log, candidate)
     verdict = judge(evidence)
     shocks = {
@@ -104,6 +117,7 @@ def explain(log: Log, period: int | None = None) -> Explanation:
         divisor=log.divisor,
         ratio_under=ratio_under,
         remedy=remedy,
+        short_step=find_short_step(log, candidate if verdict.cause == "short_last_batch" else None),
     )
 
 
@@ -204,17 +218,14 @@ def _outliers(log: Log) -> str:
 
 
 def _short_steps(log: Log) -> str:
-    """A sentence on the short steps, if there are any."""
-    images = log.columns.get("num_images")
-    if images is None or not log.batch_size:
+    """A sentence on the loss of the short steps, if there are any."""
+    rows = short_rows(log)
+    height = height_at_short(log, rows, "loss") if len(rows) else None
+    if height is None:
         return ""
-    rows = np.flatnonzero(images < SHORT * log.batch_size)
-    if not 0 < len(rows) < len(images) / 2:
-        return ""
-    count = images_text(float(np.median(images[rows])))
-    ratio = median_of(heights_at(log.steps, log.loss, rows, log.steps_per_epoch or len(images)))
+    count = images_text(float(np.median(log.columns["num_images"][rows])))
     return (
-        f" The short steps, of {count} instead of {log.batch_size}, stand at {ratio:.3g} times "
+        f" The short steps, of {count} instead of {log.batch_size}, stand at {height:.3g} times "
         "their surroundings."
     )
 

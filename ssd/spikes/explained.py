@@ -56,5 +56,4 @@ def explain_run(
     text = json.dumps(as_json(explanation), indent=1, allow_nan=False)
     write_whole(folder / SPIKES, text + "\n")
     page = write_explanation_page(folder / SPIKES_PAGE, log, explanation)
-    paragraphs = (explanation.sentence, explanation.advice, f"report: {page}")
-    return "\n".join(text for text in paragraphs if text)
+    return "\n".join([*explanation.paragraphs, f"report: {page}"])

@@ -32,6 +32,7 @@ class Log:
             steps_per_epoch of its pass, from 0; None: unknown.
         batch_size: images of a full step, or None.
         divisor: the divisor that the run used, named as in `ssd.loss.normalize`, or None.
+        short_step: the run's `loss.short_step`, or None.
         shuffled: whether the order of the images is drawn anew for every pass; None: unknown.
     """
 
@@ -44,4 +45,5 @@ class Log:
     first_step: int | None = 1
     batch_size: int | None = None
     divisor: str | None = None
+    short_step: str | None = None
     shuffled: bool | None = None

@@ -67,7 +67,7 @@ def write_experiment_page(
 def experiment_picture(
     path: Path, results: Mapping[str, Any], rows: Mapping[str, Sequence[StepRow]]
 ) -> None:
-    """Draws `reported` above `step_positives` into an .svg, .png or .jpg file, on white.
+    """Draws `reported` above `share` into an .svg, .png or .jpg file, on white.
 
     Args:
         path: the picture to write.
@@ -84,7 +84,7 @@ def experiment_picture(
             "Divided by the positives, and again by the batch size: a spike every epoch",
         ),
         row_series(
-            runs["step_positives"],
+            runs["share"],
             "loss",
             "Divided once, by the positives of the step: the same short steps, no spike",
         ),
@@ -150,6 +150,8 @@ def _explanation_headline(explanation: Explanation) -> Iterator[tuple[str, str, 
         yield "Period", count(spikes.period), "steps from spike to spike"
         yield "Height", times(spikes.ratio), "the losses around it"
         yield "Spikes", count(len(spikes.rows)), f"{spikes.hits} of them among the highest losses"
+    if short := explanation.short_step:
+        yield "Short step", times(short.weight), "the weight of its images, against any other"
     if remedy := explanation.remedy:
         yield "Under the remedy", times(explanation.ratio_under[remedy]), remedy
 
@@ -164,6 +166,10 @@ def _facts(log: Log, explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield "steps of a pass", count(log.steps_per_epoch)
     yield "images of a full step", count(log.batch_size)
     yield "divided by", explanation.divisor or "–"
+    if short := explanation.short_step:
+        yield "weight of an image of the short step", times(short.weight)
+        if short.gradient is not None:
+            yield "gradient norm at the short step", times(short.gradient)
     if spikes := explanation.spikes:
         yield "period", f"{count(spikes.period)} steps"
         yield "phase", f"step mod {spikes.period} = {spikes.phase}"

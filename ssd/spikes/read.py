@@ -108,7 +108,7 @@ def _run_log(file: Path) -> Log:
             f'{file}: has no training step (a line with "kind": "train", "step" and "loss"); '
             "give the metrics.jsonl of a run that has made some steps"
         )
-    return log_of_rows(rows, str(file), _divisor_of(file.with_name(CONFIG)))
+    return log_of_rows(rows, str(file), *_division_of(file.with_name(CONFIG)))
 
 
 def log_of_losses(
@@ -147,13 +147,19 @@ def log_of_losses(
     )
 
 
-def log_of_rows(rows: Sequence[StepRow], source: str, divisor: str | None) -> Log:
+def log_of_rows(
+    rows: Sequence[StepRow],
+    source: str,
+    divisor: str | None = None,
+    short_step: str | None = None,
+) -> Log:
     """The log of training steps of this framework.
 
     Args:
         rows: at least one.
         source: the origin of the rows.
-        divisor: the run's divisor, if known.
+        divisor: the run's `loss.divisor`, if known.
+        short_step: its `loss.short_step`, if known.
     """
     loss = column(rows, "loss")
     columns = {name: column(rows, name) for name in RUN_COLUMNS}
@@ -169,6 +175,7 @@ def log_of_rows(rows: Sequence[StepRow], source: str, divisor: str | None) -> Lo
         first_step=first_step,
         batch_size=_most_images(known.get("num_images")),
         divisor=divisor,
+        short_step=short_step,
         shuffled=True,
     )
 
@@ -203,15 +210,17 @@ def _most_images(num_images: Floats | None) -> int | None:
     return int(most) if 1 <= most <= LARGEST_STEP else None
 
 
-def _divisor_of(config: Path) -> str | None:
-    """`loss.divisor` of a config.yaml; None where there is no such file or setting."""
+def _division_of(config: Path) -> tuple[str | None, str | None]:
+    """`loss.divisor` and `loss.short_step` of a config.yaml; None where they are unknown."""
     if not config.exists():
-        return None
+        return None, None
     try:
         settings = load_yaml(read_regular(config).decode())
     except (OSError, ValueError) as problem:
         why = one_line(problem)[:200]
         raise UserError(f"{config}: is not YAML ({why}); fix it or remove it") from None
     section = settings.get("loss") if isinstance(settings, dict) else None
-    divisor = section.get("divisor") if isinstance(section, dict) else None
-    return divisor if divisor in DIVISORS else None
+    if not isinstance(section, dict) or section.get("divisor") not in DIVISORS:
+        return None, None
+    # A run that is older than this setting counted every step in full.
+    return section["divisor"], section.get("short_step", "full")

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ssd.common.errors import UserError
-from ssd.spikes.detect import FEWEST_PASSES, find_spikes
+from ssd.config import LossConfig
+from ssd.spikes.detect import FEWEST_PASSES
 from ssd.spikes.explain import Explanation, explain
 from ssd.spikes.log import Log
 from ssd.spikes.read import log_of_losses, log_of_rows
@@ -17,15 +18,17 @@ from ssd.steps import StepRow
 MOST_PASSES = 12
 CERTAIN = 1e-3  # there is a look after every epoch, so each has to be surer than a single one
 HIGH = 2.0  # a few odd images in a short step are enough for a lower spike
+HEAVY = 8.0  # times that an image of the short step counts: from here on, training suffers
 
 
 def look(log: Log, length: int) -> Explanation | None:
-    """The explanation of spikes that come once per pass of `length` steps and are worth a word."""
-    spikes = find_spikes(log.steps, log.loss, length)
-    if spikes is None or not spikes.found or spikes.p_value > CERTAIN:
-        return None
+    """The explanation of what is worth a word in a log with passes of `length` steps."""
     explanation = explain(log, period=length)
-    return None if explanation.remedy is None and spikes.ratio < HIGH else explanation
+    spikes, short = explanation.spikes, explanation.short_step
+    is_certain = spikes is not None and spikes.p_value <= CERTAIN
+    is_high = spikes is not None and (explanation.remedy is not None or spikes.ratio >= HIGH)
+    is_heavy = short is not None and short.weight >= HEAVY and not short.clipped
+    return explanation if (is_certain and is_high) or is_heavy else None
 
 
 class SpikeWatch:
@@ -73,7 +76,7 @@ class SpikeWatch:
         if explanation is None:
             return None
         self._has_spoken = True
-        return f"{explanation.sentence} {explanation.advice}"
+        return " ".join(explanation.paragraphs)
 
 
 class RunWatch:
@@ -81,12 +84,12 @@ class RunWatch:
 
     Args:
         run_dir: the run folder, to be named in the advice.
-        divisor: the divisor of the loss.
+        loss: the section of the config.
         rows: the rows of the steps so far, if the run is resumed.
     """
 
-    def __init__(self, run_dir: Path, divisor: str, rows: Sequence[StepRow] = ()) -> None:
-        self._run_dir, self._divisor = run_dir, divisor
+    def __init__(self, run_dir: Path, loss: LossConfig, rows: Sequence[StepRow] = ()) -> None:
+        self._run_dir, self._loss = run_dir, loss
         self._rows = deque(rows)
         self._has_spoken = False
 
@@ -101,13 +104,12 @@ class RunWatch:
         ends_epoch = row.step_in_epoch == length - 1
         if not ends_epoch or len(self._rows) < FEWEST_PASSES * length:
             return None
-        log = log_of_rows(list(self._rows), str(self._run_dir), self._divisor)
+        loss = self._loss
+        log = log_of_rows(list(self._rows), str(self._run_dir), loss.divisor, loss.short_step)
         explanation = look(log, length)
         if explanation is None:
             return None
         self._has_spoken = True
         self._rows.clear()
-        return (
-            f"{explanation.sentence} {explanation.advice} Pictures: ssd spikes --explain "
-            f"{self._run_dir}"
-        )
+        pictures = f"Pictures: ssd spikes --explain {self._run_dir}"
+        return " ".join([*explanation.paragraphs, pictures])

@@ -104,7 +104,9 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         starts_from=starts_from,
         optimizer_config=optimizer,
         state=state,
-        settings=StepSettings(model.default_boxes, config.loss, training.clip_norm, dtype),
+        settings=StepSettings(
+            model.default_boxes, config.loss, training.clip_norm, dtype, order.images_per_step
+        ),
         detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
         device=device,
         last_step=training.steps or training.epochs * order.steps_per_epoch,

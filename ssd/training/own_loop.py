@@ -19,7 +19,7 @@ from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
 from ssd.loss.normalize import StepCounts, losses_under
 from ssd.structures import Predictions, Sample, Targets, to_device
-from ssd.training.ranks import sum_over_ranks, world_size
+from ssd.training.step import count_step
 
 
 class MultiboxLoss:
@@ -30,12 +30,16 @@ class MultiboxLoss:
 
     Args:
         default_boxes: [P, 4] in centre form, relative to the image, on the model's device.
+        images_per_step: images of a full step, over all micro-batches and ranks. A step of fewer
+            images then counts by its share of them; without it, every step counts in full.
         settings: of the section `loss` of the config, such as `match_iou=0.5` or
             `divisor="step_positives"`.
     """
 
-    def __init__(self, default_boxes: Tensor, **settings: Any) -> None:
-        self.default_boxes = default_boxes
+    def __init__(
+        self, default_boxes: Tensor, images_per_step: int | None = None, **settings: Any
+    ) -> None:
+        self.default_boxes, self.images_per_step = default_boxes, images_per_step
         self.config = to_config({"loss": settings}).loss
 
     def match(self, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> Targets:
@@ -60,8 +64,7 @@ class MultiboxLoss:
 
     def count(self, micro_batches: Sequence[Targets]) -> StepCounts:
         """The counts of a step over all its micro-batches and ranks; every rank has to call it."""
-        positives = torch.stack([targets.num_positives.sum() for targets in micro_batches]).sum()
-        return StepCounts(sum_over_ranks(positives), len(micro_batches), world_size())
+        return count_step(micro_batches, self.images_per_step)
 
     def __call__(
         self,
@@ -71,6 +74,8 @@ class MultiboxLoss:
         counts: StepCounts | None = None,
     ) -> Tensor:
         """The loss of a micro-batch, a scalar to be backpropagated; those of a step add up.
+
+        Its gradient is weighted by the step's share of a full step, its value is not.
 
         Args:
             logits: [B, P, C], the background first.
@@ -85,9 +90,9 @@ class MultiboxLoss:
             config.negatives_per_positive,
             config.min_negatives,
         )
-        counts = counts or self.count([targets])
-        losses = losses_under(sums, counts, config.box_weight, config.divisor)
-        return losses.under[config.divisor]
+        losses = losses_under(sums, counts or self.count([targets]), config)
+        loss, objective = losses.under[config.divisor], losses.objective
+        return loss.detach() + (objective - objective.detach())
 
 
 def _check_pairs(image: int, boxes: Sized, labels: Sized) -> None:

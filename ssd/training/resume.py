@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ssd.common.errors import UserError, one_line
+from ssd.config import Config
+from ssd.config.settings import parse_yaml, to_config
 from ssd.data.order import Order
 from ssd.run.checkpoint import Checkpoint
 from ssd.training.optimizer import restore_optimizer
@@ -32,6 +35,16 @@ def snapshot(state: TrainState, order: Order, device: torch.device) -> dict[str,
         "updates": state.updates,
         "skipped_in_row": state.skipped_in_row,
     }
+
+
+def as_it_began(config: Config, checkpoint: Checkpoint) -> Config:
+    """The config of a resumed run, with the `loss.short_step` that the run began with.
+
+    A run that is older than this setting counted its short steps in full.
+    """
+    saved = parse_yaml(checkpoint.config_yaml, f"the config of {checkpoint.path}")
+    loss = to_config({"loss": {"short_step": "full"} | saved.get("loss", {})}).loss
+    return replace(config, loss=replace(config.loss, short_step=loss.short_step))
 
 
 def restore(

@@ -17,6 +17,7 @@ from ssd.run.names import CHECKPOINTS, CONFIG, ENVIRONMENT, EVALUATION, METRICS
 from ssd.run.rows import has_evaluation
 from ssd.training.build import Parts, build
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks
+from ssd.training.resume import as_it_began
 from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 from ssd.training.summary import summary
 from ssd.training.trainer import DONE, Trainer
@@ -38,7 +39,10 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         run_dir = from_first_rank(run_dir)  # it may be named after the time
         try:
             with signals.interrupting():
-                parts = build(config, find_on_first_rank(run_dir, resume))
+                checkpoint = find_on_first_rank(run_dir, resume)
+                if checkpoint is not None:
+                    config = keep_short_step(config, checkpoint)
+                parts = build(config, checkpoint)
         except Stopped:
             tell("stopped before the first step")
             return STOPPED_BY_SIGNAL
@@ -52,6 +56,14 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         if is_first():
             describe(run_dir, config, parts)
         return Trainer(config, run_dir, parts, signals).run()
+
+
+def keep_short_step(config: Config, checkpoint: Checkpoint) -> Config:
+    """The config with the `loss.short_step` that the resumed run began with."""
+    kept = as_it_began(config, checkpoint)
+    if kept != config:
+        tell(f"loss.short_step stays {kept.loss.short_step}, as this run began")
+    return kept
 
 
 def is_finished(run_dir: Path, parts: Parts) -> bool:

@@ -62,12 +62,15 @@ class StepSettings:
         loss: the section of the config.
         clip_norm: largest gradient norm, or None.
         dtype: of autocast, or None for fp32.
+        images_per_step: images of a full step, over all micro-batches and ranks; None if every
+            step is a full one.
     """
 
     default_boxes: Tensor
     loss: LossConfig = field(default_factory=LossConfig)
     clip_norm: float | None = None
     dtype: torch.dtype | None = None
+    images_per_step: int | None = None
 
 
 def train_step(
@@ -75,11 +78,7 @@ def train_step(
 ) -> StepFigures:
     """Takes one optimizer step on images that may be split into micro-batches in any way."""
     targets = [match_batch(batch, settings) for batch in micro_batches]
-    counts = StepCounts(
-        num_positives=sum_over_ranks(torch.stack([t.num_positives.sum() for t in targets]).sum()),
-        num_micro_batches=len(micro_batches),
-        world_size=world_size(),
-    )
+    counts = count_step(targets, settings.images_per_step)
 
     state.optimizer.zero_grad(set_to_none=True)
     buffers_before = [buffer.clone() for buffer in state.model.buffers()]
@@ -124,6 +123,14 @@ def match_batch(batch: Batch, settings: StepSettings) -> Targets:
     )
 
 
+def count_step(micro_batches: Sequence[Targets], images_per_step: int | None) -> StepCounts:
+    """The counts of a step over all its micro-batches and ranks; every rank has to call it."""
+    positives = torch.stack([targets.num_positives.sum() for targets in micro_batches]).sum()
+    images = sum(len(targets.num_positives) for targets in micro_batches)
+    totals = sum_over_ranks(torch.stack([positives, torch.full_like(positives, images)]))
+    return StepCounts(totals[0], totals[1], len(micro_batches), world_size(), images_per_step)
+
+
 def backward(
     state: TrainState,
     batch: Batch,
@@ -137,8 +144,8 @@ def backward(
         predictions: Predictions = state.model(batch.images)
     loss = settings.loss
     sums = multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
-    losses = losses_under(sums, counts, loss.box_weight, loss.divisor)
-    torch.autograd.backward(state.scaler.scale(losses.under[loss.divisor]))
+    losses = losses_under(sums, counts, loss)
+    torch.autograd.backward(state.scaler.scale(losses.objective))
     return StepSums(
         class_loss=sums.class_loss.detach().sum(),
         box_loss=sums.box_loss.detach().sum(),

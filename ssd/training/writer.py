@@ -57,7 +57,7 @@ class RunWriter:
             total=last_step, initial=steps_taken, unit="step", desc="training", dynamic_ncols=True
         )
         self._loss = loss
-        self._watch = RunWatch(run_dir, loss.divisor, before)
+        self._watch = RunWatch(run_dir, loss, before)
 
     def advance(self) -> None:
         """Moves the progress bar by a step."""

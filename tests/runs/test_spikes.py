@@ -13,7 +13,7 @@ TINY = [
     *("--training.precision", "fp32"),
 ]
 FEW_TEST_PICTURES = "import ssd.experiment.scenario as s; s.NUM_TEST = 4"
-ARMS = ["reported", "drop_last", "clipped", "rescaled", "step_positives"]
+ARMS = ["reported", "drop_last", "clipped", "rescaled", "step_positives", "share"]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Whole commands, as a user gives them: what a run leaves, resuming, and mistakes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,32 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(tool, small_run,
     assert equal(*states)
     losses = [[row["loss"] for row in rows(tmp_path / n, "train")] for n in ("whole", "cut")]
     assert losses[0] == losses[1]
+
+
+def test_a_run_that_is_older_than_short_step_goes_on_as_it_began(tool, small_run, tmp_path):
+    """Its config.yaml has no such key: its short steps go on counting in full, to the bit."""
+    flags = (*small_run, "--training.batch_size", "5")  # 24 images: the last step of a pass has 4
+    flags += ("--training.steps", "10", "--checkpoint.every_steps", "5")
+    in_the_past = (
+        "import ssd.training.trainer as t; plain = t.to_yaml; "
+        "t.to_yaml = lambda config: plain(config).replace('  short_step: full\\n', '')"
+    )
+    past = ("--loss.short_step", "full", "--out", "run")
+    begun = tool("train.py", *flags, *past, prepare=in_the_past)
+    assert begun.returncode == 0, begun.stderr
+    first, last = list_checkpoints(tmp_path / "run" / "checkpoints")[::-1]
+    assert "short_step" not in (first / "config.yaml").read_text()
+    undisturbed = load_checkpoint(last).state
+    shutil.rmtree(last)
+    resumed = tool("train.py", *flags, "--out", "run")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "loss.short_step stays full, as this run began" in resumed.stdout
+    assert equal(undisturbed, load_checkpoint(last).state)
+    assert "short_step: full" in (tmp_path / "run" / "config.yaml").read_text()
+    shared = tool("train.py", *flags, "--out", "shared")
+    assert shared.returncode == 0, shared.stderr
+    other = load_checkpoint(tmp_path / "shared" / "checkpoints" / "step_10").state
+    assert not equal(undisturbed["model"], other["model"])
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(repository, small_run, tmp_path):

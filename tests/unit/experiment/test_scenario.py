@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssd.common.errors import UserError
-from ssd.config import Config, OptimizerConfig, TrainingConfig
+from ssd.config import Config, LossConfig, OptimizerConfig, TrainingConfig
 from ssd.config.settings import read_config, to_yaml
 from ssd.experiment.run import PRESETS
 from ssd.experiment.scenario import (
@@ -20,7 +20,7 @@ from ssd.experiment.scenario import (
     is_finished,
     runs_of,
 )
-from ssd.loss.normalize import StepCounts, image_divisors
+from ssd.loss.normalize import StepCounts, image_divisors, step_weight
 
 BATCH_SIZE = 16
 BASE = Config(
@@ -32,22 +32,25 @@ BY_NAME = {arm.name: arm for arm in ARMS}
 
 def test_every_run_of_a_scenario_has_its_own_name():
     names = [run.name for run in runs_of(Scenario(20, (1, 4, 10), (0, 1, 2)))]
-    assert len(names) == len(set(names)) == 5 * 2 * 3 * 3
+    assert len(names) == len(set(names)) == 6 * 2 * 3 * 3
     assert {"reported_r4_seed0", "step_positives_x2_r10_seed2"} < set(names)
 
 
-def weight(run: Run, num_images: int) -> float:
-    """The weight of an image in a step of so many, each with 5 positives, as the loss has it."""
+def weight(run: Run, num_images: int, of_gradient: bool = False) -> float:
+    """The weights of the images of a step, each with 5 positives, in its loss or its gradient."""
     full = BATCH_SIZE // run.accumulate
     sizes = [full] * (num_images // full) + [num_images % full] * (num_images % full > 0)
-    counts = StepCounts(torch.tensor(5.0 * num_images), len(sizes), world_size=1)
+    positives, images = torch.tensor([5.0, 1.0]) * num_images
+    counts = StepCounts(positives, images, len(sizes), 1, BATCH_SIZE)
     divisors = [image_divisors(run.arm.divisor, torch.full((n,), 5.0), counts) for n in sizes]
-    return float((1 / torch.cat(divisors)).sum())
+    loss = LossConfig(divisor=run.arm.divisor, short_step=run.arm.short_step)
+    weighted = step_weight(counts, loss) if of_gradient else 1.0
+    return float((weighted / torch.cat(divisors)).sum())
 
 
 @pytest.mark.parametrize("remainder", range(1, BATCH_SIZE))
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
-@pytest.mark.parametrize("name", ["reported", "clipped", "rescaled", "step_positives"])
+@pytest.mark.parametrize("name", ["reported", "clipped", "rescaled", "step_positives", "share"])
 def test_the_expected_ratio_is_that_of_the_weights(name, accumulate, remainder):
     """With images that are all alike, the loss of a step is the sum of their weights."""
     run = Run(BY_NAME[name], accumulate, remainder, seed=0)
@@ -57,9 +60,21 @@ def test_the_expected_ratio_is_that_of_the_weights(name, accumulate, remainder):
         assert ratio == pytest.approx(BATCH_SIZE / remainder)
 
 
+@pytest.mark.parametrize("remainder", [1, 4, 10])
+def test_an_image_of_the_short_step_counts_as_the_table_says(remainder):
+    """The table of docs/spikes.md."""
+    times = BATCH_SIZE / remainder
+    expected = {"reported": times**2, "rescaled": times, "step_positives": times, "share": 1.0}
+    for name, each in expected.items():
+        run = Run(BY_NAME[name], 1, remainder, seed=0)
+        short = weight(run, remainder, of_gradient=True) / remainder
+        full = weight(run, BATCH_SIZE, of_gradient=True) / BATCH_SIZE
+        assert short / full == pytest.approx(each, rel=1e-5)
+
+
 def test_times_the_batch_size_is_the_mean_over_the_positives_of_the_batch():
     positives = torch.tensor([3.0, 0.0, 7.0, 1.0])
-    counts = StepCounts(positives.sum(), num_micro_batches=2, world_size=1)
+    counts = StepCounts(positives.sum(), torch.tensor(8.0), num_micro_batches=2, world_size=1)
     defect = image_divisors("batch_positives_and_size", positives, counts)
     rescaled = image_divisors("rank_positives", positives, counts)
     torch.testing.assert_close(len(positives) / defect, 1 / rescaled)
@@ -102,6 +117,8 @@ def test_adam_is_blind_to_the_scale_of_the_gradient():
         (Scenario(20, (4, 4), (0,)), "--remainders has 4 twice"),
         (Scenario(20, (4,), (1, 1)), "--seeds has 1 twice"),
         (Scenario(20, (4,), (-1,)), "--seeds has -1"),
+        (Scenario(20, (4,), (0,), arms=("share", "shared")), "--arms has shared, but the arms are"),
+        (Scenario(20, (4,), (0,), arms=("share", "share")), "--arms has share twice"),
     ],
 )
 def test_a_scenario_without_a_short_batch_is_refused(scenario, told):

@@ -27,6 +27,7 @@ ARMS = {
     "clipped": ("batch_positives_and_size", False, 0.75),
     "rescaled": ("rank_positives", False, None),
     "step_positives": ("step_positives", False, None),
+    "share": ("step_positives", False, None),
 }
 SPIKES = {"reported": 4.0, "clipped": 4.0}
 
@@ -257,6 +258,8 @@ def test_an_explained_run_is_shown_whole(tmp_path, train_rows):
     assert page.count("<svg") == 5
     assert 'class="missing"' not in page
     text = visible_text(page)
+    short = explanation.short_step
+    assert f"The weight of the short step {short.sentence} {short.advice} Loss" in text
     first, stop, further = explanation.sentence.partition(". ")
     assert f"A short last batch {first}{stop}{further} {explanation.advice} Period 11 " in text
     assert "Under the remedy 1.00× step_positives" in text

@@ -1,78 +1,20 @@
 """The step: one division for the whole step, whatever its images are split into."""
 
 import copy
-import itertools
 
 import pytest
 import torch
 from torch import nn
 
-from ssd.config import DIVISORS, LossConfig, OptimizerConfig
-from ssd.geometry.default_boxes import FeatureMap, default_boxes
-from ssd.structures import Batch, Predictions
+from ssd.config import DIVISORS, LossConfig
+from ssd.structures import Batch
 from ssd.training.average import MovingAverage
 from ssd.training.log import Pending, Position, step_rows
-from ssd.training.optimizer import build_optimizer
-from ssd.training.step import StepSettings, TrainState, match_batch, train_step
+from ssd.training.step import match_batch, train_step
+from tests.unit.training.tiny import new_state, settings, split
 
-NUM_CLASSES = 4
-MAPS = [FeatureMap(4, 8, 8, 14, (2.0,)), FeatureMap(2, 16, 16, 28, (2.0,))]
 OTHERS = [divisor for divisor in DIVISORS if divisor != "step_positives"]
 SPLITS = [(12,), (4, 4, 4), (5, 5, 2), (1, 11), (1,) * 12, (7, 1, 4), (11, 1)]
-
-
-class TinyDetector(nn.Module):
-    """Two convolutions on 32 by 32 pixels; without BatchNorm images are independent."""
-
-    def __init__(self, batch_norm):
-        super().__init__()
-        self.fine = nn.Conv2d(3, 8, 3, stride=8, padding=1)
-        self.norm = nn.BatchNorm2d(8) if batch_norm else nn.Identity()
-        self.coarse = nn.Conv2d(8, 8, 3, stride=2, padding=1)
-        self.heads = nn.ModuleList(nn.Conv2d(8, 4 * (NUM_CLASSES + 4), 1) for _ in MAPS)
-        self.register_buffer("default_boxes", default_boxes(MAPS, 32))
-
-    def forward(self, images):
-        fine = self.norm(self.fine(images)).tanh()
-        maps = [fine, self.coarse(fine).tanh()]
-        outputs = [
-            head(features).permute(0, 2, 3, 1).reshape(len(images), -1, NUM_CLASSES + 4)
-            for head, features in zip(self.heads, maps, strict=True)
-        ]
-        joined = torch.cat(outputs, 1)
-        return Predictions(joined[..., :NUM_CLASSES], joined[..., NUM_CLASSES:])
-
-
-@pytest.fixture
-def twelve_images():
-    """Images with 0 to 5 objects, so that every split has unequal positives."""
-    counts = [3, 0, 1, 5, 2, 1, 4, 1, 1, 2, 5, 1]
-    boxes, labels = torch.zeros(12, 5, 4), torch.zeros(12, 5, dtype=torch.int64)
-    for image, count in enumerate(counts):
-        corners = torch.rand(count, 2) * 0.6
-        boxes[image, :count] = torch.cat([corners, corners + 0.1 + 0.3 * torch.rand(count, 2)], 1)
-        labels[image, :count] = torch.randint(1, NUM_CLASSES, (count,))
-    return Batch(torch.randn(12, 3, 32, 32), boxes, labels, [f"image {i}" for i in range(12)])
-
-
-def split(batch: Batch, sizes) -> list[Batch]:
-    edges = [0, *itertools.accumulate(sizes)]
-    return [
-        Batch(batch.images[a:b], batch.boxes[a:b], batch.labels[a:b], batch.image_ids[a:b])
-        for a, b in itertools.pairwise(edges)
-    ]
-
-
-def new_state(lr: float = 0.1, momentum: float = 0.9, batch_norm: bool = False) -> TrainState:
-    torch.manual_seed(1)
-    model = TinyDetector(batch_norm)
-    config = OptimizerConfig(lr=lr, momentum=momentum, weight_decay=0.0)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return TrainState(model, build_optimizer(model, config), scaler)
-
-
-def settings(state: TrainState, **changes) -> StepSettings:
-    return StepSettings(state.model.default_boxes, **changes)
 
 
 def gradient(batches: list[Batch], loss: LossConfig) -> tuple[torch.Tensor, torch.Tensor]:

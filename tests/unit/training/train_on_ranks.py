@@ -57,7 +57,9 @@ def train(divisor, accumulate):
     wrapped = nn.parallel.DistributedDataParallel(model) if ranks > 1 else model
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.002, momentum=0.9))
     state = TrainState(wrapped, optimizer, torch.amp.GradScaler("cpu", enabled=False))
-    settings = StepSettings(model.default_boxes, LossConfig(divisor=divisor))
+    settings = StepSettings(
+        model.default_boxes, LossConfig(divisor=divisor), images_per_step=order.images_per_step
+    )
     losses, bare_ranks = [], []
     for step in range(STEPS):
         parts = order.micro_batches(step, rank())
