@@ -86,8 +86,8 @@ class TrainingConfig:
     """Micro-batches per optimizer step, whose gradients are accumulated."""
 
     drop_last: bool = False
-    """Leave out the short last step of an epoch. The default `loss.divisor` makes this unnecessary:
-    it divides the loss by the positives of the step, however many images the step has."""
+    """Leave out the short last step of an epoch. The default loss makes this unnecessary: it is
+    divided by the positives of the step, and weighted by its share of a full step's images."""
 
     precision: Precision = "auto"
     """Number format of the forward and backward pass. `auto` takes bf16 if the hardware has it,

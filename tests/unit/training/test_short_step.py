@@ -1,5 +1,6 @@
 """The short step: under `share`, every image of a pass counts the same."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -147,3 +148,38 @@ def test_a_loop_of_ones_own_gets_the_loss_with_the_weighted_gradient(twelve_imag
     assert torch.equal(told[48][0], told[None][0])
     assert torch.equal(told[12][1], told[None][1])
     assert torch.equal(told[48][1], told[None][1] * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("divisor", "short_step", "power"),
+    [
+        ("batch_positives_and_size", "full", 3),
+        ("rank_positives", "full", 1),
+        ("step_positives", "full", 1),
+        ("step_positives", "share", -1),
+    ],
+)
+def test_the_variance_of_the_short_steps_gradient(float64, a_pass, divisor, short_step, power):
+    """(B / r)^power times that of a full step, over every choice of images from a few.
+
+    Choices without replacement vary less, by (M - n) / (M - 1) for n of M images.
+    """
+    images, full, short = split(a_pass, (6, 20))[0], 3, 1
+    loss = LossConfig(divisor=divisor, short_step=short_step)
+
+    def variance(size):
+        steps = [
+            gradient([pick(images, chosen)], loss, full, torch.float64)[0]
+            for chosen in itertools.combinations(range(6), size)
+        ]
+        every = torch.stack(steps)
+        corrected = (6 - 1) / (6 - size)
+        return float(((every - every.mean(0)) ** 2).sum(1).mean()) * corrected
+
+    assert variance(short) / variance(full) == pytest.approx((full / short) ** power, rel=1e-9)
+
+
+def pick(batch, chosen):
+    """Some images of a batch."""
+    rows = list(chosen)
+    return Batch(batch.images[rows], batch.boxes[rows], batch.labels[rows], [])
