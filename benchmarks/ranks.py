@@ -119,15 +119,15 @@ def measure(
         exchanging.model = nn.parallel.DistributedDataParallel(exchanging.model)
         apart, one_rank = (our_state(config, None, device)[0] for _ in range(2))
         gradient = torch.cat([torch.zeros_like(p).flatten() for p in apart.model.parameters()])
-        no_positives = torch.zeros((), device=device)
+        counts = torch.zeros(2, device=device)
         sides: dict[str, Side] = {
             EXCHANGING: step(exchanging, own, settings, threads),
             APART: step(apart, own, settings, threads),
             ONE_RANK: step(one_rank, whole, settings, cores)
             if is_first()
-            else waiting(no_positives),
+            else waiting(counts),
             GRADIENT: lambda: sum_over_ranks(gradient),
-            POSITIVES: lambda: sum_over_ranks(no_positives),
+            POSITIVES: lambda: sum_over_ranks(counts),
         }
         seconds = compare("ranks", sides, rounds, device).seconds
         assert gradient_is_shared(exchanging.model)
@@ -156,12 +156,12 @@ def step(state: TrainState, batch: Batch, settings: StepSettings, threads: int) 
     return side
 
 
-def waiting(no_positives: Tensor) -> Side:
-    """Returns a step for the ranks that wait: it only takes part in the sum of positives."""
+def waiting(counts: Tensor) -> Side:
+    """Returns a step for the ranks that wait: it only takes part in the sum of counts."""
 
     def side() -> None:
-        sum_over_ranks(no_positives)
-        wait_for_all(no_positives.device)
+        sum_over_ranks(counts)
+        wait_for_all(counts.device)
 
     return side
 

@@ -59,7 +59,7 @@ def test_the_experiment_writes_all_that_is_promised(experiment):
     assert results["trajectory"]["distances"].keys() == results["runs"][0]["ratio_under"].keys() | {
         "step_positives"
     }
-    assert "run 10 of 10" in told
+    assert "run 12 of 12" in told
     assert ["clipped", "2", "2", "1/1"] in [line.split()[:4] for line in told.splitlines()]
 
 
