@@ -65,8 +65,21 @@ def test_the_experiment_writes_all_that_is_promised(experiment):
 
 def test_runs_that_are_finished_are_not_repeated(experiment):
     _, _, again = experiment
-    assert "run 1 of 10" not in again
+    assert "run 1 of 12" not in again
     assert "report:" in again
+
+
+def test_some_arms_without_accumulation_have_a_page_of_their_own(experiment, spikes, tmp_path):
+    """Their runs are those of the whole experiment: nothing is trained again."""
+    done = spikes("--arms", "share", "drop_last", "--accumulate", "1")
+    assert done.returncode == 0, done.stderr
+    assert "run 1 of" not in done.stdout
+    results = json.loads((experiment[0] / "spikes.json").read_text())
+    assert [(row["arm"], row["accumulate"]) for row in results["table"]] == [
+        ("drop_last", 1),
+        ("share", 1),
+    ]
+    assert spikes().returncode == 0  # and back again
 
 
 def test_until_the_first_short_step_all_arms_are_the_same_run(experiment):
