@@ -123,9 +123,7 @@ def measure(
         sides: dict[str, Side] = {
             EXCHANGING: step(exchanging, own, settings, threads),
             APART: step(apart, own, settings, threads),
-            ONE_RANK: step(one_rank, whole, settings, cores)
-            if is_first()
-            else waiting(counts),
+            ONE_RANK: step(one_rank, whole, settings, cores) if is_first() else waiting(counts),
             GRADIENT: lambda: sum_over_ranks(gradient),
             POSITIVES: lambda: sum_over_ranks(counts),
         }

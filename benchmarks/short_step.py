@@ -7,7 +7,8 @@ held: in the short step, BatchNorm normalises by its running statistics and leav
 positives: the arm `share` weights the short step by its positives / the mean of the full steps so
     far, instead of by its images.
 
-All other arguments are those of `ssd spikes`.
+All other arguments are those of `ssd spikes`. Give an --out of its own to each variant: runs that
+are finished are not repeated, whatever made them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str]) -> int:
         normalize.step_weight = ShareOfPositives()
     else:
         raise UserError(f"there is no variant {variant!r}: give held or positives")
+    if "--out" not in others:  # never among the runs of the experiment itself
+        others += ["--out", f"runs/short_step_{variant}"]
     return spikes(others)
 
 
@@ -60,6 +63,8 @@ class ShareOfPositives:
 
     def __call__(self, step: StepCounts, loss: LossConfig) -> Tensor | float:
         """Takes the place of `ssd.loss.normalize.step_weight`."""
+        if step.images_per_step is None:
+            return 1.0
         if step.num_images == step.images_per_step:
             self._full_steps += 1
             self._positives = self._positives + step.num_positives

@@ -69,9 +69,9 @@ class LossConfig:
 
     short_step: ShortStep = "share"
     """Weight of an epoch's last step if it has fewer images than a full one. `share`: its share of
-    a full step's images, so that every image counts the same. `full`: that of a full step, so that
-    each of its few images counts more. Applies to `step_positives`; the other divisors always count
-    it in full. A resumed run keeps what it began with."""
+    a full step's images, so that each of its images counts as much as any other. `full`: that of a
+    full step, so that each of its few images counts more. Applies to `step_positives`; the other
+    divisors always count it in full. A resumed run keeps what it began with."""
 
     match_iou: float = 0.5
     """Minimum overlap (IoU) at which a default box is matched to an object."""

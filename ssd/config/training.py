@@ -87,7 +87,8 @@ class TrainingConfig:
 
     drop_last: bool = False
     """Leave out the short last step of an epoch. The default loss makes this unnecessary: it is
-    divided by the positives of the step, and weighted by its share of a full step's images."""
+    divided by the positives of the step, and its gradient is weighted by the step's share of a full
+    step's images."""
 
     precision: Precision = "auto"
     """Number format of the forward and backward pass. `auto` takes bf16 if the hardware has it,

@@ -54,6 +54,11 @@ class Order:
         return self.images_per_micro_batch * self.accumulate
 
     @property
+    def images_of_largest_step(self) -> int:
+        """Images of a full step, or of the data set if it does not fill one."""
+        return min(self.images_per_step, self.num_images)
+
+    @property
     def images_per_micro_batch(self) -> int:
         """Images of one full micro-batch, over all ranks."""
         return self.batch_size * self.world_size

@@ -119,7 +119,7 @@ def step_weight(step: StepCounts, loss: LossConfig) -> Tensor | float:
     counts_in_full = loss.divisor != "step_positives" or loss.short_step == "full"
     if counts_in_full or step.images_per_step is None:
         return 1.0
-    return step.num_images / step.images_per_step
+    return (step.num_images / step.images_per_step).clamp(max=1)
 
 
 def losses_under(sums: LossSums, step: StepCounts, loss: LossConfig) -> Losses:

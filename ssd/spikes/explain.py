@@ -223,10 +223,11 @@ def _short_steps(log: Log) -> str:
     height = height_at_short(log, rows, "loss") if len(rows) else None
     if height is None:
         return ""
-    count = images_text(float(np.median(log.columns["num_images"][rows])))
+    images = log.columns["num_images"]
+    count, full = images_text(float(np.median(images[rows]))), float(np.nanmedian(images))
     return (
-        f" The short steps, of {count} instead of {log.batch_size}, stand at {height:.3g} times "
-        "their surroundings."
+        f" The short steps, of {count} instead of {full:g}, stand at {height:.3g} times their "
+        "surroundings."
     )
 
 

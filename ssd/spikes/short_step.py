@@ -3,7 +3,8 @@
 A mean over the r images of a short step moves the weights as far as one over the B images of a full
 step. Each of the r images then counts B / r times as much as one of a full step, and (B / r)² times
 if the mean is divided by the batch size as well. The gradient of few images is also noisier: where
-noise makes most of it, its norm stands at √(B / r) times its surroundings.
+noise makes most of it, its norm stands at √(B / r) times its surroundings, and at (B / r)^1.5 times
+if it is divided twice.
 
 Letter: `K` short steps.
 """
@@ -16,13 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssd.spikes.detect import NOTABLE, Spikes, find_spikes, grid_of, heights_at, median_of
-from ssd.spikes.evidence import SHORT, division_at, images_text
+from ssd.spikes.evidence import SHORT, division_at
 from ssd.spikes.log import Ints, Log
 
 AGREES = 1.5
-ADVICE = (
-    "Weight the gradient of the short step by its images / those of a full step (loss.short_step "
-    "share), leave the step out (training.drop_last), or clip the gradient (training.clip_norm)."
+REGULAR = 0.8  # of the short steps are at one place of the pass, and of the steps there are short
+DEFECT = "batch_positives_and_size"
+REMEDY = (
+    "divide the loss once, by the positives of the step, and weight its gradient by its images / "
+    "those of a full step (loss.divisor step_positives, loss.short_step share), or leave the step "
+    "out (training.drop_last)"
 )
 
 
@@ -34,6 +38,7 @@ class ShortStep:
         weight: how many times as much an image of the short step counts as one of a full step.
         gradient: height of the gradient norm at the short steps; None where unknown.
         clipped: whether the gradient is clipped there, which bounds the harm.
+        counted: whether the log holds the numbers of images, from which the weight follows.
         sentence: the finding in plain words.
         advice: what to do.
     """
@@ -41,15 +46,16 @@ class ShortStep:
     weight: float
     gradient: float | None
     clipped: bool
+    counted: bool
     sentence: str
-    advice: str = ADVICE
+    advice: str
 
 
 def find_short_step(log: Log, spikes: Spikes | None) -> ShortStep | None:
-    """The short last step of the passes, if its images count too much; None where unknown.
+    """The short step of the passes, if its images count too much; None where unknown.
 
-    The log tells it by its number of images, by the spikes of its loss, or by those of the gradient
-    norm, the most certain first.
+    The log tells it by its numbers of images, by the spikes of its loss, or by those of the
+    gradient norm, the most certain first.
 
     Args:
         log: the log.
@@ -58,39 +64,53 @@ def find_short_step(log: Log, spikes: Spikes | None) -> ShortStep | None:
     if log.divisor == "step_positives" and log.short_step == "share":
         return None
     rows = short_rows(log)
-    if len(rows):
-        assert log.batch_size is not None
-        images = float(np.median(log.columns["num_images"][rows]))
-        factor = log.batch_size / images
-        where = f"The short last step of each pass has {images_text(images)} instead of "
-        where += f"{log.batch_size}"
+    counted = len(rows) > 0
+    if counted:
+        images = log.columns["num_images"]
+        few, full = float(np.median(images[rows])), float(np.nanmedian(images))
+        factor = full / few
+        where = f"One step of each pass is short, of {few:g} instead of {full:g} images"
     elif spikes is not None:
         rows, factor = spikes.rows, spikes.ratio
-        where = f"If the spike is that of a short last step with {factor:.3g} times fewer images"
+        where = f"A short last step with 1/{factor:.3g} of the images would fit the spike"
     elif (raised := _raised_gradient(log)) is not None:
-        rows, factor = raised.rows, raised.ratio**2
-        where = "The gradient norm is raised at the last step of each pass, which fits a short "
-        where += f"step with about {factor:.2g} times fewer images"
+        rows, factor = raised.rows, raised.ratio ** (2 / 3 if log.divisor == DEFECT else 2)
+        where = "The gradient norm is regularly raised at the last step of each pass, as a short "
+        where += f"step with about 1/{factor:.2g} of the images would raise it"
     else:
         return None
     weight = factor * _division(log, rows, spikes, factor)
-    if weight < NOTABLE:
+    is_possible = log.batch_size is None or factor <= AGREES * log.batch_size
+    if weight < NOTABLE or not is_possible:
         return None
     gradient = height_at_short(log, rows, "grad_norm")
     clipped = log.columns.get("clipped")
     is_clipped = clipped is not None and bool(np.mean(clipped[rows] == 1) > 0.5)
-    return ShortStep(
-        weight, gradient, is_clipped, _sentence(log, where, weight, gradient, is_clipped)
-    )
+    sentence = _sentence(log, where, weight, gradient, is_clipped)
+    return ShortStep(weight, gradient, is_clipped, counted, sentence, _advice(is_clipped))
 
 
 def short_rows(log: Log) -> Ints:
-    """The rows [K] of the steps with fewer images than a full one; empty where unknown."""
+    """The rows [K] of the steps, one in each pass, with fewer images than a full one.
+
+    Empty where the log does not tell, and where small steps come at any place of the pass, as with
+    batches by shape, or in a part of the run.
+    """
+    none = np.zeros(0, np.int64)
     images = log.columns.get("num_images")
-    if images is None or not log.batch_size:
-        return np.zeros(0, np.int64)
-    rows = np.flatnonzero((images >= 1) & (images < SHORT * log.batch_size))
-    return rows if len(rows) < len(images) / 2 else rows[:0]
+    if images is None:
+        return none
+    rows = np.flatnonzero((images > 0) & (images < SHORT * np.nanmedian(images)))
+    if len(rows) < 2:
+        return none
+    steps = log.steps
+    period = log.steps_per_epoch or int(np.median(np.diff(steps[rows])))
+    places, counts = np.unique(steps[rows] % period, return_counts=True)
+    place = places[np.argmax(counts)]
+    at_place = np.flatnonzero((steps % period == place) & np.isfinite(images))
+    here = np.intersect1d(rows, at_place)
+    is_regular = len(here) >= REGULAR * max(len(rows), len(at_place))
+    return here if is_regular and period > 1 else none
 
 
 def height_at_short(log: Log, rows: Ints, name: str) -> float | None:
@@ -119,15 +139,22 @@ def _division(log: Log, rows: Ints, spikes: Spikes | None, factor: float) -> flo
     if known is not None:
         return known
     if log.divisor is not None or spikes is None:
-        return factor if log.divisor == "batch_positives_and_size" else 1.0
+        return factor if log.divisor == DEFECT else 1.0
     return factor if 1 / AGREES < spikes.ratio / factor < AGREES else 1.0
 
 
 def _sentence(log: Log, where: str, weight: float, gradient: float | None, is_clipped: bool) -> str:
     """The finding in plain words."""
     unless = "" if log.divisor else "unless the program weights it, "
-    text = f"{where}: {unless}each of its images counts {weight:.3g} times as much as any other"
+    counts = "would count" if is_clipped else "counts"
+    text = f"{where}: {unless}each image of it {counts} {weight:.3g} times as much as any other"
     if gradient is not None and gradient >= NOTABLE:
         text += f", and its gradient is {gradient:.3g} times as long as those around it"
-        text += ", before it is clipped" if is_clipped else ""
-    return f"{text}."
+    return f"{text}, but the gradient is clipped there." if is_clipped else f"{text}."
+
+
+def _advice(is_clipped: bool) -> str:
+    """The remedies, without the one that is in use."""
+    if is_clipped:
+        return f"To end this, {REMEDY}."
+    return f"{REMEDY[0].upper()}{REMEDY[1:]}, or clip the gradient (training.clip_norm)."

@@ -1,4 +1,4 @@
-"""Watches a training for losses that spike once per epoch, and explains them."""
+"""Watches a training for the harm of a short step: a loss that spikes, images that count more."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def look(log: Log, length: int) -> Explanation | None:
     is_certain = spikes is not None and spikes.p_value <= CERTAIN
     is_high = spikes is not None and (explanation.remedy is not None or spikes.ratio >= HIGH)
     is_heavy = short is not None and short.weight >= HEAVY and not short.clipped
-    return explanation if (is_certain and is_high) or is_heavy else None
+    is_told = is_certain or (short is not None and short.counted)
+    return explanation if (is_certain and is_high) or (is_heavy and is_told) else None
 
 
 class SpikeWatch:

@@ -105,7 +105,11 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         optimizer_config=optimizer,
         state=state,
         settings=StepSettings(
-            model.default_boxes, config.loss, training.clip_norm, dtype, order.images_per_step
+            model.default_boxes,
+            config.loss,
+            training.clip_norm,
+            dtype,
+            order.images_of_largest_step,
         ),
         detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
         device=device,

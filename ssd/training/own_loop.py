@@ -39,6 +39,8 @@ class MultiboxLoss:
     def __init__(
         self, default_boxes: Tensor, images_per_step: int | None = None, **settings: Any
     ) -> None:
+        if images_per_step is not None and not images_per_step >= 1:
+            raise UserError(f"images_per_step is {images_per_step}, but has to be at least 1")
         self.default_boxes, self.images_per_step = default_boxes, images_per_step
         self.config = to_config({"loss": settings}).loss
 

@@ -43,8 +43,10 @@ def as_it_began(config: Config, checkpoint: Checkpoint) -> Config:
     A run that is older than this setting counted its short steps in full.
     """
     saved = parse_yaml(checkpoint.config_yaml, f"the config of {checkpoint.path}")
-    loss = to_config({"loss": {"short_step": "full"} | saved.get("loss", {})}).loss
-    return replace(config, loss=replace(config.loss, short_step=loss.short_step))
+    section = saved.get("loss")
+    rule = section.get("short_step", "full") if isinstance(section, dict) else "full"
+    began = to_config({"loss": {"short_step": rule}}).loss
+    return replace(config, loss=replace(config.loss, short_step=began.short_step))
 
 
 def restore(

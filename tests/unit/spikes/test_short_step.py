@@ -37,7 +37,7 @@ def test_a_loss_without_a_spike_has_the_second_finding_alone():
     assert explanation.cause == "none"
     assert found.weight == pytest.approx(8)
     assert found.gradient == pytest.approx(2.8, rel=0.1)
-    assert "has 2 images instead of 16: unless the program weights it, each" in found.sentence
+    assert "short, of 2 instead of 16 images: unless the program weights it, each" in found.sentence
     assert "counts 8 times as much as any other, and its gradient is 2." in found.sentence
     assert "loss.short_step share" in found.advice
     assert as_json(explanation)["short_step"]["weight"] == pytest.approx(8)
@@ -51,7 +51,7 @@ def test_a_loss_divided_twice_has_both(images_known):
     assert explanation.cause == "short_last_batch"
     assert explanation.short_step.weight == pytest.approx(16, rel=0 if images_known else 0.2)
     assert len(explanation.paragraphs) == 4
-    start = "The short last step" if images_known else "If the spike is that of a short last step"
+    start = "One step of each pass is short" if images_known else "A short last step with"
     assert explanation.short_step.sentence.startswith(start)
 
 
@@ -60,7 +60,7 @@ def test_the_gradient_norm_tells_it_where_the_images_are_unknown():
     log = without(make_log(short=1, gradient=4.0), "num_images")
     found = explain(log).short_step
     assert found.weight == pytest.approx(16, rel=0.2)
-    assert found.sentence.startswith("The gradient norm is raised at the last step of each pass")
+    assert found.sentence.startswith("The gradient norm is regularly raised at the last step")
     assert explain(replace(log, first_step=3)).short_step is None
     assert explain(without(make_log(short=1), "num_images")).short_step is None
 
@@ -96,7 +96,9 @@ def test_a_clipped_gradient_is_told():
     clipped = (log.columns["num_images"] == 1).astype(float)
     found = explain(replace(log, columns={**log.columns, "clipped": clipped})).short_step
     assert found.clipped
-    assert "before it is clipped" in found.sentence
+    assert "would count 16 times" in found.sentence
+    assert "but the gradient is clipped there" in found.sentence
+    assert "clip_norm" not in found.advice
 
 
 def test_full_steps_and_nearly_full_ones_have_no_such_finding():
@@ -126,3 +128,49 @@ def test_the_config_beside_a_log_tells_the_rule(tmp_path, written, known):
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1, "loss": 2.0}\n')
     log = read_log(tmp_path)
     assert (log.divisor, log.short_step) == known
+
+
+def irregular(kind, rng):
+    """Numbers of images that vary without a short last step."""
+    rows = PASSES * LENGTH
+    match kind:
+        case "batches by shape":
+            return rng.choice([16.0, 16, 16, 5], rows)
+        case "mosaic":
+            return np.where(rng.random(rows) < 0.3, 4.0, 16.0)
+        case "batch size that grows":
+            return np.where(np.arange(rows) < 0.3 * rows, 8.0, 16.0)
+        case "lost images":
+            return np.where(rng.random(rows) < 0.05, 12.0, 16.0)
+        case _:
+            return np.where(np.arange(rows) == rows - 1, 3.0, 16.0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["batches by shape", "mosaic", "batch size that grows", "lost images", "one at the end"],
+)
+@pytest.mark.parametrize("length", [LENGTH, None])
+def test_small_batches_elsewhere_are_no_short_step(kind, length):
+    for seed in range(20):
+        log = make_log(short=16, steps_per_epoch=length)
+        images = irregular(kind, np.random.default_rng(seed))
+        columns = {**log.columns, "num_images": images}
+        assert explain(replace(log, columns=columns)).short_step is None
+
+
+def test_the_short_step_is_found_where_the_pass_is_unknown_and_wherever_it_stands():
+    log = make_log(short=2)
+    unknown = replace(log, steps_per_epoch=None, batch_size=None, first_step=None)
+    moved = replace(log, columns={k: np.roll(v, 4) for k, v in log.columns.items()})
+    for each in (unknown, moved):
+        assert explain(each).short_step.weight == pytest.approx(8)
+
+
+def test_no_step_is_shorter_than_an_image():
+    """A spike that is higher than the batch size has another cause."""
+    assert explain(without(make_log(spike=60.0), "num_images", "grad_norm")).short_step is None
+    assert explain(without(make_log(gradient=50.0), "num_images")).short_step is None
+    defect = make_log(gradient=64.0, divisor="batch_positives_and_size", short_step="share")
+    found = explain(without(defect, "num_images")).short_step
+    assert found.weight == pytest.approx(256, rel=0.2)  # the norm rises by 16^1.5

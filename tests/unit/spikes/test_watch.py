@@ -115,7 +115,7 @@ def test_it_tells_that_the_images_of_a_short_step_count_too_much(tmp_path, rows)
 
     in_full = LossConfig(short_step="full")
     (told,) = filter(None, said(in_full))
-    assert "has 1 image instead of 16: each of its images counts 16 times as much" in told
+    assert "is short, of 1 instead of 16 images: each image of it counts 16 times as much" in told
     assert "loss.short_step share" in told
     assert not any(said(LossConfig()))
     assert not any(said(in_full, images=REST))

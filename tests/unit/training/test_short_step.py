@@ -2,14 +2,19 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from ssd.config import DIVISORS, LossConfig
+from ssd.common.errors import UserError
+from ssd.config import DIVISORS, Config, LossConfig
+from ssd.data.order import Order
 from ssd.loss.matching import match
+from ssd.run.checkpoint import Checkpoint
 from ssd.structures import Batch
 from ssd.training.own_loop import MultiboxLoss
+from ssd.training.resume import as_it_began
 from ssd.training.step import train_step
 from tests.unit.training.tiny import TinyDetector, new_state, settings, split
 
@@ -183,3 +188,35 @@ def pick(batch, chosen):
     """Some images of a batch."""
     rows = list(chosen)
     return Batch(batch.images[rows], batch.boxes[rows], batch.labels[rows], [])
+
+
+def test_a_step_cannot_be_more_than_a_full_one(twelve_images):
+    shared, _ = gradient([twelve_images], LossConfig(), images_per_step=5)
+    whole, _ = gradient([twelve_images], LossConfig(), images_per_step=None)
+    assert torch.equal(shared, whole)
+    for wrong in (0, -4, float("nan")):
+        with pytest.raises(UserError, match="images_per_step is"):
+            MultiboxLoss(torch.zeros(1, 4), images_per_step=wrong)
+
+
+def test_a_data_set_that_does_not_fill_a_step_has_no_short_step():
+    """Every step takes all images; to weight it would only lower the learning rate."""
+    order = Order(24, batch_size=32, accumulate=1, world_size=1, seed=0, drop_last=False)
+    assert order.images_of_largest_step == 24
+    assert replace(order, num_images=70).images_of_largest_step == 32
+
+
+@pytest.mark.parametrize(
+    ("saved", "kept"),
+    [
+        ("loss: {short_step: share}", "share"),
+        ("loss: {divisor: step_positives}", "full"),
+        ("loss: {gone: 1}", "full"),  # a setting of another version
+        ("loss:", "full"),
+        ("{}", "full"),
+    ],
+)
+def test_a_resumed_run_keeps_its_rule(saved, kept):
+    checkpoint = Checkpoint(Path("step_1"), None, {}, saved)
+    given = replace(Config(), loss=LossConfig(box_weight=2.0))
+    assert as_it_began(given, checkpoint).loss == LossConfig(box_weight=2.0, short_step=kept)
