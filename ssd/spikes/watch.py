@@ -10,7 +10,7 @@ from pathlib import Path
 from ssd.common.errors import UserError
 from ssd.config import LossConfig
 from ssd.spikes.detect import FEWEST_PASSES
-from ssd.spikes.explain import Explanation, explain
+from ssd.spikes.explain import explain
 from ssd.spikes.log import Log
 from ssd.spikes.read import log_of_losses, log_of_rows
 from ssd.steps import StepRow
@@ -21,21 +21,24 @@ HIGH = 2.0  # a few odd images in a short step are enough for a lower spike
 HEAVY = 8.0  # times that an image of the short step counts: from here on, training suffers
 
 
-def look(log: Log, length: int) -> Explanation | None:
-    """The explanation of what is worth a word in a log with passes of `length` steps."""
+def look(log: Log, length: int) -> str:
+    """The findings that are worth a word in a log with passes of `length` steps; empty if none."""
     explanation = explain(log, period=length)
     spikes, short = explanation.spikes, explanation.short_step
+    texts = []
     is_certain = spikes is not None and spikes.p_value <= CERTAIN
-    is_high = spikes is not None and (explanation.remedy is not None or spikes.ratio >= HIGH)
-    is_heavy = short is not None and short.weight >= HEAVY and not short.clipped
-    is_told = is_certain or (short is not None and short.counted)
-    return explanation if (is_certain and is_high) or (is_heavy and is_told) else None
+    if is_certain and spikes and (explanation.remedy is not None or spikes.ratio >= HIGH):
+        texts += [explanation.sentence, explanation.advice]
+    if short and short.weight >= HEAVY and not short.clipped and (short.counted or is_certain):
+        texts += [short.sentence, short.advice]
+    return " ".join(filter(None, texts))
 
 
 class SpikeWatch:
     """Warns once, when the losses of the last passes spike with the period of a pass.
 
-    It looks once per pass, so a call costs next to nothing.
+    The warning names the cause, and what the images of the short step count. It looks once per
+    pass, so a call costs next to nothing.
 
     Args:
         steps_per_epoch: optimizer steps of a pass over the data.
@@ -73,15 +76,14 @@ class SpikeWatch:
         steps, losses = zip(*self._seen, strict=True)
         log = log_of_losses(losses, steps, self._length, self._batch_size)
         log = replace(log, first_step=self._first_step)
-        explanation = look(log, self._length)
-        if explanation is None:
-            return None
-        self._has_spoken = True
-        return " ".join(explanation.paragraphs)
+        self._has_spoken = bool(found := look(log, self._length))
+        return found or None
 
 
 class RunWatch:
     """Warns once per start of a run of this framework, whose rows tell the cause.
+
+    It also warns where the loss does not spike but the images of a short step count too much.
 
     Args:
         run_dir: the run folder, to be named in the advice.
@@ -107,10 +109,9 @@ class RunWatch:
             return None
         loss = self._loss
         log = log_of_rows(list(self._rows), str(self._run_dir), loss.divisor, loss.short_step)
-        explanation = look(log, length)
-        if explanation is None:
+        found = look(log, length)
+        if not found:
             return None
         self._has_spoken = True
         self._rows.clear()
-        pictures = f"Pictures: ssd spikes --explain {self._run_dir}"
-        return " ".join([*explanation.paragraphs, pictures])
+        return f"{found} Pictures: ssd spikes --explain {self._run_dir}"

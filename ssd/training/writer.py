@@ -70,7 +70,7 @@ class RunWriter:
             self._show(row)
             warning = self._watch.take(row)
             if warning is not None:
-                self.say(f"regular spikes: {warning}")
+                self.say(f"warning: {warning}")
                 self._board.text("spikes", warning, row.step)
         last = rows[-1]
         self._bar.set_postfix_str(

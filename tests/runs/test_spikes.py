@@ -151,6 +151,6 @@ def test_the_watch_speaks_in_a_training_with_the_defect(tool, small_run):
     rest = ["--training.epochs", "8", "--evaluation.every_epochs", "0", "--optimizer.lr", "0.0001"]
     done = tool("train.py", *small_run, *defect, *rest, "--out", "run")
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stdout.splitlines() if line.startswith("regular spikes: ")]
+    told = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
     assert len(told) == 1
     assert "3 images instead of 7" in told[0]

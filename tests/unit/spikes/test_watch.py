@@ -147,7 +147,7 @@ def test_a_run_that_goes_on_shows_it_the_steps_before_and_no_evaluation(tmp_path
     writer = RunWriter(tmp_path, last.step - 1, last.step, True, LossConfig(divisor=divisor))
     with closing(writer):
         writer.steps([last])
-    assert "regular spikes: " in capfd.readouterr().out
+    assert "warning: " in capfd.readouterr().out
 
 
 def test_passes_too_short_to_judge_are_left_alone(tmp_path, rows):
