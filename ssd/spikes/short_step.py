@@ -23,11 +23,8 @@ from ssd.spikes.log import Ints, Log
 AGREES = 1.5
 REGULAR = 0.8  # of the short steps are at one place of the pass, and of the steps there are short
 DEFECT = "batch_positives_and_size"
-REMEDY = (
-    "divide the loss once, by the positives of the step, and weight its gradient by its images / "
-    "those of a full step (loss.divisor step_positives, loss.short_step share), or leave the step "
-    "out (training.drop_last)"
-)
+WEIGHT = "weight its gradient by its images / those of a full step"
+ONCE = "divide the loss once, by the positives of the step, and "
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def find_short_step(log: Log, spikes: Spikes | None) -> ShortStep | None:
     clipped = log.columns.get("clipped")
     is_clipped = clipped is not None and bool(np.mean(clipped[rows] == 1) > 0.5)
     sentence = _sentence(log, where, weight, gradient, is_clipped)
-    return ShortStep(weight, gradient, is_clipped, counted, sentence, _advice(is_clipped))
+    return ShortStep(weight, gradient, is_clipped, counted, sentence, _advice(log, is_clipped))
 
 
 def short_rows(log: Log) -> Ints:
@@ -153,8 +150,11 @@ def _sentence(log: Log, where: str, weight: float, gradient: float | None, is_cl
     return f"{text}, but the gradient is clipped there." if is_clipped else f"{text}."
 
 
-def _advice(is_clipped: bool) -> str:
-    """The remedies, without the one that is in use."""
-    if is_clipped:
-        return f"To end this, {REMEDY}."
-    return f"{REMEDY[0].upper()}{REMEDY[1:]}, or clip the gradient (training.clip_norm)."
+def _advice(log: Log, is_clipped: bool) -> str:
+    """The remedies that are not in use."""
+    if log.divisor == "step_positives":
+        remedy = f"{WEIGHT} (loss.short_step share)"
+    else:
+        remedy = f"{ONCE}{WEIGHT} (loss.divisor step_positives, loss.short_step share)"
+    clip = "" if is_clipped else ", or clip the gradient (training.clip_norm)"
+    return f"To end this, {remedy}, or leave the step out (training.drop_last){clip}."
