@@ -4,6 +4,12 @@ ARG BASE=python:3.13-slim
 FROM ${BASE}
 WORKDIR /app
 
+# Triton builds its driver with a C compiler when a training on a GPU launches its first kernel.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+
 # The dependencies rarely change, so they come first: an edit of the code reinstalls nothing.
 COPY pyproject.toml ./
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +42,7 @@ class Preprocess:
         return self._batch(samples, identity_plan(samples))
 
     def _batch(self, samples: PackedSamples, plan: Plan) -> Batch:
-        if samples.pixels.is_cuda:
+        if samples.pixels.is_cuda and finds_compiler():
             from ssd.augment import kernel  # Triton comes with PyTorch for GPUs only
 
             apply_plan = kernel.apply_plan
@@ -49,6 +51,14 @@ class Preprocess:
         settings = self.size, self.mean, self.std, self.antialias, self.colours_last
         images = apply_plan(samples, plan, *settings)
         return Batch(images, plan.boxes, plan.labels, samples.image_ids)
+
+
+def finds_compiler() -> bool:
+    """Returns whether Triton finds the C compiler with which it builds its driver for the kernel.
+
+    Without one, `pixels.py` makes the same batch on the GPU, in more passes.
+    """
+    return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
 
 
 def preprocess_of(model: ModelConfig, augment: AugmentConfig) -> Preprocess:

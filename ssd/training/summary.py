@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssd.augment.batch import finds_compiler
 from ssd.config import Config
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
@@ -31,6 +32,9 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         "weights": parts.starts_from,
         "training": f"steps {parts.state.step + 1} to {parts.last_step}, "
         f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}",
+        "augment": ""
+        if parts.device.type == "cpu" or finds_compiler()
+        else "without its fused kernel, slower: Triton finds no C compiler: install gcc or set CC",
         "lr": "" if base.lr_images is None else f"{scaled} / {base.lr_images}",
         "results": str(run_dir),
     }

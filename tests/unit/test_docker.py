@@ -165,3 +165,8 @@ def test_documented_commands_name_what_exists(repository, dockerfile, services):
         assert command[0] in [*TOOLS, *PASSED_ON, *COMMANDS], words
         files = [word for word in command if re.match(r"(configs|tools)/", word)]
         assert all((repository / file).is_file() for file in files), words
+
+
+def test_the_image_has_the_compiler_that_triton_looks_for(dockerfile):
+    (install,) = [line for word, line in dockerfile if word == "RUN" and "apt-get" in line]
+    assert {"gcc", "libc6-dev"} <= set(install.split())

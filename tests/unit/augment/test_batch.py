@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssd.augment.batch import Preprocess, preprocess_of
+from ssd.augment.batch import Preprocess, finds_compiler, preprocess_of
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import draw_plan, identity_plan
 from ssd.config import AugmentConfig, ModelConfig
@@ -59,3 +59,14 @@ def test_colours_change_after_the_resize_where_the_settings_say_so(samples):
 def test_the_engine_none_only_resizes(samples):
     batch = PREPROCESS.training_batch(samples, 3, AugmentConfig(engine="none"))
     assert equal(batch, PREPROCESS.evaluation_batch(samples))
+
+
+def test_a_compiler_is_found_as_triton_looks_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert not finds_compiler()
+    (tmp_path / "clang").touch(0o755)
+    assert finds_compiler()
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CC", "/opt/cc")
+    assert finds_compiler()
