@@ -18,7 +18,7 @@ USAGE = """ssd spikes [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--rema
 DESCRIPTION = """
 Shows why the loss of an SSD spikes once per epoch, and explains the losses of any run.
 
-    ssd spikes                              six arms: 8 minutes on 2 CPU cores
+    ssd spikes                              six arms: 9 minutes on 2 CPU cores
     ssd spikes --remainders 1 4 10 --seeds 0 1 2
     ssd spikes --arms step_positives share drop_last --remainders 1 --accumulate 1
     ssd spikes --preset question            at the question's scale, on a GPU

@@ -30,6 +30,7 @@ STYLES = (
     (plots.GREEN, "-"),
     (plots.PURPLE, (0, (3, 1.5))),
     (plots.AMBER, (0, (3, 1.5))),
+    (plots.INK, (0, (1, 1))),
     (plots.BLUE, "-"),
 )
 DOTS: dict[str, Any] = {
