@@ -111,13 +111,14 @@ def bipartite(iou_BGK: Tensor, box_BGK: Tensor, num_default_boxes: int) -> Tenso
     B, G, K = iou_BGK.shape
     iou_BGK = iou_BGK.where(iou_BGK > MIN_BIPARTITE_IOU, -1.0)
     own_BP = box_BGK.new_full((B, num_default_boxes), -1)
-    image_B = torch.arange(B, device=iou_BGK.device)
+    image_B, object_G = (torch.arange(count, device=iou_BGK.device) for count in (B, G))
     for _ in range(G):  # each round matches one object in every image
         iou_B, pair_B = iou_BGK.flatten(1).max(dim=1)
         object_B = pair_B // K
         box_B = box_BGK.flatten(1).gather(1, pair_B[:, None])[:, 0]
         # An image with no pair left keeps its owners; a branch instead would read from the device.
         own_BP[image_B, box_B] = torch.where(iou_B > 0, object_B, own_BP[image_B, box_B])
-        iou_BGK.masked_fill_(box_BGK == box_B[:, None, None], -1.0)
-        iou_BGK[image_B, object_B] = -1.0
+        # A mask, since a number written through an index is copied to a GPU while the host waits.
+        is_matched_BG1 = (object_G == object_B[:, None])[..., None]
+        iou_BGK.masked_fill_(is_matched_BG1 | (box_BGK == box_B[:, None, None]), -1.0)
     return own_BP
