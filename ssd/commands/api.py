@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -19,6 +18,7 @@ from ssd.detect.evaluate import evaluate_trained
 from ssd.doctor.check import Checked
 from ssd.doctor.report import report_data
 from ssd.evaluation.result import EvaluationResult
+from ssd.run.folder import run_folder
 from ssd.training.start import train as train_run
 from ssd.training.trainer import DONE
 
@@ -44,9 +44,7 @@ def train(
         UserError: something that was given does not work.
         KeyboardInterrupt: the training was stopped, and has been saved.
     """
-    now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
-    run_dir = Path(out or f"runs/{now}")
-    with user_errors():
+    with user_errors(), run_folder(out) as run_dir:
         status = train_run(config_of(recipe, settings), run_dir, resume)
     if status != DONE:
         raise KeyboardInterrupt("stopped: the same call, with this `out`, resumes the run")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
-from pathlib import Path
 
 from ssd.config.flags import CommandLine, config_of
 from ssd.config.recipes import QUICKSTART
 from ssd.config.settings import SECTIONS
+from ssd.run.folder import run_folder
 
 USAGE = "ssd train [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out RUN_DIR]"
 DESCRIPTION = """
@@ -40,12 +39,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     flags = line.parse(arguments)
     config = config_of(flags, flags.get("files") or [QUICKSTART])
-    now = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
-    run_dir = Path(flags.get("out") or f"runs/{now}")
     from ssd.training.signals import STOPPED_BY_SIGNAL
     from ssd.training.start import tell, train
 
-    status = train(config, run_dir, flags.get("resume") or "auto")
+    with run_folder(flags.get("out")) as run_dir:
+        status = train(config, run_dir, flags.get("resume") or "auto")
     if status == STOPPED_BY_SIGNAL:
         tell(f"run the same command with --out {run_dir} to resume")
     return status

@@ -36,7 +36,7 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         UserError: the run cannot work with the settings or files that the user gave.
     """
     with joined_ranks(choose_device(config.training.device)), Signals() as signals:
-        run_dir = from_first_rank(run_dir)  # it may be named after the time
+        run_dir = from_first_rank(run_dir)  # only the first rank may have made it
         try:
             with signals.interrupting():
                 checkpoint = find_on_first_rank(run_dir, resume)
