@@ -39,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         normalize.step_weight = ShareOfPositives()
     else:
         raise UserError(f"there is no variant {variant!r}: give held or positives")
-    if "--out" not in others:  # never among the runs of the experiment itself
+    if not any(
+        word.partition("=")[0] == "--out" for word in others
+    ):  # never among the runs of the experiment itself
         others += ["--out", f"runs/short_step_{variant}"]
     return spikes(others)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ class Preprocess:
         return Batch(images, plan.boxes, plan.labels, samples.image_ids)
 
 
+@functools.cache  # asked for every batch
 def finds_compiler() -> bool:
     """Returns whether Triton finds the C compiler with which it builds its driver for the kernel.
 

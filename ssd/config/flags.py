@@ -36,9 +36,8 @@ class CommandLine:
     ) -> None:
         self.usage, self.description = usage, description
         self.used, self.common = used, common
-        self._lists: set[str] = set()
-        self._named: list[tuple[str, str]] = []
-        self._told: list[tuple[str, str]] = []
+        self._lists: set[str] = set()  # the flags that take several values
+        self._own: list[tuple[str, str, str]] = []  # name, value in the help, meaning
         name = " ".join(usage.split()[:2])
         self._parser = ArgumentParser(
             prog=name, exit_on_error=False, add_help=False, allow_abbrev=False
@@ -59,10 +58,9 @@ class CommandLine:
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         names = list(spellings) if flag.startswith("--") else [flag]
         self._parser.add_argument(*names, type=kind, **more)
-        self._named.append((flag, shown))
+        self._own.append((flag, shown, meaning))
         if more.get("nargs") == "+":
             self._lists.update(names)
-        self._told.append((f"{flag} {shown}".strip() if names[0][0] == "-" else shown, meaning))
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
         """The flags that were given; all others are absent.
@@ -73,10 +71,14 @@ class CommandLine:
         """
         if is_asked():
             settings = [(f"--{name}", setting_values(name)) for name in used_settings(self.used)]
-            complete([*self._named, *settings])
+            complete([*((flag, shown) for flag, shown, _ in self._own), *settings])
         if any(word in HELP for word in arguments):
             with_all = ("--help [all]", "show this; with `all`, every setting")
-            flags = [*self._told, with_all if self.used else ("--help", "show this")]
+            flags = [
+                (f"{flag} {shown}" if flag.startswith("-") else shown, meaning)
+                for flag, shown, meaning in self._own
+            ]
+            flags.append(with_all if self.used else ("--help", "show this"))
             text = self.usage, self.description, flags, self.used, self.common
             print(help_text(*text, whole="all" in arguments))
             raise SystemExit(0)

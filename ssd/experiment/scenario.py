@@ -30,14 +30,8 @@ NUM_TEST = 200
 FEWEST_PICTURES = 16  # for the comparison of split steps
 LARGEST = 2**31 - 1
 OWN_SETTINGS = (
-    *(
-        "data.format",
-        "data.train_split",
-        "data.eval_split",
-        "data.classes",
-        "loss.divisor",
-        "loss.short_step",
-    ),
+    *("data.format", "data.train_split", "data.eval_split", "data.classes"),
+    *("loss.divisor", "loss.short_step"),
     *("training.seed", "training.steps", "training.accumulate", "training.drop_last"),
 )
 

@@ -105,6 +105,12 @@ def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:
     return (few, few / relative) if few > 0 and relative > 0 else None
 
 
+def mostly_clipped(log: Log, rows: Ints) -> bool:
+    """Returns whether the gradient was clipped at most of the rows [K]; False where unknown."""
+    clipped = log.columns.get("clipped")
+    return clipped is not None and bool(np.sum(clipped[rows] == 1) > len(rows) / 2)
+
+
 def division_at(log: Log, rows: Ints, period: int) -> float | None:
     """The factor by which the divisor per positive is smaller at some rows than before them.
 

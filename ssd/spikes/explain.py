@@ -24,7 +24,7 @@ from ssd.spikes.detect import (
     median_of,
     usable_rows,
 )
-from ssd.spikes.evidence import gather, images_text
+from ssd.spikes.evidence import gather, images_text, mostly_clipped
 from ssd.spikes.log import Log
 from ssd.spikes.short_step import ShortStep, find_short_step, height_at_short, short_rows
 
@@ -232,8 +232,7 @@ def _short_steps(log: Log) -> str:
 
 
 def _clipped(log: Log, spikes: Spikes) -> str:
-    clipped = log.columns.get("clipped")
-    if clipped is None or not np.sum(clipped[spikes.rows] == 1) > len(spikes.rows) / 2:
+    if not mostly_clipped(log, spikes.rows):
         return ""
     return (
         " The gradient was clipped there, which protects the weights in part; the reported loss "

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssd.spikes.detect import NOTABLE, Spikes, find_spikes, grid_of, heights_at, median_of
-from ssd.spikes.evidence import SHORT, division_at
+from ssd.spikes.evidence import SHORT, division_at, mostly_clipped
 from ssd.spikes.log import Ints, Log
 
 AGREES = 1.5
@@ -81,8 +81,7 @@ def find_short_step(log: Log, spikes: Spikes | None) -> ShortStep | None:
     if weight < NOTABLE or not is_possible:
         return None
     gradient = height_at_short(log, rows, "grad_norm")
-    clipped = log.columns.get("clipped")
-    is_clipped = clipped is not None and bool(np.mean(clipped[rows] == 1) > 0.5)
+    is_clipped = mostly_clipped(log, rows)
     sentence = _sentence(log, where, weight, gradient, is_clipped)
     return ShortStep(weight, gradient, is_clipped, counted, sentence, _advice(log, is_clipped))
 
@@ -131,7 +130,7 @@ def _raised_gradient(log: Log) -> Spikes | None:
 
 
 def _division(log: Log, rows: Ints, spikes: Spikes | None, factor: float) -> float:
-    """How many times smaller the divisor per positive is at the short steps; 1 if it is a mean."""
+    """The factor by which the divisor per positive is smaller at the short steps; 1 for a mean."""
     known = division_at(log, rows, log.steps_per_epoch or len(log.steps))
     if known is not None:
         return known

@@ -89,6 +89,8 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     if training.sync_batchnorm:
         synchronise_batchnorm(model, device)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    largest = order.images_of_largest_step
+    settings = StepSettings(model.default_boxes, config.loss, training.clip_norm, dtype, largest)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     state = build_state(model, optimizer, training.ema_decay, dtype)
     if checkpoint is not None:
@@ -104,13 +106,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         starts_from=starts_from,
         optimizer_config=optimizer,
         state=state,
-        settings=StepSettings(
-            model.default_boxes,
-            config.loss,
-            training.clip_norm,
-            dtype,
-            order.images_of_largest_step,
-        ),
+        settings=settings,
         detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
         device=device,
         last_step=training.steps or training.epochs * order.steps_per_epoch,
