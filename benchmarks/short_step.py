@@ -39,9 +39,8 @@ def main(arguments: Sequence[str]) -> int:
         normalize.step_weight = ShareOfPositives()
     else:
         raise UserError(f"there is no variant {variant!r}: give held or positives")
-    if not any(
-        word.partition("=")[0] == "--out" for word in others
-    ):  # never among the runs of the experiment itself
+    # A folder of its own, never that of the experiment itself.
+    if not any(word.partition("=")[0] == "--out" for word in others):
         others += ["--out", f"runs/short_step_{variant}"]
     return spikes(others)
 

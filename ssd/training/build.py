@@ -86,9 +86,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     classes = train_data.classes
     model = build_model(config.model, len(classes) + 1)
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
-    if training.sync_batchnorm:
-        synchronise_batchnorm(model, device)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(model, training, device)
     largest = order.images_of_largest_step
     settings = StepSettings(model.default_boxes, config.loss, training.clip_norm, dtype, largest)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
@@ -111,6 +109,13 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         device=device,
         last_step=training.steps or training.epochs * order.steps_per_epoch,
     )
+
+
+def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:
+    """Moves the model to the device, with BatchNorm over all ranks if the config asks for it."""
+    if training.sync_batchnorm:
+        synchronise_batchnorm(model, device)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def build_order(training: TrainingConfig, num_images: int) -> Order:
