@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.compare import compare, synchronize
-from benchmarks.training import LEARNING_RATE, our_state, random_batch
+from benchmarks.training import our_state, random_batch
 from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
@@ -80,7 +80,7 @@ def benchmark_feeding(
 def training_step(num_classes: int, device: torch.device) -> Callable[[Batch], object]:
     """Returns a training step of the network in the default training precision."""
     state, settings = our_state(MODEL, autocast_dtype("auto", device), device, num_classes)
-    return lambda batch: train_step(state, [batch], settings, LEARNING_RATE)
+    return lambda batch: train_step(state, [batch], settings)
 
 
 def train_on(

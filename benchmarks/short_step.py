@@ -46,14 +46,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def held_step(
-    state: TrainState, micro_batches: Sequence[Batch], settings: StepSettings, lr: float
+    state: TrainState, micro_batches: Sequence[Batch], settings: StepSettings
 ) -> StepFigures:
     """A step that holds BatchNorm's statistics if it is a short one."""
     images = sum(len(batch.images) for batch in micro_batches)
     norms = [module for module in state.model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.train(images == settings.images_per_step)
-    return train_step(state, micro_batches, settings, lr)
+    return train_step(state, micro_batches, settings)
 
 
 class ShareOfPositives:

@@ -76,7 +76,7 @@ def benchmark_step(
 def our_step(config: ModelConfig, batch: Batch, dtype: torch.dtype | None) -> Side:
     """Returns a training step of this project."""
     state, settings = our_state(config, dtype, batch.images.device)
-    return lambda: train_step(state, [batch], settings, LEARNING_RATE)
+    return lambda: train_step(state, [batch], settings)
 
 
 def our_state(
@@ -94,7 +94,8 @@ def our_state(
         build_optimizer(model, OptimizerConfig()),
         torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
     )
-    return state, StepSettings(model.default_boxes, Config().loss, None, dtype)
+    rates = torch.full((1,), LEARNING_RATE, dtype=torch.float64, device=device)
+    return state, StepSettings(model.default_boxes, rates, Config().loss, None, dtype)
 
 
 def torchvision_step(batch: Batch) -> Side:

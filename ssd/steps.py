@@ -56,22 +56,22 @@ class StepSums:
 
 @dataclass(frozen=True)
 class StepFigures:
-    """The figures of an optimizer step; tensors stay on the device until they are logged.
+    """The figures of an optimizer step, which stay on the device until they are logged.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
     | sums | – | StepSums | of this rank |
     | grad_norm | [] | float32 | of all parameters, before clipping |
     | momentum_norm | [] | float32 | of the optimizer's momentum after the step; NaN without one |
-    | lr | – | float | the learning rate that was used |
-    | skipped | – | bool | the gradient was not finite, so the weights were left unchanged |
+    | lr | [] | float64 | the learning rate that was used |
+    | skipped | [] | bool | the gradient was not finite, so the weights were left unchanged |
     """
 
     sums: StepSums
     grad_norm: Tensor
     momentum_norm: Tensor
-    lr: float
-    skipped: bool
+    lr: Tensor
+    skipped: Tensor
 
 
 @dataclass(frozen=True)

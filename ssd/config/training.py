@@ -103,7 +103,8 @@ class TrainingConfig:
 
     max_skipped: int = 10
     """Training stops after this many steps in a row with a non-finite gradient. Each of these
-    steps is skipped and does not change the weights."""
+    steps is skipped and does not change the weights. The run notices at the next update of the
+    figures (`training.log_every`)."""
 
     ema_decay: float | None = None
     """Decay of a moving average of the weights. If set, evaluation uses the average."""
@@ -116,6 +117,15 @@ class TrainingConfig:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; `auto` takes a GPU if there is one."""
+
+    graph: Literal["auto", "off"] = "auto"
+    """Run each step on a GPU as a CUDA graph, which launches all its kernels at once and computes
+    the same. `auto` does if there is one rank; `off` launches them one by one."""
+
+    compile: Literal["auto", "off"] = "auto"
+    """Compile the model and its loss for a GPU, which takes about half a minute at the start.
+    `auto` does if there is one rank, a C compiler, and `training.deterministic` is off, since
+    compiled kernels round differently."""
 
     log_every: int = 10
     """Steps between two updates of the figures in metrics, TensorBoard and the progress bar."""

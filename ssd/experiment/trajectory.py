@@ -25,7 +25,7 @@ from ssd.data.voc import read_voc
 from ssd.experiment.scenario import gradient_factor, same_way
 from ssd.model.ssd import SSD, build_model
 from ssd.structures import Batch
-from ssd.training.optimizer import build_optimizer, learning_rate
+from ssd.training.optimizer import build_optimizer, learning_rates
 from ssd.training.reproducible import seed_everything
 from ssd.training.step import StepSettings, TrainState, train_step
 
@@ -95,10 +95,10 @@ def weights_after(
     optimizer = same_way(base.optimizer, gradient_factor(divisor, images))
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainState(model, build_optimizer(model, optimizer), scaler)
-    settings = StepSettings(default_boxes, replace(base.loss, divisor=divisor))
-    total = max(10 * optimizer.warmup_steps, NUM_STEPS)
-    for step, batches in enumerate(steps):
-        train_step(state, batches, settings, learning_rate(optimizer, step, total))
+    rates = learning_rates(optimizer, max(10 * optimizer.warmup_steps, NUM_STEPS))
+    settings = StepSettings(default_boxes, rates, replace(base.loss, divisor=divisor))
+    for batches in steps:
+        train_step(state, batches, settings)
     return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 

@@ -23,10 +23,18 @@ class MovingAverage:
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module, updates: int) -> None:
-        """Adds the weights after an update to the average; `updates` counts the earlier updates."""
-        decay = min(self.decay, (1 + updates) / (10 + updates))
+    def update(self, model: nn.Module, updates: Tensor, changed: Tensor) -> None:
+        """Adds the weights after an update to the average.
+
+        Args:
+            model: the model that is trained.
+            updates: the number of earlier updates, an int64 scalar on the device.
+            changed: a bool scalar on the device; if it is not set, the average stays as it is.
+        """
+        done = updates.double()
+        decay = ((1 + done) / (10 + done)).clamp(max=self.decay)
+        weight = torch.where(changed, 1 - decay, 0.0).float()
         averages: list[Tensor] = list(self.model.parameters())
-        torch._foreach_lerp_(averages, list(model.parameters()), 1 - decay)
+        torch._foreach_lerp_(averages, list(model.parameters()), [weight] * len(averages))
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ssd.augment.batch import preprocess_of
+from ssd.augment.batch import finds_compiler, preprocess_of
 from ssd.config import Config, OptimizerConfig, TrainingConfig
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
@@ -17,9 +17,10 @@ from ssd.model.ssd import SSD, build_model
 from ssd.run.checkpoint import Checkpoint
 from ssd.structures import DataSet
 from ssd.training.average import MovingAverage
+from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.initial import load_initial
-from ssd.training.optimizer import build_optimizer, scaled_learning_rate
+from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
 from ssd.training.ranks import first_rank_first, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
 from ssd.training.resume import restore
@@ -42,6 +43,7 @@ class Parts:
         settings: the settings of every step.
         detector: the model for detection, with averaged weights if they are kept.
         device: the device that the run computes on.
+        graphs: whether steps run as CUDA graphs.
         last_step: number of steps in the run.
     """
 
@@ -56,6 +58,7 @@ class Parts:
     settings: StepSettings
     detector: Detector
     device: torch.device
+    graphs: bool
     last_step: int
 
 
@@ -81,18 +84,39 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
-    feed = Feed(train_data.records, config.data, config.augment, preprocess, training.seed, device)
+    graphs = device.type == "cuda" and world_size() == 1 and training.graph == "auto"
+    feed = Feed(
+        train_data.records,
+        config.data,
+        config.augment,
+        preprocess,
+        training.seed,
+        device,
+        graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
+    )
 
     classes = train_data.classes
     model = build_model(config.model, len(classes) + 1)
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
     place(model, training, device)
-    largest = order.images_of_largest_step
-    settings = StepSettings(model.default_boxes, config.loss, training.clip_norm, dtype, largest)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     state = build_state(model, optimizer, training.ema_decay, dtype)
+    last_step = training.steps or training.epochs * order.steps_per_epoch
+    settings = StepSettings(
+        model.default_boxes,
+        learning_rates(optimizer, last_step).to(device),
+        config.loss,
+        training.clip_norm,
+        dtype,
+        order.images_of_largest_step,
+    )
     if checkpoint is not None:
         restore(checkpoint, state, order, list(classes), device)
+
+    if device.type == "cuda" and world_size() == 1 and compiles(training):
+        size = config.model.input_size
+        shape = torch.Size((training.batch_size, 3, size, size))
+        compile_step(state, settings, shape, lambda line: print(line, flush=True))
 
     for_detection = model if state.average is None else state.average.model
     return Parts(
@@ -107,8 +131,14 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         settings=settings,
         detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
         device=device,
-        last_step=training.steps or training.epochs * order.steps_per_epoch,
+        graphs=graphs,
+        last_step=last_step,
     )
+
+
+def compiles(training: TrainingConfig) -> bool:
+    """Returns whether the config asks for a compiled step, and this machine can make one."""
+    return training.compile == "auto" and not training.deterministic and finds_compiler()
 
 
 def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from ssd.data.dataset import DetectionDataset
 from ssd.data.device_cache import DeviceCache, decode_onto
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
-from ssd.structures import Batch, PackedSamples, Record
+from ssd.structures import Batch, PackedSamples, Record, to_device
+from ssd.training.graphed_batches import GraphedBatches
 from ssd.training.prefetch import Ready, prefetch
 from ssd.training.ranks import from_all_ranks, is_first, rank
 
@@ -33,6 +34,7 @@ class Feed:
         preprocess: what every image goes through.
         seed: of the augmentation.
         device: where it trains.
+        graphs: whether to make the batches as CUDA graphs.
 
     Attributes:
         cache_line: what is kept, in a line; empty for nothing.
@@ -49,7 +51,9 @@ class Feed:
         preprocess: Preprocess,
         seed: int,
         device: torch.device,
+        graphs: bool = False,
     ) -> None:
+        self.graphs = graphs
         self.workers, self.augment, self.preprocess = data.workers, augment, preprocess
         self.seed, self.device, self.cache_line = seed, device, ""
         budget = int(data.cache_gb * 1e9)
@@ -81,11 +85,19 @@ class Feed:
                 )
                 self.cache_line = f"{device} holds all {len(records)} images"
 
-    def steps(self, order: Order, first: int, last: int) -> Generator[Ready, None, None]:
-        """This rank's data of every step from `first` to before `last`; the caller closes it."""
+    def steps(
+        self, order: Order, first: int, last: int, say: Callable[[str], None] = print
+    ) -> Generator[Ready, None, None]:
+        """This rank's data of every step from `first` to before `last`; the caller closes it.
+
+        `say` takes a line if there can be no CUDA graphs.
+        """
 
         def make_batch(samples: PackedSamples) -> Batch:
             return self.preprocess.training_batch(samples, self.seed, self.augment)
+
+        def make_batches(samples: list[PackedSamples]) -> list[Batch]:
+            return [make_batch(to_device(packed, self.device)) for packed in samples]
 
         if self.device_cache is not None:
             packed = self.device_cache.steps(order, first, last, rank())
@@ -94,7 +106,8 @@ class Feed:
             packed = training_steps(
                 self.dataset, order, first, last, rank(), self.workers, pin_memory=on_gpu
             )
-        return prefetch(packed, make_batch, self.device)
+        graphed = GraphedBatches(make_batch, self.device, say) if self.graphs else make_batches
+        return prefetch(packed, graphed, self.device)
 
 
 def open_host_cache(records: Sequence[Record]) -> HostCache:

@@ -15,6 +15,8 @@ import torch
 from ssd.config import LossConfig, TrainingConfig
 from ssd.steps import StepFigures, StepRow
 from ssd.training.ranks import sum_over_ranks, world_size
+from ssd.training.skipped import Skipped
+from ssd.training.step import TrainState
 from ssd.training.writer import RunWriter
 
 
@@ -30,12 +32,21 @@ class Position:
 
 @dataclass(frozen=True)
 class Pending:
-    """A step that is not logged yet, with its duration and its wait for data in seconds."""
+    """A step that is not logged yet.
+
+    Attributes:
+        position: of the step in the run.
+        figures: on the device.
+        seconds: its duration.
+        data_wait: its wait for data in seconds.
+        images: the names of this rank's images.
+    """
 
     position: Position
     figures: StepFigures
     seconds: float
     data_wait: float
+    images: list[str]
 
 
 class Log:
@@ -43,22 +54,34 @@ class Log:
 
     Args:
         writer: writes the figures, on the first rank; None on the others.
+        state: of the run; its count of skipped steps is kept up to date.
         training: the section of the config.
         loss: the section of the config.
     """
 
     def __init__(
-        self, writer: RunWriter | None, training: TrainingConfig, loss: LossConfig
+        self,
+        writer: RunWriter | None,
+        state: TrainState,
+        training: TrainingConfig,
+        loss: LossConfig,
     ) -> None:
         self._writer = writer
+        self._skipped = Skipped(state, training.max_skipped, self.say)
         self._training, self._loss = training, loss
         self._pending: list[Pending] = []
         self._last_time = time.perf_counter()
 
-    def step(self, position: Position, figures: StepFigures, data_wait: float) -> None:
-        """Takes the figures of a step; `data_wait` is its wait for data in seconds."""
+    def step(
+        self, position: Position, figures: StepFigures, data_wait: float, images: list[str]
+    ) -> None:
+        """Takes the figures of a step, its wait for data in seconds, and its images' names.
+
+        Raises:
+            UserError: too many steps in a row were skipped.
+        """
         now = time.perf_counter()
-        self._pending.append(Pending(position, figures, now - self._last_time, data_wait))
+        self._pending.append(Pending(position, figures, now - self._last_time, data_wait, images))
         self._last_time = now
         if self._writer is not None:
             self._writer.advance()
@@ -66,12 +89,14 @@ class Log:
             self.flush()
 
     def flush(self) -> None:
-        """Sums the pending figures over the ranks and writes them; every rank has to call it."""
+        """Sums the pending figures over the ranks and writes them; every rank has to call it.
+
+        Raises:
+            UserError: too many steps in a row were skipped.
+        """
         if self._pending:
-            rows = step_rows(self._pending, self._training.clip_norm, self._loss)
-            self._pending.clear()
-            if self._writer is not None:
-                self._writer.steps(rows)
+            logged, rows = self._pending, self._write()
+            self._skipped.take(rows, [step.images for step in logged])
 
     def sync(self) -> None:
         """Writes the pending figures and waits until the disk has them."""
@@ -94,10 +119,17 @@ class Log:
         Several ranks cannot sum their figures here, since after an error the others may be
         elsewhere in the code. After a normal end nothing is pending.
         """
-        if world_size() == 1:
-            self.flush()
+        if world_size() == 1 and self._pending:
+            self._write()
         if self._writer is not None:
             self._writer.close()
+
+    def _write(self) -> list[StepRow]:
+        rows = step_rows(self._pending, self._training.clip_norm, self._loss)
+        self._pending = []
+        if self._writer is not None:
+            self._writer.steps(rows)
+        return rows
 
 
 def step_rows(
@@ -105,12 +137,14 @@ def step_rows(
 ) -> list[StepRow]:
     """The rows of pending steps, by one sum over the ranks and one transfer from the device."""
     figures = [step.figures for step in pending]
-    names = [*figures[0].sums.by_name(), "grad_norm", "momentum_norm"]
+    names = [*figures[0].sums.by_name(), "grad_norm", "momentum_norm", "lr", "skipped"]
     own = [torch.stack(list(each.sums.by_name().values())) for each in figures]
-    norms = [torch.stack([each.grad_norm, each.momentum_norm]) for each in figures]
-    # The norms are those of gradients that all ranks share already.
+    # These are the same on all ranks already, since the ranks share their gradients.
+    shared = [
+        torch.stack([each.grad_norm, each.momentum_norm, each.lr, each.skipped]) for each in figures
+    ]
     sums = sum_over_ranks(torch.stack(own))
-    table = torch.cat([sums, torch.stack(norms).to(sums)], 1).tolist()
+    table = torch.cat([sums.double(), torch.stack(shared)], 1).tolist()
     told_of = [dict(zip(names, values, strict=True)) for values in table]
     images, seconds = sum(t["num_images"] for t in told_of), sum(step.seconds for step in pending)
     rows = []
@@ -131,11 +165,11 @@ def step_rows(
                 num_positives=int(told["num_positives"]),
                 num_images=int(told["num_images"]),
                 divisor=told["divisors"] / told["num_images"],
-                lr=step.figures.lr,
+                lr=told["lr"],
                 grad_norm=told["grad_norm"],
                 momentum_norm=told["momentum_norm"],
                 clipped=clip_norm is not None and told["grad_norm"] > clip_norm,
-                skipped=step.figures.skipped,
+                skipped=bool(told["skipped"]),
                 images_per_second=images / seconds,
                 data_wait_seconds=step.data_wait,
                 loss_under=under,

@@ -33,15 +33,35 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW, over the parameter groups of a model."""
+    """SGD with momentum, or AdamW, over the parameter groups of a model on its device.
+
+    Both are fused, since only those can leave out an update by a flag on the device (`found_inf`).
+    """
     groups = parameter_groups(model, config)
     match config.name:
         case "sgd":
-            return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+            optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+            if config.momentum:
+                # A first step that leaves out its update would keep momenta without a value.
+                for parameter in [p for group in groups for p in group["params"]]:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return optimizer
         case "adamw":
             return torch.optim.AdamW(
-                groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True
+                groups,
+                lr=config.lr,
+                betas=(config.momentum, 0.999),
+                fused=True,
+                capturable=next(model.parameters()).is_cuda,  # permits a CUDA graph
             )
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The optimizer's momenta; the learning rate follows from the updates made."""
+    content = optimizer.state_dict()
+    for group in content["param_groups"]:
+        del group["lr"]
+    return content
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -85,6 +105,12 @@ def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:
             return config.lr * 0.5 * (1 + math.cos(math.pi * falling))
 
 
+def learning_rates(config: OptimizerConfig, total: int) -> Tensor:
+    """The learning rates [total] float64 of all updates of a training, for lookup on a device."""
+    rates = [learning_rate(config, update, total) for update in range(total)]
+    return torch.tensor(rates, dtype=torch.float64)
+
+
 def momentum_norm(optimizer: torch.optim.Optimizer) -> Tensor:
     """Norm of all momentum buffers (Adam's first moments), a scalar; NaN if there are none yet."""
     states = optimizer.state.values()
@@ -96,7 +122,19 @@ def momentum_norm(optimizer: torch.optim.Optimizer) -> Tensor:
     return torch.nn.utils.get_total_norm(kept)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of every parameter group to `lr` times its `lr_factor`."""
+def update_weights(optimizer: torch.optim.Optimizer, lr: Tensor, finite: Tensor) -> None:
+    """Updates the weights from their gradients, or leaves weights and momenta as they are.
+
+    Not `GradScaler.step`: it would look for infinite gradients again, and it does not report on the
+    device whether it skipped, which the buffers, the average and the schedule depend on.
+
+    Args:
+        optimizer: fused, so that it reads both tensors on the device.
+        lr: the learning rate, a float64 scalar; each group multiplies it by its `lr_factor`.
+        finite: whether to update, a bool scalar.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_factor"]
+        scaled = lr * group["lr_factor"]
+        group["lr"] = scaled.float() if scaled.is_cuda else scaled  # as the kernels read it
+    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    optimizer.step()

@@ -2,7 +2,7 @@
 
 On a GPU, copy and augmentation use a side stream, so that they run during the previous step. Two
 rules keep memory from being reused too early. The source of a copy stays referenced until the
-copy is done. A batch is made on the side stream but read on the consumer's stream, and PyTorch
+batches are made. A batch is made on the side stream but read on the consumer's stream, and PyTorch
 would reuse its memory as soon as the host drops it; `record_stream` makes PyTorch wait for the
 consumer's stream.
 
@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import torch
 
-from ssd.structures import Batch, PackedSamples, to_device
+from ssd.structures import Batch, PackedSamples
 
 Steps = Generator[list[PackedSamples], None, None]
-MakeBatch = Callable[[PackedSamples], Batch]
+MakeBatches = Callable[[list[PackedSamples]], list[Batch]]
 
 
 class Ready(NamedTuple):
@@ -41,13 +41,13 @@ class Ready(NamedTuple):
 
 
 def prefetch(
-    steps: Steps, make_batch: MakeBatch, device: torch.device
+    steps: Steps, make_batches: MakeBatches, device: torch.device
 ) -> Generator[Ready, None, None]:
     """Yields the data of every step, in order.
 
     Args:
         steps: the packed images of each step; closed together with the result.
-        make_batch: augments packed images on the device.
+        make_batches: copies the packed images of a step to the device and augments them there.
         device: the device to make the batches on.
 
     Raises:
@@ -55,24 +55,24 @@ def prefetch(
     """
     with closing(steps):
         if device.type == "cuda":
-            yield from _on_side_stream(steps, make_batch, device)
+            yield from _on_side_stream(steps, make_batches, device)
         else:
             while (taken := _take(steps)) is not None:
                 samples, waited = taken
-                batches = [make_batch(to_device(packed, device)) for packed in samples]
-                yield _ready(batches, samples, waited)
+                yield _ready(make_batches(samples), samples, waited)
 
 
 class _Started(NamedTuple):
-    """A step in preparation: the source of the copies, their end, the end of all work, the data."""
+    """A step in preparation: the source of the copies, the end of all work, the data."""
 
     source: list[PackedSamples]
-    copied: torch.cuda.Event
     made: torch.cuda.Event
     ready: Ready
 
 
-def _on_side_stream(steps: Steps, make_batch: MakeBatch, device: torch.device) -> Iterator[Ready]:
+def _on_side_stream(
+    steps: Steps, make_batches: MakeBatches, device: torch.device
+) -> Iterator[Ready]:
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def start() -> _Started | None:
@@ -80,16 +80,14 @@ def _on_side_stream(steps: Steps, make_batch: MakeBatch, device: torch.device) -
             if (taken := _take(steps)) is None:
                 return None
             samples, waited = taken
-            on_device = [to_device(packed, device) for packed in samples]
-            copied = side.record_event()
-            batches = [make_batch(packed) for packed in on_device]
-            return _Started(samples, copied, side.record_event(), _ready(batches, samples, waited))
+            batches = make_batches(samples)
+            return _Started(samples, side.record_event(), _ready(batches, samples, waited))
 
     try:
         current = start()
         while current is not None:
             upcoming = start()
-            current.copied.synchronize()  # before its source is dropped; it was started a step ago
+            current.made.synchronize()  # before its source is dropped; it was started a step ago
             ready = _handed_over(current, torch.cuda.current_stream(device))
             current = upcoming
             yield ready

@@ -12,7 +12,7 @@ from ssd.config import Config
 from ssd.config.settings import parse_yaml, to_config
 from ssd.data.order import Order
 from ssd.run.checkpoint import Checkpoint
-from ssd.training.optimizer import restore_optimizer
+from ssd.training.optimizer import optimizer_state, restore_optimizer
 from ssd.training.ranks import from_all_ranks, rank, without_ranks
 from ssd.training.reproducible import random_state, restore_random_state
 from ssd.training.step import TrainState
@@ -27,12 +27,12 @@ def snapshot(state: TrainState, order: Order, device: torch.device) -> dict[str,
         "model": without_ranks(state.model).state_dict(),
         "average": None if state.average is None else state.average.model.state_dict(),
         "optimizer_name": optimizer_name(state),
-        "optimizer": state.optimizer.state_dict(),
+        "optimizer": optimizer_state(state.optimizer),
         "scaler": state.scaler.state_dict(),
         "random": from_all_ranks(random_state(device)),
         "images_per_step": order.images_per_step,
         "step": state.step,
-        "updates": state.updates,
+        "updates": int(state.updates),
         "skipped_in_row": state.skipped_in_row,
     }
 
@@ -83,8 +83,8 @@ def restore(
         state.scaler.load_state_dict(content["scaler"])
         if rank() < len(content["random"]):
             restore_random_state(content["random"][rank()], device)
-        state.step, state.updates = content["step"], content["updates"]
-        state.skipped_in_row = content["skipped_in_row"]
+        state.step, state.skipped_in_row = content["step"], content["skipped_in_row"]
+        state.updates.fill_(content["updates"])
     except UserError:
         raise
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -5,13 +5,18 @@
 
 The order matters: positives are counted before anything is divided by them, gradients are
 unscaled before they are measured and clipped, and nothing non-finite reaches the weights or the
-statistics of BatchNorm. The host reads back one value: whether the gradient is finite.
+statistics of BatchNorm.
+
+The host reads nothing back, so it never waits for a GPU, and the step can run as a CUDA graph
+(`ssd.training.graph`). Where the gradient is not finite, the device itself leaves the state as it
+is. Nothing in `train_step` may depend on a number that changes from step to step unless it is a
+tensor on the device.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -24,10 +29,12 @@ from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
 from ssd.loss.normalize import StepCounts, losses_under
 from ssd.steps import StepFigures, StepSums
-from ssd.structures import Batch, Predictions, Targets
+from ssd.structures import Batch, LossSums, Predictions, Targets
 from ssd.training.average import MovingAverage
-from ssd.training.optimizer import momentum_norm, set_learning_rate
+from ssd.training.optimizer import momentum_norm, update_weights
 from ssd.training.ranks import sum_over_ranks, world_size
+
+ImageLosses = Callable[[nn.Module, Tensor, Targets, "StepSettings"], LossSums]
 
 
 @dataclass
@@ -39,18 +46,25 @@ class TrainState:
         optimizer: updates the model's parameters.
         scaler: scales the loss; enabled only for fp16.
         average: the moving average of the weights, or None.
-        step: optimizer steps taken, skipped ones included.
-        updates: steps that changed the weights.
-        skipped_in_row: steps skipped since the last update.
+        image_losses: the function below, or a compiled form of it.
+        step: optimizer steps taken, skipped ones included; the training loop counts them.
+        updates: steps that changed the weights, an int64 scalar on the device.
+        skipped_in_row: steps skipped since the last update, as of the last step that was logged.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: MovingAverage | None = None
+    image_losses: ImageLosses = field(default_factory=lambda: image_losses)
     step: int = 0
-    updates: int = 0
+    updates: Tensor = field(init=False)
     skipped_in_row: int = 0
+
+    def __post_init__(self) -> None:
+        """Starts with no update, on the model's device."""
+        device = next(self.model.parameters()).device
+        self.updates = torch.zeros((), dtype=torch.int64, device=device)
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,8 @@ class StepSettings:
 
     Attributes:
         default_boxes: [P, 4] in centre form, on the model's device.
+        learning_rates: [U] float64, the learning rate of every update of the weights, on the
+            model's device; further updates use the last one.
         loss: the section of the config.
         clip_norm: largest gradient norm, or None.
         dtype: of autocast, or None for fp32.
@@ -67,6 +83,7 @@ class StepSettings:
     """
 
     default_boxes: Tensor
+    learning_rates: Tensor
     loss: LossConfig = field(default_factory=LossConfig)
     clip_norm: float | None = None
     dtype: torch.dtype | None = None
@@ -74,14 +91,15 @@ class StepSettings:
 
 
 def train_step(
-    state: TrainState, micro_batches: Sequence[Batch], settings: StepSettings, lr: float
+    state: TrainState, micro_batches: Sequence[Batch], settings: StepSettings
 ) -> StepFigures:
     """Takes one optimizer step on images that may be split into micro-batches in any way."""
     targets = [match_batch(batch, settings) for batch in micro_batches]
     counts = count_step(targets, settings.images_per_step)
 
     state.optimizer.zero_grad(set_to_none=True)
-    buffers_before = [buffer.clone() for buffer in state.model.buffers()]
+    buffers = list(state.model.buffers())
+    buffers_before = [buffer.clone() for buffer in buffers]
     parts = []
     for index, (batch, target) in enumerate(zip(micro_batches, targets, strict=True)):
         last = index == len(micro_batches) - 1
@@ -93,26 +111,20 @@ def train_step(
     state.scaler.unscale_(state.optimizer)
     parameters = [p for p in state.model.parameters() if p.grad is not None]
     grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    skipped = not bool(torch.isfinite(grad_norm))
-    if skipped:
-        for buffer, before in zip(state.model.buffers(), buffers_before, strict=True):
-            buffer.copy_(before)  # the forward pass has updated BatchNorm's statistics
-        state.skipped_in_row += 1
-    else:
-        if settings.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, grad_norm)
-        set_learning_rate(state.optimizer, lr)
-        # Not `scaler.step`: it would check for infinite gradients again, and it does not report
-        # whether it skipped, which the buffers, the average and the schedule depend on.
-        state.optimizer.step()
-        if state.average is not None:
-            state.average.update(state.model, state.updates)
-        state.updates += 1
-        state.skipped_in_row = 0
+    finite = torch.isfinite(grad_norm)
+    if settings.clip_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, grad_norm)
+    for buffer, before in zip(buffers, buffers_before, strict=True):
+        buffer.copy_(torch.where(finite, buffer, before))  # BatchNorm's statistics
+    # `take`, since the host would read a scalar that it uses as an index.
+    rates = settings.learning_rates
+    lr = rates.take(state.updates.clamp(max=len(rates) - 1))
+    update_weights(state.optimizer, lr, finite)
+    if state.average is not None:
+        state.average.update(state.model, state.updates, finite)
+    state.updates += finite
     state.scaler.update()
-    state.step += 1
-    momentum = momentum_norm(state.optimizer)
-    return StepFigures(reduce(add, parts), grad_norm, momentum, lr, skipped)
+    return StepFigures(reduce(add, parts), grad_norm, momentum_norm(state.optimizer), lr, ~finite)
 
 
 def match_batch(batch: Batch, settings: StepSettings) -> Targets:
@@ -139,12 +151,8 @@ def backward(
     settings: StepSettings,
 ) -> StepSums:
     """Adds the gradient of one micro-batch; returns its contribution to the step's sums."""
-    device = batch.images.device.type
-    with torch.autocast(device, settings.dtype, enabled=settings.dtype is not None):
-        predictions: Predictions = state.model(batch.images)
-    loss = settings.loss
-    sums = multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
-    losses = losses_under(sums, counts, loss)
+    sums = state.image_losses(state.model, batch.images, targets, settings)
+    losses = losses_under(sums, counts, settings.loss)
     torch.autograd.backward(state.scaler.scale(losses.objective))
     return StepSums(
         class_loss=sums.class_loss.detach().sum(),
@@ -154,6 +162,18 @@ def backward(
         divisors=losses.divisors.sum(),
         loss_under={divisor: value.detach() for divisor, value in losses.under.items()},
     )
+
+
+def image_losses(
+    model: nn.Module, images: Tensor, targets: Targets, settings: StepSettings
+) -> LossSums:
+    """The forward pass of a micro-batch and the losses of its images, as sums."""
+    low = settings.dtype is not None
+    # A step uses each weight once, and a graph must not keep a cast made before its capture.
+    with torch.autocast(images.device.type, settings.dtype, enabled=low, cache_enabled=False):
+        predictions: Predictions = model(images)
+    loss = settings.loss
+    return multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
 
 
 def without_gradient_exchange(model: nn.Module) -> contextlib.AbstractContextManager[None]:

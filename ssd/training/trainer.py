@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from ssd.common.errors import UserError
+from ssd.common.graph import Graphs
 from ssd.config import Config
 from ssd.config.settings import to_yaml
 from ssd.detect.evaluate import publish
@@ -23,9 +23,8 @@ from ssd.steps import StepFigures
 from ssd.structures import Batch
 from ssd.training.build import Parts
 from ssd.training.log import Log, Position
-from ssd.training.optimizer import learning_rate
 from ssd.training.quarantine import Quarantine
-from ssd.training.ranks import any_rank, from_all_ranks, from_first_rank, is_first
+from ssd.training.ranks import any_rank, from_first_rank, is_first
 from ssd.training.resume import snapshot
 from ssd.training.saver import Saver
 from ssd.training.share import detect_on_all_ranks
@@ -53,15 +52,16 @@ class Trainer:
         self.state, self.order, self.last_step = parts.state, parts.order, parts.last_step
         self.evaluates_first = self.evaluation_is_missing()
         self.writer = self.open_writer() if is_first() else None
-        self.log = Log(self.writer, config.training, config.loss)
+        self.log = Log(self.writer, parts.state, config.training, config.loss)
         self.saver = self.open_saver() if is_first() else None
         num_images = len(parts.train_data.records)
+        self.step = Graphs(self.take_step, self.log.say) if parts.graphs else self.take_step
         self.quarantine = Quarantine(run_dir, num_images, config.data.max_unreadable)
 
     def run(self) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
         signals, state = self.signals, self.state
-        steps = self.parts.feed.steps(self.order, state.step, self.last_step)
+        steps = self.parts.feed.steps(self.order, state.step, self.last_step, self.log.say)
         with ExitStack() as stack:  # closes the log last: the saver's warnings go through it
             stack.enter_context(closing(self.log))
             stack.enter_context(closing(steps))
@@ -73,12 +73,12 @@ class Trainer:
             stops = any_rank(signals.stop)[0]
             while state.step < self.last_step and not stops:
                 ready = next(steps)
-                lr = learning_rate(self.parts.optimizer_config, state.updates, self.last_step)
-                figures = train_step(state, ready.batches, self.parts.settings, lr)
+                figures = self.step(ready.batches)
+                state.step += 1
 
-                self.log.step(self.position(), figures, ready.waited)
+                images = [name for batch in ready.batches for name in batch.image_ids]
+                self.log.step(self.position(), figures, ready.waited, images)
                 self.tell_unreadable(ready.problems)
-                self.tell_skipped(figures, ready.batches)
                 stops, saves = any_rank(signals.stop, signals.save)
                 # Also before an evaluation, whose score is added to this checkpoint.
                 if stops or saves or self.evaluation_is_due() or self.checkpoint_is_due():
@@ -93,6 +93,10 @@ class Trainer:
                 at = f"after step {state.step}, which is saved" if state.step else "before step 1"
                 self.log.say(f"stopped {at}")
             return STOPPED_BY_SIGNAL if stops else DONE
+
+    def take_step(self, batches: list[Batch]) -> StepFigures:
+        """Takes an optimizer step; on a GPU a CUDA graph repeats it."""
+        return train_step(self.state, batches, self.parts.settings)
 
     def open_writer(self) -> RunWriter:
         """Opens the writer of the rows; drops an evaluation that is about to be repeated."""
@@ -142,32 +146,6 @@ class Trainer:
         """
         for problem in self.quarantine.take(problems):
             self.log.say(f"unreadable image, replaced by another: {problem}")
-
-    def tell_skipped(self, figures: StepFigures, batches: list[Batch]) -> None:
-        """Reports a step without a finite gradient, which all ranks have skipped together.
-
-        Raises:
-            UserError: too many steps in a row were skipped.
-        """
-        if not figures.skipped:
-            return
-        sums = figures.sums
-        numbers = [one.item() for one in (sums.class_loss, sums.box_loss, sums.num_positives)]
-        names = [image for batch in batches for image in batch.image_ids]
-        all_numbers, all_names = zip(*from_all_ranks((numbers, names)), strict=True)
-        class_loss, box_loss, positives = map(sum, zip(*all_numbers, strict=True))
-        images = ", ".join(name for names in all_names for name in names)
-        self.log.say(
-            f"step {self.state.step} skipped because its gradient is not finite: class "
-            f"loss {class_loss:g}, box loss {box_loss:g}, positives {positives:g}, images {images}"
-        )
-        if self.state.skipped_in_row >= self.config.training.max_skipped:
-            raise UserError(
-                f"{self.state.skipped_in_row} steps in a row had a gradient that is not finite, "
-                f"the last at step {self.state.step}; the weights never saw them: lower "
-                "optimizer.lr, set training.clip_norm or training.precision fp32, or look for "
-                "broken boxes in the data"
-            )
 
     def save(self) -> None:
         """Starts writing a checkpoint; every rank has to call it."""

@@ -9,7 +9,7 @@ from ssd.training.optimizer import (
     parameter_groups,
     restore_optimizer,
     scaled_learning_rate,
-    set_learning_rate,
+    update_weights,
 )
 
 
@@ -42,8 +42,7 @@ def test_learning_rate_reaches_each_group_with_its_factor(name):
     before = [p.detach().clone() for p in network.parameters()]
     for p in network.parameters():
         p.grad = torch.ones_like(p)
-    set_learning_rate(optimizer, 0.25)
-    optimizer.step()
+    update_weights(optimizer, torch.tensor(0.25, dtype=torch.float64), torch.tensor(True))
     moved = {
         parameter: (old - new).mean().item()
         for (parameter, new), old in zip(network.named_parameters(), before, strict=True)

@@ -20,7 +20,7 @@ def test_the_average_follows_its_formula():
         model[1].running_mean += 1
         decay = min(0.5, (1 + update) / (10 + update))
         expected = decay * expected + (1 - decay) * model[0].weight.detach()
-        average.update(model, update)
+        average.update(model, torch.tensor(update), torch.tensor(True))
     torch.testing.assert_close(average.model[0].weight, expected)
     assert torch.equal(average.model[1].running_mean, model[1].running_mean)
     assert not average.model.training

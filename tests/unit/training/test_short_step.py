@@ -47,12 +47,10 @@ def a_pass():
 
 def gradient(batches, loss, images_per_step=FULL, dtype=torch.float32):
     """The gradient that the optimizer sees, from the same weights each time."""
-    state = new_state()
-    state.model.to(dtype)
-    state.model.default_boxes = state.model.default_boxes.float()
+    state = new_state(dtype=dtype)
     batches = [replace(batch, images=batch.images.to(dtype)) for batch in batches]
-    used = settings(state, loss=loss, images_per_step=images_per_step)
-    figures = train_step(state, batches, used, lr=0.0)
+    used = settings(state, lr=0.0, loss=loss, images_per_step=images_per_step)
+    figures = train_step(state, batches, used)
     return torch.cat([p.grad.flatten() for p in state.model.parameters()]), figures
 
 
@@ -132,7 +130,7 @@ def test_the_clipping_sees_the_weight(twelve_images):
     state = new_state(momentum=0.0)
     before = torch.cat([p.detach().flatten() for p in state.model.parameters()])
     used = settings(state, clip_norm=2 * norm, images_per_step=48)
-    train_step(state, [twelve_images], used, lr=0.1)
+    train_step(state, [twelve_images], used)
     after = torch.cat([p.detach().flatten() for p in state.model.parameters()])
     assert float((after - before).norm()) == pytest.approx(0.1 * norm, rel=1e-4)
 

@@ -45,13 +45,17 @@ def split(batch: Batch, sizes) -> list[Batch]:
     ]
 
 
-def new_state(lr: float = 0.1, momentum: float = 0.9, batch_norm: bool = False) -> TrainState:
+def new_state(
+    lr: float = 0.1, momentum: float = 0.9, batch_norm: bool = False, dtype=torch.float32
+) -> TrainState:
     torch.manual_seed(1)
-    model = TinyDetector(batch_norm)
+    model = TinyDetector(batch_norm).to(dtype)
+    model.default_boxes = model.default_boxes.float()
     config = OptimizerConfig(lr=lr, momentum=momentum, weight_decay=0.0)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     return TrainState(model, build_optimizer(model, config), scaler)
 
 
-def settings(state: TrainState, **changes) -> StepSettings:
-    return StepSettings(state.model.default_boxes, **changes)
+def settings(state: TrainState, lr: float = 0.1, **changes) -> StepSettings:
+    rates = torch.tensor([lr], dtype=torch.float64)
+    return StepSettings(state.model.default_boxes, rates, **changes)

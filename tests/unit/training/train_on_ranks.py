@@ -58,14 +58,17 @@ def train(divisor, accumulate):
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.002, momentum=0.9))
     state = TrainState(wrapped, optimizer, torch.amp.GradScaler("cpu", enabled=False))
     settings = StepSettings(
-        model.default_boxes, LossConfig(divisor=divisor), images_per_step=order.images_per_step
+        model.default_boxes,
+        torch.tensor([0.002], dtype=torch.float64),
+        LossConfig(divisor=divisor),
+        images_per_step=order.images_per_step,
     )
     losses, bare_ranks = [], []
     for step in range(STEPS):
         parts = order.micro_batches(step, rank())
         batches = [Batch(images[part], boxes[part], labels[part], []) for part in parts]
         bare = torch.tensor(float(not any((batch.labels > 0).any() for batch in batches)))
-        figures = train_step(state, batches, settings, lr=0.002)
+        figures = train_step(state, batches, settings)
         loss = figures.sums.loss_under["step_positives"]
         losses.append(sum_over_ranks(loss).item() / ranks)
         bare_ranks.append(sum_over_ranks(bare).item())

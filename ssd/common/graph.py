@@ -1,0 +1,133 @@
+"""Runs a function on a GPU as a CUDA graph: hundreds of kernels for the price of one launch.
+
+A graph is captured once and then replayed. A replay runs the same kernels on the same addresses,
+and no Python. So the function may change tensors that outlive it, such as weights, but has to do so
+in place. It must not read anything back, and its result may only depend on shapes and on the values
+of tensors. Every set of shapes has a graph of its own.
+
+Source: "CUDA graphs" in PyTorch's notes on CUDA semantics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ssd.common.errors import one_line
+
+MOST_GRAPHS = 16  # each keeps its inputs; further shapes run plainly
+
+Inputs = TypeVar("Inputs")
+Result = TypeVar("Result")
+Replay = Callable[[], object]
+Capture = Callable[[Callable[[], Any]], tuple[Replay, Any]]
+Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
+
+
+class Graphs(Generic[Inputs, Result]):
+    """A function of tensors that runs plainly when it meets shapes first, and then as a graph.
+
+    The plain run compiles what has to be compiled, and makes the optimizer's state.
+
+    Args:
+        function: takes and returns tensors in dataclasses, lists and dicts.
+        say: takes a line if a graph cannot be captured; all runs are plain from then on.
+        capture: runs a function for later replays; returns the replay and the function's result.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Inputs], Result],
+        say: Callable[[str], None],
+        capture: Capture | None = None,
+    ) -> None:
+        self._function, self._say, self._capture = function, say, capture or CudaCapture()
+        self._graphs: dict[Shapes, Graph[Inputs, Result] | None] = {}
+        self._failed = False
+
+    def __call__(self, inputs: Inputs) -> Result:
+        """The function's result; no later call changes its tensors."""
+        shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors_in(inputs))
+        if self._failed or (shapes not in self._graphs and len(self._graphs) == MOST_GRAPHS):
+            return self._function(inputs)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = None
+            return self._function(inputs)
+        graph = self._graphs[shapes]
+        if graph is None:
+            try:
+                graph = self._graphs[shapes] = Graph(self._function, inputs, self._capture)
+            except RuntimeError as error:  # CUDA's errors are of this type, out of memory included
+                self._failed = True
+                self._graphs.clear()
+                self._say(f"no CUDA graph, so steps are slower: {one_line(error)[:200]}")
+                return self._function(inputs)
+        return graph(inputs)
+
+
+class Graph(Generic[Inputs, Result]):
+    """A captured run of a function on inputs of one set of shapes."""
+
+    def __init__(
+        self, function: Callable[[Inputs], Result], inputs: Inputs, capture: Capture
+    ) -> None:
+        own: Inputs = copied(inputs)
+        self._inputs = tensors_in(own)
+        self._replay, self._result = capture(lambda: function(own))
+
+    def __call__(self, inputs: Inputs) -> Result:
+        """The function's result for these inputs, in memory of its own."""
+        for own, given in zip(self._inputs, tensors_in(inputs), strict=True):
+            own.copy_(given, non_blocking=True)
+        self._replay()
+        result: Result = copied(self._result)
+        return result
+
+
+class CudaCapture:
+    """Captures CUDA graphs that share their memory, since they run one after the other."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, function: Callable[[], Any]) -> tuple[Replay, Any]:
+        """The replay of the function and the result, whose tensors each replay writes anew."""
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may use the GPU meanwhile: one writes checkpoints, one runs the backward.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            result = function()
+        return graph.replay, result
+
+
+def copied(value: Any) -> Any:
+    """The same value with copies of all its tensors, in their memory formats."""
+    return _changed(value, torch.clone)
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors of a value of dataclasses, lists, tuples and dicts, in order."""
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    _changed(value, keep)
+    return found
+
+
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {each.name: _changed(getattr(value, each.name), change) for each in fields(value)}
+        return replace(value, **inner)
+    if isinstance(value, dict):
+        return {key: _changed(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_changed(item, change) for item in value]
+    return value
