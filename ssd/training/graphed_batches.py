@@ -56,7 +56,7 @@ class GraphedBatches:
 
     def _place(self, pixels: Tensor) -> None:
         """Puts the pixels where the graphs read them; those of a device cache are there."""
-        if pixels.device == self._pixels.device:
+        if pixels.is_cuda:
             if pixels.data_ptr() != self._pixels.data_ptr():
                 self._use(pixels)
             return

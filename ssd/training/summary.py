@@ -8,6 +8,7 @@ from ssd.augment.batch import finds_compiler
 from ssd.config import Config
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
+from ssd.training.step import image_losses
 
 SHOWN_CLASSES = 25
 
@@ -20,6 +21,8 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
     ranks = f", {world_size()} ranks" if world_size() > 1 else ""
+    way = ", compiled" if parts.state.image_losses is not image_losses else ""
+    way += ", as CUDA graphs" if parts.graphs else ""
     base, optimizer = config.optimizer, parts.optimizer_config
     scaled = f"{optimizer.lr:g}: {base.lr:g} x {order.images_per_step} images a step"
     lines = {
@@ -31,7 +34,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes",
         "weights": parts.starts_from,
         "training": f"steps {parts.state.step + 1} to {parts.last_step}, "
-        f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}",
+        f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}{way}",
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()
         else "without its fused kernel, slower: Triton finds no C compiler: install gcc or set CC",

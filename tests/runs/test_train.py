@@ -296,7 +296,7 @@ def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tm
 def test_a_run_that_crashes_ends_although_its_workers_are_busy(tool, small_run, where):
     """They leave stopping to their parent, which therefore has to end them."""
     parts = {
-        "step": "ssd.training.trainer.Trainer.tell_skipped",
+        "step": "ssd.training.trainer.Trainer.tell_unreadable",
         "evaluation": "ssd.detect.detector.Detector.__call__",
     }
     crash = f"""

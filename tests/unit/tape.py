@@ -1,7 +1,8 @@
 """A stand-in for CUDA graphs on the CPU: it records PyTorch's operations and repeats them.
 
-Like a CUDA graph, a capture leaves every tensor as it was, and a replay runs the same operations on
-the same memory, with the Python numbers of the capture. What a graph cannot do is an error here too.
+Like a CUDA graph, a capture leaves every tensor as it was, and a replay runs the same operations
+on the same memory, with the Python numbers of the capture. An operation that reads a value back is
+an error.
 """
 
 import torch

@@ -22,9 +22,16 @@ def sample_of(pack):
     return sample
 
 
-def as_batch(samples):
-    images = samples.pixels.float().view(1, 4, 4, 3).permute(0, 3, 1, 2)
-    return Batch(images, samples.boxes, samples.labels, samples.image_ids)
+def as_batches(samples):
+    return [
+        Batch(
+            packed.pixels.float().view(1, 4, 4, 3).permute(0, 3, 1, 2),
+            packed.boxes,
+            packed.labels,
+            packed.image_ids,
+        )
+        for packed in samples
+    ]
 
 
 def test_steps_come_in_order_with_their_problems(sample_of):
@@ -33,7 +40,7 @@ def test_steps_come_in_order_with_their_problems(sample_of):
         yield []
         yield [sample_of(3, ["b: cut", "c: empty"])]
 
-    found = list(prefetch(steps(), as_batch, CPU))
+    found = list(prefetch(steps(), as_batches, CPU))
     ids = [[batch.image_ids for batch in ready.batches] for ready in found]
     assert ids == [[["image1"], ["image2"]], [], [["image3"]]]
     assert [ready.problems for ready in found] == [["a: empty"], [], ["b: cut", "c: empty"]]
@@ -53,7 +60,7 @@ def test_waiting_is_for_the_images_and_not_for_the_augmentation(sample_of, monke
 
     def slowly(samples):
         clock[0] += 100
-        return as_batch(samples)
+        return as_batches(samples)
 
     assert [ready.waited for ready in prefetch(steps(), slowly, CPU)] == [1, 2, 3]
 
@@ -69,7 +76,7 @@ def test_closing_closes_the_steps_and_nothing_is_taken_beyond_what_was_asked_for
         finally:
             events.append("closed")
 
-    ready = prefetch(steps(), as_batch, CPU)
+    ready = prefetch(steps(), as_batches, CPU)
     next(ready), next(ready)
     ready.close()
     assert events == [0, 1, "closed"]
@@ -80,7 +87,7 @@ def test_an_error_comes_in_its_turn(sample_of):
         yield [sample_of(1)]
         raise UserError("none is readable")
 
-    ready = prefetch(steps(), as_batch, CPU)
+    ready = prefetch(steps(), as_batches, CPU)
     assert next(ready).batches[0].image_ids == ["image1"]
     with pytest.raises(UserError, match="none is readable"):
         next(ready)
