@@ -84,7 +84,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
-    graphs = device.type == "cuda" and world_size() == 1 and training.graph == "auto"
+    graphs = uses_graphs(training, device)
     feed = Feed(
         train_data.records,
         config.data,
@@ -113,7 +113,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     if checkpoint is not None:
         restore(checkpoint, state, order, list(classes), device)
 
-    if device.type == "cuda" and world_size() == 1 and compiles(training):
+    if compiles(training, device):
         size = config.model.input_size
         shape = torch.Size((training.batch_size, 3, size, size))
         compile_step(state, settings, shape, lambda line: print(line, flush=True))
@@ -136,9 +136,15 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     )
 
 
-def compiles(training: TrainingConfig) -> bool:
-    """Returns whether the config asks for a compiled step, and this machine can make one."""
-    return training.compile == "auto" and not training.deterministic and finds_compiler()
+def uses_graphs(training: TrainingConfig, device: torch.device) -> bool:
+    """Returns whether steps run as CUDA graphs; several ranks launch theirs one by one."""
+    return training.graph == "auto" and device.type == "cuda" and world_size() == 1
+
+
+def compiles(training: TrainingConfig, device: torch.device) -> bool:
+    """Returns whether the steps are to be compiled, and this machine can do it."""
+    wanted = training.compile == "auto" and not training.deterministic
+    return wanted and device.type == "cuda" and world_size() == 1 and finds_compiler()
 
 
 def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:

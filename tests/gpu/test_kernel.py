@@ -78,6 +78,7 @@ def test_a_plan_is_the_same_to_the_bit_on_cpu_and_gpu(samples, on_gpu):
                 assert torch.equal(cpu, gpu.cpu()), field.name
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("photometric_after_resize", [True, False])
 def test_a_batch_is_made_without_waiting_for_the_device(samples, photometric_after_resize):
     config = AugmentConfig(photometric_after_resize=photometric_after_resize)
