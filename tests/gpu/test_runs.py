@@ -48,7 +48,7 @@ def train(shapes, tmp_path):
             ),
             *("--training.device", "cuda", *flags),
         )
-        code = f"{prepare}\nfrom ssd.commands.main import main\nimport sys\nsys.exit(main(sys.argv[1:]))"
+        code = f"{prepare}\nfrom ssd.commands.main import ssd\nssd()"
         command = [sys.executable, "-c", code, "train", *given]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode in (0, 143), done.stderr
