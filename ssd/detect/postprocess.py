@@ -32,8 +32,9 @@ def postprocess(
 
     For each class, the `top_k` best default boxes above `score_threshold` are decoded and clipped
     to the image. Of those that overlap more than `nms_iou`, the best stays; classes never suppress
-    each other. Over all classes, the best `max_detections` stay. The result equals that of
-    torchvision's SSD. Predictions that are not finite are left out.
+    each other. Over all classes, the best `max_detections` stay. Equal scores count in order of
+    default box, then class. The result equals that of torchvision's SSD. Predictions that are not
+    finite are left out.
 
     Args:
         predictions: logits [B, P, C], background first, and locations [B, P, 4], of any floating
@@ -79,10 +80,17 @@ def postprocess(
 def best(scores_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` best scores [B, N] of each image, in descending order, and their positions.
 
-    Equal scores come in order of position, on any device. If more scores equal the last one than
-    fit, it is unspecified which of those are taken.
+    Of equal scores, those of lower position come first.
     """
-    where_BN = scores_BM.topk(count, sorted=False).indices.sort().values
+    top = scores_BM.topk(min(count + 1, scores_BM.shape[1]))
+    where_BN = top.indices[:, :count]
+    last_B1 = top.values[:, count - 1 : count]
+    if bool((top.values[:, count:] == last_B1).any()):  # `topk` takes any of equal scores
+        above_BM, equal_BM = scores_BM > last_B1, scores_BM == last_B1
+        places_B1 = count - above_BM.sum(1, keepdim=True)
+        above_BM |= equal_BM & (equal_BM.cumsum(1) <= places_B1)
+        where_BN = above_BM.nonzero()[:, 1].view(-1, count)
+    where_BN = where_BN.sort().values
     scores_BN, order_BN = scores_BM.gather(1, where_BN).sort(descending=True, stable=True)
     return scores_BN, where_BN.gather(1, order_BN)
 
