@@ -1,8 +1,12 @@
+from itertools import product
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torchvision.ops import box_iou
 
 from ssd.config import EvaluationConfig
+from ssd.detect import postprocess as rules
 from ssd.detect.postprocess import best, postprocess, rank_in_class, suppress
 from ssd.geometry.boxes import decode
 from ssd.structures import Predictions
@@ -57,6 +61,18 @@ def test_equals_the_naive_loop(config, default_boxes):
         torch.testing.assert_close(found.scores, scores, atol=1e-6, rtol=0)
         boxes = torch.stack([box for _, _, box in expected])
         torch.testing.assert_close(found.boxes, boxes, atol=1e-6, rtol=0)
+
+
+def test_a_gpu_without_a_compiler_for_triton_searches(monkeypatch):
+    ways = []
+    monkeypatch.setattr(rules, "search", lambda *_: ways.append("search"))
+    monkeypatch.setattr(rules, "unpad", lambda _: ways.append("padded"))
+    monkeypatch.setattr(rules, "padded_detections", lambda *_: torch.zeros(1))
+    for is_cuda, has_compiler in product((True, False), repeat=2):
+        monkeypatch.setattr(rules, "finds_compiler", lambda has=has_compiler: has)
+        logits = SimpleNamespace(is_cuda=is_cuda)
+        postprocess(Predictions(logits, None), None, EvaluationConfig())
+    assert ways == ["padded", "search", "search", "search"]
 
 
 def test_low_precision_predictions_give_fp32_detections(default_boxes):
