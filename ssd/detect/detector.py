@@ -54,8 +54,7 @@ class Detector:
         with torch.autocast(device.type, self.dtype, enabled=self.dtype is not None):
             predictions = self.model(batch.images)
         self.model.train(was_training)
-        found = postprocess(predictions, self.model.default_boxes, self.config)
-        return [to_device(detections, torch.device("cpu")) for detections in found]
+        return postprocess(predictions, self.model.default_boxes, self.config)
 
     def predict(
         self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
