@@ -129,7 +129,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         optimizer_config=optimizer,
         state=state,
         settings=settings,
-        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
+        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation, graphs),
         device=device,
         graphs=graphs,
         last_step=last_step,
