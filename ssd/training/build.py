@@ -80,8 +80,18 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         train_data = load_data(config.data, config.data.train_split, config.data.classes)
     eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
     order = build_order(training, len(train_data.records))
+    last_step = training.steps or training.epochs * order.steps_per_epoch
+    steps = last_step - (checkpoint.manifest.step if checkpoint else 0)
     preprocess = preprocess_of(config.model, config.augment)
-    feed = Feed(train_data.records, config.data, config.augment, preprocess, training.seed, device)
+    feed = Feed(
+        train_data.records,
+        config.data,
+        config.augment,
+        preprocess,
+        training.seed,
+        device,
+        repeats=steps > order.steps_per_epoch,
+    )
 
     classes = train_data.classes
     model = build_model(config.model, len(classes) + 1)
@@ -107,7 +117,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         settings=settings,
         detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
         device=device,
-        last_step=training.steps or training.epochs * order.steps_per_epoch,
+        last_step=last_step,
     )
 
 
