@@ -26,13 +26,20 @@ def choose_workers(cores: int, ranks: int, on_gpu: bool) -> int:
     return min(MOST, max(1, share - 1) if on_gpu else share)
 
 
-def workers_line(setting: Workers, on_gpu: bool) -> str:
-    """The number of workers for a summary, and how it came about."""
-    cores, ranks, chosen = usable_cores(), local_ranks(), num_workers(setting, on_gpu)
+def workers_line(setting: Workers, on_gpu: bool, for_training: bool) -> str:
+    """The number of workers for a summary, and how it came about.
+
+    Args:
+        setting: `data.workers`.
+        on_gpu: whether the training process computes on a GPU.
+        for_training: whether training uses them; an evaluation always does.
+    """
+    line = f"{num_workers(setting, on_gpu)}{'' if for_training else ' to evaluate, none to train'}"
     if setting != "auto":
-        return str(chosen)
+        return line
+    cores, ranks = usable_cores(), local_ranks()
     shared = f" for {ranks} ranks" if ranks > 1 else ""
-    return f"{chosen} (data.workers auto: {cores} core{'s' if cores > 1 else ''}{shared})"
+    return f"{line} (data.workers auto: {cores} core{'s' if cores > 1 else ''}{shared})"
 
 
 def local_ranks() -> int:

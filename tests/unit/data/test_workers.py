@@ -33,16 +33,21 @@ def on(monkeypatch):
 def test_a_number_is_taken_as_it_is(on):
     on(cores=4, ranks=2)
     assert [num_workers(count, on_gpu=True) for count in (0, 3, 200)] == [0, 3, 200]
-    assert workers_line(3, on_gpu=True) == "3"
+    assert workers_line(3, on_gpu=True, for_training=True) == "3"
 
 
 def test_the_summary_says_how_the_number_came_about(on, monkeypatch):
     on(cores=16, ranks=1)
     assert num_workers("auto", on_gpu=True) == 15
-    assert workers_line("auto", on_gpu=True) == "15 (data.workers auto: 16 cores)"
+    line = workers_line("auto", on_gpu=True, for_training=True)
+    assert line == "15 (data.workers auto: 16 cores)"
+    line = workers_line("auto", on_gpu=True, for_training=False)
+    assert line == "15 to evaluate, none to train (data.workers auto: 16 cores)"
     on(cores=16, ranks=4)
-    assert workers_line("auto", on_gpu=True) == "3 (data.workers auto: 16 cores for 4 ranks)"
+    line = workers_line("auto", on_gpu=True, for_training=True)
+    assert line == "3 (data.workers auto: 16 cores for 4 ranks)"
     on(cores=1, ranks=1)
-    assert workers_line("auto", on_gpu=True) == "1 (data.workers auto: 1 core)"
+    line = workers_line("auto", on_gpu=True, for_training=True)
+    assert line == "1 (data.workers auto: 1 core)"
     monkeypatch.delenv("LOCAL_WORLD_SIZE")
     assert num_workers("auto", on_gpu=True) == 1
