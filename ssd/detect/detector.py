@@ -15,9 +15,10 @@ from tqdm.auto import tqdm
 
 from ssd.augment.batch import Preprocess, finds_compiler
 from ssd.common.graph import Graphs
-from ssd.config import EvaluationConfig
+from ssd.config import EvaluationConfig, Workers
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
+from ssd.data.workers import num_workers
 from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
 from ssd.detect.padded import padded_detections, unpad
 from ssd.detect.postprocess import search
@@ -129,16 +130,23 @@ class Detector:
 
 
 def detect(
-    detector: Detector, records: Sequence[Record], workers: int, show_progress: bool = True
+    detector: Detector, records: Sequence[Record], workers: Workers, show_progress: bool = True
 ) -> DetectionTable:
     """The model's detections in the images of `records`; it sees each image exactly once.
+
+    Args:
+        detector: the model.
+        records: the images.
+        workers: the setting `data.workers`.
+        show_progress: whether to show a progress bar.
 
     Raises:
         UserError: an image cannot be read.
     """
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
     on_gpu = detector.model.default_boxes.is_cuda
-    batches = evaluation_batches(dataset, detector.config.batch_size, workers, on_gpu)
+    count = num_workers(workers, on_gpu)
+    batches = evaluation_batches(dataset, detector.config.batch_size, count, on_gpu)
     bar = tqdm(
         total=len(records),
         desc="evaluating",
