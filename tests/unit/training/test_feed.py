@@ -34,7 +34,7 @@ def records(tmp_path_factory):
 
 def feed(records, repeats=True, **settings):
     data = DataConfig(**settings)
-    return Feed(records, data, AugmentConfig(), PREPROCESS, 0, CPU, repeats)
+    return Feed(records, data, AugmentConfig(), PREPROCESS, 0, CPU, repeats=repeats)
 
 
 def test_what_is_kept_is_told_in_one_line(records):
