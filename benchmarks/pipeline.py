@@ -36,9 +36,9 @@ from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.loader import AHEAD, Batches, start_worker, training_steps
+from ssd.data.num_workers import num_workers
 from ssd.data.order import Order
 from ssd.data.source import load_data
-from ssd.data.workers import num_workers
 from ssd.structures import Batch, Record
 from ssd.training.feed import Feed
 

@@ -18,7 +18,7 @@ from ssd.common.graph import Graphs
 from ssd.config import EvaluationConfig, Workers
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
-from ssd.data.workers import num_workers
+from ssd.data.num_workers import num_workers
 from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
 from ssd.detect.padded import padded_detections, unpad
 from ssd.detect.postprocess import search

@@ -16,9 +16,9 @@ from ssd.augment.library import library_transform
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
+from ssd.data.num_workers import num_workers
 from ssd.data.order import Order
 from ssd.data.source import load_data
-from ssd.data.workers import num_workers
 from ssd.report.pictures import Box, Picture, draw
 from ssd.structures import Batch, PackedSamples, Record
 

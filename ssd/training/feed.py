@@ -16,8 +16,8 @@ from ssd.data.cache import HostCache, cache_size, memory_needed, num_that_fit
 from ssd.data.dataset import DetectionDataset
 from ssd.data.device_cache import DeviceCache, decode_onto
 from ssd.data.loader import training_steps
+from ssd.data.num_workers import num_workers
 from ssd.data.order import Order
-from ssd.data.workers import num_workers
 from ssd.structures import Batch, PackedSamples, Record, to_device
 from ssd.training.cache_place import cache_place, free_on_all_ranks
 from ssd.training.graphed_batches import GraphedBatches

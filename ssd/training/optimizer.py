@@ -136,5 +136,5 @@ def update_weights(optimizer: torch.optim.Optimizer, lr: Tensor, finite: Tensor)
     for group in optimizer.param_groups:
         scaled = lr * group["lr_factor"]
         group["lr"] = scaled.float() if scaled.is_cuda else scaled  # as the kernels read it
-    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    optimizer.found_inf = (~finite).to(torch.float32)  # type: ignore[attr-defined]
     optimizer.step()

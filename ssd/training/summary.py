@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
 from ssd.config import Config
-from ssd.data.workers import workers_line
+from ssd.data.num_workers import workers_line
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
 from ssd.training.step import image_losses

@@ -1,7 +1,7 @@
 import pytest
 
 from ssd.data import workers
-from ssd.data.workers import choose_workers, num_workers, workers_line
+from ssd.data.num_workers import choose_workers, num_workers, workers_line
 
 
 @pytest.mark.parametrize(
