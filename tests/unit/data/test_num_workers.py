@@ -1,6 +1,6 @@
 import pytest
 
-from ssd.data import workers
+from ssd.data import num_workers as module
 from ssd.data.num_workers import choose_workers, num_workers, workers_line
 
 
@@ -24,7 +24,7 @@ def on(monkeypatch):
     """Makes this a machine with so many cores and ranks."""
 
     def set_to(cores, ranks):
-        monkeypatch.setattr(workers, "usable_cores", lambda: cores)
+        monkeypatch.setattr(module, "usable_cores", lambda: cores)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
 
     return set_to
