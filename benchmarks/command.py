@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data.root", default=DataConfig.root, help="of the pipeline's images")
     parser.add_argument("--data.train_split", default=DataConfig.train_split, help="part of them")
     parser.add_argument(
-        "--data.workers", type=int, default=DataConfig.workers, help="processes that decode them"
+        "--data.workers", type=int, default=2, help="processes that decode them (default: 2)"
     )
     parser.add_argument(
         "--data.cache",

@@ -59,7 +59,8 @@ def benchmark_postprocess(
         sides: dict[str, Side] = {"ours": ours}
         if against_torchvision:
             sides["torchvision"] = torchvisions
-            for one, other in zip(ours(), torchvisions(), strict=True):
+            for one, theirs_on_device in zip(ours(), torchvisions(), strict=True):
+                other = {name: value.cpu() for name, value in theirs_on_device.items()}
                 torch.testing.assert_close(one.scores, other["scores"], atol=1e-5, rtol=0)
                 torch.testing.assert_close(SIZE * one.boxes, other["boxes"], atol=1e-3, rtol=0)
                 assert torch.equal(one.labels, other["labels"])

@@ -38,6 +38,7 @@ from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.loader import AHEAD, Batches, start_worker, training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
+from ssd.data.workers import num_workers
 from ssd.structures import Batch, Record
 from ssd.training.feed import Feed
 
@@ -60,11 +61,12 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
         UserError: the data cannot be read.
     """
     records = load_data(data, data.train_split, data.classes).records
+    workers = num_workers(data.workers, on_gpu=False)
     return [
         *parts_on_one_core(records, batch_size, rounds),
         whole_pipelines(records, batch_size, 0, rounds),
-        whole_pipelines(records, batch_size, data.workers, rounds),
-        *([handovers(records, batch_size, data.workers, rounds)] if data.workers else []),
+        whole_pipelines(records, batch_size, workers, rounds),
+        *([handovers(records, batch_size, workers, rounds)] if workers else []),
     ]
 
 
@@ -124,7 +126,8 @@ def our_batches(
 ) -> Generator[Batch, None, None]:
     """Yields the batches of training."""
     preprocess = preprocess_of(MODEL, augment)
-    feed = Feed(records, DataConfig(workers=workers), augment, preprocess, 0, CPU)
+    data = DataConfig(workers=workers, cache="none")
+    feed = Feed(records, data, augment, preprocess, 0, CPU)
     with closing(feed.steps(order, 0, steps)) as all_ready:
         for ready in all_ready:
             yield ready.batches[0]

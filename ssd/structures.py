@@ -245,7 +245,7 @@ class Detections:
     labels: Tensor
 
 
-Moved = TypeVar("Moved", PackedSamples, Batch, Targets, Detections)
+Moved = TypeVar("Moved", PackedSamples, Batch, Targets)
 
 
 def to_device(item: Moved, device: torch.device) -> Moved:

@@ -30,6 +30,7 @@ SECONDS = {
     "runs/test_start.py": 25,
     "runs/test_coco.py": 20,
     "unit/augment/test_kernel.py": 20,
+    "unit/detect/test_padded.py": 20,
     "unit/spikes/test_watch.py": 15,
 }
 

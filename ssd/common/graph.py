@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -46,46 +46,57 @@ class Graphs(Generic[Inputs, Result]):
         capture: Capture | None = None,
     ) -> None:
         self._function, self._say, self._capture = function, say, capture or CudaCapture()
-        self._graphs: dict[Shapes, Graph[Inputs, Result] | None] = {}
+        self._graphs: dict[Shapes, Graph | None] = {}
+        self._inputs: dict[tuple[int, torch.Size, torch.dtype], Tensor] = {}
         self._failed = False
 
     def __call__(self, inputs: Inputs) -> Result:
         """The function's result; no later call changes its tensors."""
-        shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors_in(inputs))
-        if self._failed or (shapes not in self._graphs and len(self._graphs) == MOST_GRAPHS):
-            return self._function(inputs)
-        if shapes not in self._graphs:
+        given = tensors_in(inputs)
+        shapes = tuple((tensor.shape, tensor.dtype) for tensor in given)
+        known = shapes in self._graphs
+        if not known and len(self._graphs) < MOST_GRAPHS:
             self._graphs[shapes] = None
+        if self._failed or not known:
             return self._function(inputs)
         graph = self._graphs[shapes]
         if graph is None:
             try:
-                graph = self._graphs[shapes] = Graph(self._function, inputs, self._capture)
+                graph = self._graphs[shapes] = self._captured(inputs)
             except RuntimeError as error:  # CUDA's errors are of this type, out of memory included
                 self._failed = True
                 self._graphs.clear()
+                self._inputs.clear()
                 self._say(f"no CUDA graph, so steps are slower: {one_line(error)[:200]}")
                 return self._function(inputs)
-        return graph(inputs)
-
-
-class Graph(Generic[Inputs, Result]):
-    """A captured run of a function on inputs of one set of shapes."""
-
-    def __init__(
-        self, function: Callable[[Inputs], Result], inputs: Inputs, capture: Capture
-    ) -> None:
-        own: Inputs = copied(inputs)
-        self._inputs = tensors_in(own)
-        self._replay, self._result = capture(lambda: function(own))
-
-    def __call__(self, inputs: Inputs) -> Result:
-        """The function's result for these inputs, in memory of its own."""
-        for own, given in zip(self._inputs, tensors_in(inputs), strict=True):
-            own.copy_(given, non_blocking=True)
-        self._replay()
-        result: Result = copied(self._result)
+        for own, tensor in zip(graph.inputs, given, strict=True):
+            own.copy_(tensor, non_blocking=True)
+        graph.replay()
+        result: Result = copied(graph.result)
         return result
+
+    def _captured(self, inputs: Inputs) -> Graph:
+        """The function's graph for inputs of these shapes."""
+        places = iter(range(len(tensors_in(inputs))))
+
+        def kept(tensor: Tensor) -> Tensor:
+            """A tensor for the graphs to read; they share it, since they run one by one."""
+            key = next(places), tensor.shape, tensor.dtype
+            if key not in self._inputs:
+                self._inputs[key] = tensor.clone()
+            return self._inputs[key]
+
+        own: Inputs = changed(inputs, kept)
+        replay, result = self._capture(lambda: self._function(own))
+        return Graph(tensors_in(own), replay, result)
+
+
+class Graph(NamedTuple):
+    """A captured run: the tensors that it reads, its replay, and the result that this writes."""
+
+    inputs: list[Tensor]
+    replay: Replay
+    result: Any
 
 
 class CudaCapture:
@@ -105,7 +116,7 @@ class CudaCapture:
 
 def copied(value: Any) -> Any:
     """The same value with copies of all its tensors, in their memory formats."""
-    return _changed(value, torch.clone)
+    return changed(value, torch.clone)
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -116,18 +127,19 @@ def tensors_in(value: Any) -> list[Tensor]:
         found.append(tensor)
         return tensor
 
-    _changed(value, keep)
+    changed(value, keep)
     return found
 
 
-def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same value with every tensor changed, in order."""
     if isinstance(value, Tensor):
         return change(value)
     if is_dataclass(value) and not isinstance(value, type):
-        inner = {each.name: _changed(getattr(value, each.name), change) for each in fields(value)}
+        inner = {each.name: changed(getattr(value, each.name), change) for each in fields(value)}
         return replace(value, **inner)
     if isinstance(value, dict):
-        return {key: _changed(item, change) for key, item in value.items()}
+        return {key: changed(item, change) for key, item in value.items()}
     if isinstance(value, list):
-        return [_changed(item, change) for item in value]
+        return [changed(item, change) for item in value]
     return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ssd.config.data import AugmentConfig, DataConfig
+from ssd.config.data import AugmentConfig, DataConfig, Workers
 from ssd.config.model import DIVISORS, Backbone, Divisor, LossConfig, ModelConfig, ShortStep
 from ssd.config.training import (
     CheckpointConfig,
@@ -36,6 +36,7 @@ __all__ = [
     "Precision",
     "ShortStep",
     "TrainingConfig",
+    "Workers",
 ]
 
 

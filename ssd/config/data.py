@@ -9,6 +9,8 @@ from ssd.common.errors import UserError
 from ssd.common.untrusted import MOST_CLASSES, as_name, short
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
+Workers = Literal["auto"] | int
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -40,17 +42,19 @@ class DataConfig:
     """Train on objects that VOC marks `difficult` too, as Caffe does. Evaluation never counts
     them. COCO's crowds are never trained on."""
 
-    workers: int = 2
-    """Processes per rank that decode images; 0 decodes in the training process."""
+    workers: Workers = "auto"
+    """Processes per rank that decode images; 0 decodes in the training process. `auto` goes by the
+    cores that the run may use, its ranks on the machine, and whether it computes on a GPU."""
 
-    cache: Literal["none", "host", "device"] = "none"
+    cache: Literal["auto", "none", "host", "device"] = "auto"
     """Place to keep decoded training images for later epochs: `none`, `host` (the memory of each
-    machine, shared by its ranks) or `device` (the memory of each GPU)."""
+    machine, shared by its ranks) or `device` (the memory of each GPU). `auto` takes `device`, else
+    `host`, where the whole set fits into half of the memory that is free, and otherwise `none`."""
 
-    cache_gb: float = 8.0
-    """Maximum size of `data.cache` in 10^9 bytes; the machine or container has to have that much
-    memory. An image takes 3 x width x height bytes, COCO's train2017 about 100 GB. With `host`,
-    images that do not fit are decoded in every epoch; `device` needs room for the whole set."""
+    cache_gb: float | None = None
+    """Maximum size of `data.cache` in 10^9 bytes; by default, half of the memory that is free. An
+    image takes 3 x width x height bytes, COCO's train2017 about 100 GB. With `host`, images that do
+    not fit are decoded in every epoch; `device` needs room for the whole set."""
 
     max_unreadable: float = 0.01
     """Largest share (0 … 1) of unreadable training images; above it, training stops."""

@@ -129,7 +129,8 @@ def setting_values(name: str) -> str:
 
 def _in_words(hint: Any) -> str:
     if get_origin(hint) is Literal:
-        return f"one of {', '.join(get_args(hint))}"
+        names = get_args(hint)
+        return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
     if get_origin(hint) is list:
         return f"a list such as {placeholder(hint)}"
     if parts := get_args(hint):

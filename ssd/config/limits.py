@@ -16,9 +16,13 @@ def require(holds: bool, setting: str, value: object, rule: str) -> None:
 
 
 def check_limits(section: str, settings: object, **limits: tuple[float, float]) -> None:
-    """Raises a UserError for a number outside its limits, which are inclusive; None passes."""
+    """Raises a UserError for a number outside its limits, which are inclusive.
+
+    None and words such as `auto` pass.
+    """
     for name, (low, high) in limits.items():
         value = getattr(settings, name)
         lowest = "above 0" if low == SMALLEST else f"at least {low:g}"
         rule = lowest if high == LARGEST else f"{lowest} and at most {high:g}"
-        require(value is None or low <= value <= high, f"{section}.{name}", value, rule)
+        fits = value is None or isinstance(value, str) or low <= value <= high
+        require(fits, f"{section}.{name}", value, rule)

@@ -217,3 +217,9 @@ def merge(into: Settings, new: Settings) -> None:
 def to_yaml(config: Config) -> str:
     """The whole config as YAML, which reads back as the same config."""
     return str(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def same_results(one: Config, other: Config) -> bool:
+    """Returns whether two configs give equal runs: they differ at most in how images are read."""
+    reading = {name: getattr(one.data, name) for name in ("workers", "cache", "cache_gb")}
+    return one == replace(other, data=replace(other.data, **reading))

@@ -33,13 +33,18 @@ def num_that_fit(records: Sequence[Record], budget: int) -> int:
     return int(np.searchsorted((image_bytes(records) + 1).cumsum(), budget, side="right"))
 
 
+def cache_size(records: Sequence[Record]) -> int:
+    """The number of bytes that a HostCache of these images takes."""
+    return int(image_bytes(records).sum()) + len(records)
+
+
 def memory_needed(records: Sequence[Record]) -> int:
     """The number of bytes that a HostCache of these images takes.
 
     Raises:
         UserError: the machine has less memory.
     """
-    needed = int(image_bytes(records).sum()) + len(records)
+    needed = cache_size(records)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
         raise UserError(

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from ssd.augment.batch import Preprocess
-from ssd.config import EvaluationConfig
+from ssd.augment.batch import Preprocess, finds_compiler
+from ssd.common.graph import Graphs
+from ssd.config import EvaluationConfig, Workers
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
+from ssd.data.workers import num_workers
 from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
-from ssd.detect.postprocess import postprocess
+from ssd.detect.padded import padded_detections, unpad
+from ssd.detect.postprocess import search
 from ssd.detect.result import Result
 from ssd.detect.shown import SHOWN_SCORE
 from ssd.evaluation.detections import DetectionTable
 from ssd.model.ssd import SSD
-from ssd.structures import Detections, PackedSamples, Record, Sample, to_device
+from ssd.structures import Detections, PackedSamples, Predictions, Record, Sample, to_device
 
 NO_OBJECTS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 
@@ -36,6 +41,7 @@ class Detector:
         classes: names of the labels from 1 on.
         dtype: the autocast type, or None for fp32.
         config: thresholds for detections, and the batch size.
+        graphs: whether batches of shapes that recur run as CUDA graphs on a GPU.
     """
 
     model: SSD
@@ -43,19 +49,37 @@ class Detector:
     classes: tuple[str, ...]
     dtype: torch.dtype | None
     config: EvaluationConfig
+    graphs: bool = True
 
     @torch.no_grad()
     def __call__(self, samples: PackedSamples) -> list[Detections]:
         """The detections of each image, on the CPU; boxes are relative to the image."""
-        device = self.model.default_boxes.device
-        batch = self.preprocess.evaluation_batch(to_device(samples, device))
+        default_boxes = self.model.default_boxes
+        images = self.preprocess.evaluation_batch(to_device(samples, default_boxes.device)).images
         was_training = self.model.training
         self.model.eval()
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype is not None):
-            predictions = self.model(batch.images)
+        if images.is_cuda and finds_compiler():
+            find = self._as_graphs if self.graphs else self._find_padded
+            found = unpad(find(images).cpu())
+        else:
+            found = search(self._predictions(images), default_boxes, self.config)
         self.model.train(was_training)
-        found = postprocess(predictions, self.model.default_boxes, self.config)
-        return [to_device(detections, torch.device("cpu")) for detections in found]
+        return found
+
+    def _predictions(self, images: Tensor) -> Predictions:
+        low = self.dtype is not None
+        # Each weight is used once, and a graph must not keep a cast made before its capture.
+        with torch.autocast(images.device.type, self.dtype, enabled=low, cache_enabled=False):
+            predictions: Predictions = self.model(images)
+        return predictions
+
+    def _find_padded(self, images: Tensor) -> Tensor:
+        predictions = self._predictions(images)
+        return padded_detections(predictions, self.model.default_boxes, self.config)
+
+    @cached_property
+    def _as_graphs(self) -> Graphs[Tensor, Tensor]:
+        return Graphs(self._find_padded, print)
 
     def predict(
         self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
@@ -106,16 +130,23 @@ class Detector:
 
 
 def detect(
-    detector: Detector, records: Sequence[Record], workers: int, show_progress: bool = True
+    detector: Detector, records: Sequence[Record], workers: Workers, show_progress: bool = True
 ) -> DetectionTable:
     """The model's detections in the images of `records`; it sees each image exactly once.
+
+    Args:
+        detector: the model.
+        records: the images.
+        workers: the setting `data.workers`.
+        show_progress: whether to show a progress bar.
 
     Raises:
         UserError: an image cannot be read.
     """
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
     on_gpu = detector.model.default_boxes.is_cuda
-    batches = evaluation_batches(dataset, detector.config.batch_size, workers, on_gpu)
+    count = num_workers(workers, on_gpu)
+    batches = evaluation_batches(dataset, detector.config.batch_size, count, on_gpu)
     bar = tqdm(
         total=len(records),
         desc="evaluating",

@@ -1,8 +1,10 @@
 """Predictions → Detections: scores, boxes, and one box for each object.
 
-Suppression of a candidate depends only on candidates with higher scores. So it runs on the best
-candidates of an image first, all classes together: if enough of them stay, no other candidate can
-be among the detections, and most are never looked at.
+On a GPU, `ssd.detect.padded` finds the detections with fixed shapes and without waiting. Elsewhere,
+time goes with the number of candidates looked at. Suppression of a candidate depends only on
+candidates with higher scores. So it runs on the best candidates of an image first, all classes
+together: if enough of them stay, no other candidate can be among the detections, and most are never
+looked at.
 
 Letters: `B` images, `P` default boxes, `C` classes, `M` all pairs of a default box and a class,
 `N` the best of them in each image, best first, `V` candidates of a whole batch.
@@ -13,8 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ssd.augment.batch import finds_compiler
 from ssd.config import EvaluationConfig
-from ssd.geometry.boxes import decode
+from ssd.detect.candidates import class_scores, clipped_boxes
+from ssd.detect.padded import padded_detections, unpad
 from ssd.structures import Detections, Predictions
 
 # Candidates looked at first, per detection wanted, and the factor by which each next look grows.
@@ -24,7 +28,6 @@ NEXT_LOOK = 4
 LARGEST_CALL = 50_000
 
 
-@torch.no_grad()
 def postprocess(
     predictions: Predictions, default_boxes_P4: Tensor, config: EvaluationConfig
 ) -> list[Detections]:
@@ -32,8 +35,9 @@ def postprocess(
 
     For each class, the `top_k` best default boxes above `score_threshold` are decoded and clipped
     to the image. Of those that overlap more than `nms_iou`, the best stays; classes never suppress
-    each other. Over all classes, the best `max_detections` stay. The result equals that of
-    torchvision's SSD. Predictions that are not finite are left out.
+    each other. Over all classes, the best `max_detections` stay. Equal scores count in order of
+    default box, then class. The result equals that of torchvision's SSD. Predictions that are not
+    finite are left out.
 
     Args:
         predictions: logits [B, P, C], background first, and locations [B, P, 4], of any floating
@@ -42,14 +46,24 @@ def postprocess(
         config: the thresholds.
 
     Returns:
-        One Detections per image, on the device of the predictions.
+        One Detections per image, on the CPU.
     """
+    if predictions.logits.is_cuda and finds_compiler():
+        return unpad(padded_detections(predictions, default_boxes_P4, config).cpu())
+    return search(predictions, default_boxes_P4, config)
+
+
+@torch.no_grad()
+def search(
+    predictions: Predictions, default_boxes_P4: Tensor, config: EvaluationConfig
+) -> list[Detections]:
+    """The detections of `postprocess`, found among as few candidates as possible."""
     images, _, num_classes = predictions.logits.shape
     image_B1 = torch.arange(images, device=predictions.logits.device)[:, None]
     # A call costs a launch and a wait on a GPU; on a CPU its time grows with the square of the
     # number of boxes kept.
     on_gpu = predictions.logits.is_cuda
-    scores_BPC = predictions.logits.softmax(-1, dtype=torch.float32).nan_to_num_(nan=0.0)
+    scores_BPC = class_scores(predictions)
     scores_BPC[..., 0] = 0
     scores_BM = scores_BPC.flatten(1)
     looked_at = min(FIRST_LOOK * config.max_detections, scores_BM.shape[1])
@@ -57,10 +71,9 @@ def postprocess(
         scores_BN, pair_BN = best(scores_BM, looked_at)
         box_BN, labels_BN = pair_BN // num_classes, pair_BN % num_classes
         locations_BN4 = predictions.locations.gather(1, box_BN[..., None].expand(-1, -1, 4))
-        boxes_BN4 = decode(locations_BN4.float(), default_boxes_P4[box_BN])
-        candidate_BN = (scores_BN > config.score_threshold) & boxes_BN4.isfinite().all(-1)
+        boxes_BN4, finite_BN = clipped_boxes(locations_BN4, default_boxes_P4[box_BN])
+        candidate_BN = (scores_BN > config.score_threshold) & finite_BN
         candidate_BN &= rank_in_class(labels_BN) < config.top_k
-        boxes_BN4 = boxes_BN4.clamp(0, 1)
         group_BN = image_B1 * num_classes + labels_BN
         kept_BN = suppress(boxes_BN4, group_BN, candidate_BN, config.nms_iou, on_gpu)
         enough_B = kept_BN.sum(1) >= config.max_detections
@@ -71,18 +84,25 @@ def postprocess(
     detections = []
     for image, kept_N in enumerate(kept_BN):
         first = kept_N.nonzero()[: config.max_detections, 0]
-        rows = (item[image, first] for item in (boxes_BN4, scores_BN, labels_BN))
-        detections.append(Detections(*rows))
+        found = (item[image, first].cpu() for item in (boxes_BN4, scores_BN, labels_BN))
+        detections.append(Detections(*found))
     return detections
 
 
 def best(scores_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` best scores [B, N] of each image, in descending order, and their positions.
 
-    Equal scores come in order of position, on any device. If more scores equal the last one than
-    fit, it is unspecified which of those are taken.
+    Of equal scores, those of lower position come first.
     """
-    where_BN = scores_BM.topk(count, sorted=False).indices.sort().values
+    top = scores_BM.topk(min(count + 1, scores_BM.shape[1]))
+    where_BN = top.indices[:, :count]
+    last_B1 = top.values[:, count - 1 : count]
+    if bool((top.values[:, count:] == last_B1).any()):  # `topk` takes any of equal scores
+        above_BM, equal_BM = scores_BM > last_B1, scores_BM == last_B1
+        places_B1 = count - above_BM.sum(1, keepdim=True)
+        above_BM |= equal_BM & (equal_BM.cumsum(1) <= places_B1)
+        where_BN = above_BM.nonzero()[:, 1].view(-1, count)
+    where_BN = where_BN.sort().values
     scores_BN, order_BN = scores_BM.gather(1, where_BN).sort(descending=True, stable=True)
     return scores_BN, where_BN.gather(1, order_BN)
 

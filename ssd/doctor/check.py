@@ -20,6 +20,7 @@ from ssd.data.findings import Collect, Finding
 from ssd.data.image import check_size
 from ssd.data.source import load_data
 from ssd.data.voc import unlisted_files
+from ssd.data.workers import num_workers
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
 from ssd.geometry.boxes import pairwise_iou
 from ssd.structures import DataSet, FloatArray, Record
@@ -64,7 +65,7 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
     evaluation = _read(config, config.eval_split, train.classes or None, told)
     records = [*train.records, *evaluation.records]
     paths = list(dict.fromkeys(record.path for record in records))
-    files = read_image_files(paths, max(1, config.workers))
+    files = read_image_files(paths, max(1, num_workers(config.workers, on_gpu=False)))
     found = [
         *told.findings,
         *nothing_to_train_on(train, config),

@@ -18,6 +18,7 @@ from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
+from ssd.data.workers import num_workers
 from ssd.report.pictures import Box, Picture, draw
 from ssd.structures import Batch, PackedSamples, Record
 
@@ -82,7 +83,8 @@ def first_epochs(
     transform = library_transform(augment, seed)
     dataset = DetectionDataset(first, data.train_difficult, transform=transform)
     order = Order(count, count, 1, 1, seed, drop_last=True)  # a step is an epoch
-    steps = training_steps(dataset, order, 0, EPOCHS, 0, data.workers, pin_memory=False)
+    workers = num_workers(data.workers, on_gpu=False)
+    steps = training_steps(dataset, order, 0, EPOCHS, 0, workers, pin_memory=False)
     with closing(steps):
         for (samples,) in steps:
             yield samples

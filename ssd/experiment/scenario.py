@@ -20,7 +20,7 @@ from pathlib import Path
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.config import Config, Divisor, OptimizerConfig, ShortStep
-from ssd.config.settings import read_config
+from ssd.config.settings import read_config, same_results
 from ssd.data.shapes import ensure_shapes
 from ssd.run.names import CONFIG, EVALUATION
 from ssd.training.start import train
@@ -290,7 +290,7 @@ def is_finished(run_dir: Path, config: Config) -> bool:
         UserError: it is a run with other settings.
     """
     saved = run_dir / CONFIG
-    if saved.exists() and read_config([saved]) != config:
+    if saved.exists() and not same_results(read_config([saved]), config):
         raise UserError(
             f"{run_dir} holds a run with other settings: give another --out, or the previous "
             "settings"

@@ -83,6 +83,8 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         train_data = load_data(config.data, config.data.train_split, config.data.classes)
     eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
     order = build_order(training, len(train_data.records))
+    last_step = training.steps or training.epochs * order.steps_per_epoch
+    steps = last_step - (checkpoint.manifest.step if checkpoint else 0)
     preprocess = preprocess_of(config.model, config.augment)
     graphs = uses_graphs(training, device)
     feed = Feed(
@@ -93,6 +95,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         training.seed,
         device,
         graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
+        repeats=steps > order.steps_per_epoch,
     )
 
     classes = train_data.classes
@@ -101,7 +104,6 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     place(model, training, device)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     state = build_state(model, optimizer, training.ema_decay, dtype)
-    last_step = training.steps or training.epochs * order.steps_per_epoch
     settings = StepSettings(
         model.default_boxes,
         learning_rates(optimizer, last_step).to(device),
@@ -129,7 +131,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         optimizer_config=optimizer,
         state=state,
         settings=settings,
-        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
+        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation, graphs),
         device=device,
         graphs=graphs,
         last_step=last_step,

@@ -11,14 +11,15 @@ import torch
 
 from ssd.augment.batch import Preprocess
 from ssd.augment.library import library_transform
-from ssd.common.errors import UserError
 from ssd.config import AugmentConfig, DataConfig
-from ssd.data.cache import HostCache, memory_needed, num_that_fit
+from ssd.data.cache import HostCache, cache_size, memory_needed, num_that_fit
 from ssd.data.dataset import DetectionDataset
 from ssd.data.device_cache import DeviceCache, decode_onto
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
+from ssd.data.workers import num_workers
 from ssd.structures import Batch, PackedSamples, Record, to_device
+from ssd.training.cache_place import cache_place, free_on_all_ranks
 from ssd.training.graphed_batches import GraphedBatches
 from ssd.training.prefetch import Ready, prefetch
 from ssd.training.ranks import from_all_ranks, is_first, rank
@@ -35,9 +36,11 @@ class Feed:
         seed: of the augmentation.
         device: where it trains.
         graphs: whether to make the batches as CUDA graphs.
+        repeats: whether some image comes more than once; `data.cache` auto keeps none otherwise.
 
     Attributes:
-        cache_line: what is kept, in a line; empty for nothing.
+        workers: processes that decode images.
+        cache_line: what is kept, in a line; empty for nothing, if the user wants it so.
 
     Raises:
         UserError: what is to be kept has no room; on a device, no image can be read.
@@ -52,38 +55,36 @@ class Feed:
         seed: int,
         device: torch.device,
         graphs: bool = False,
+        repeats: bool = True,
     ) -> None:
-        self.graphs = graphs
-        self.workers, self.augment, self.preprocess = data.workers, augment, preprocess
-        self.seed, self.device, self.cache_line = seed, device, ""
-        budget = int(data.cache_gb * 1e9)
+        self.graphs, self.workers = graphs, num_workers(data.workers, device.type == "cuda")
+        self.augment, self.preprocess, self.seed, self.device = augment, preprocess, seed, device
         transform = library_transform(augment, seed)
         self.dataset = DetectionDataset(records, data.train_difficult, transform=transform)
         self.device_cache: DeviceCache | None = None
-        match data.cache:
+        place = cache_place(
+            data,
+            size := cache_size(records),
+            free_on_all_ranks(device),
+            device.type,
+            repeats=repeats,
+            in_workers=transform is not None,
+        )
+        line = f"none: {place.reason}" if place.reason else ""
+        match place.name:
             case "host":
-                kept = records[: num_that_fit(records, budget)]
+                kept = records[: num_that_fit(records, place.budget)]
                 self.dataset.cache = open_host_cache(kept) if kept else None
-                left = f"; {len(records) - len(kept)} are decoded in every epoch"
-                self.cache_line = (
-                    f"host memory keeps {len(kept)} of {len(records)} images, "
-                    f"{memory_needed(kept) / 1e9:.2f} GB{left if len(kept) < len(records) else ''}"
-                )
+                left = len(records) - len(kept)
+                some = f"{len(kept)} of {len(records)}" if left else f"all {len(records)}"
+                line = f"host memory keeps {some} images, {memory_needed(kept) / 1e9:.2f} GB"
+                line += f"; {left} are decoded in every epoch" if left else ""
             case "device":
-                if device.type != "cuda":
-                    raise UserError(
-                        f"data.cache is device, which needs a CUDA device, but this run trains on "
-                        f"{device.type}: give --data.cache host"
-                    )
-                if transform is not None:
-                    raise UserError(
-                        "data.cache is device, but Albumentations (augment.library) runs in the "
-                        "workers: give --data.cache host"
-                    )
                 self.device_cache = decode_onto(
-                    device, self.dataset, budget, data.workers, show_progress=is_first()
+                    device, self.dataset, place.budget, self.workers, show_progress=is_first()
                 )
-                self.cache_line = f"{device} holds all {len(records)} images"
+                line = f"{device} holds all {len(records)} images, {size / 1e9:.2f} GB"
+        self.cache_line = f"{line} (data.cache auto)" if data.cache == "auto" else line
 
     def steps(
         self, order: Order, first: int, last: int, say: Callable[[str], None] = print

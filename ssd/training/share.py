@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from ssd.config import Workers
 from ssd.detect.detector import Detector, detect
 from ssd.evaluation.detections import DetectionTable
 from ssd.structures import Record
@@ -21,7 +22,7 @@ from ssd.training.signals import Signals, Stopped
 
 
 def detect_on_all_ranks(
-    detector: Detector, records: Sequence[Record], workers: int, signals: Signals
+    detector: Detector, records: Sequence[Record], workers: Workers, signals: Signals
 ) -> DetectionTable | None:
     """The detections in the images of `records`, the same on every rank.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
 from ssd.config import Config
+from ssd.data.workers import workers_line
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
 from ssd.training.step import image_losses
@@ -29,6 +30,9 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
         f"{len(parts.eval_data.records)} to evaluate on",
         "cache": parts.feed.cache_line,
+        "workers": workers_line(
+            config.data.workers, parts.device.type == "cuda", parts.feed.device_cache is None
+        ),
         "classes": class_counts(parts.objects_per_class),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes",

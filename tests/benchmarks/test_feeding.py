@@ -43,4 +43,4 @@ def test_it_runs_on_the_pipeline_that_trains(tmp_path, monkeypatch):
     fed, unfed, taken = feeding.benchmark_feeding(data, 2, 1, CPU)
     assert fed.startswith("step on the pipeline ")
     assert unfed.startswith("step on one fixed batch ")
-    assert "images/s   host memory keeps 4 of 4 images, " in taken
+    assert "images/s   host memory keeps all 4 images, " in taken

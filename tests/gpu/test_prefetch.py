@@ -8,7 +8,7 @@ import torch
 
 from ssd.augment.batch import Preprocess
 from ssd.common.errors import UserError
-from ssd.config import AugmentConfig
+from ssd.config import AugmentConfig, DataConfig
 from ssd.data.dataset import DetectionDataset, Request
 from ssd.data.device_cache import decode_onto
 from ssd.data.loader import training_steps
@@ -16,6 +16,7 @@ from ssd.data.order import Order
 from ssd.data.shapes import draw_shapes
 from ssd.data.voc import read_voc
 from ssd.structures import to_device
+from ssd.training.feed import Feed
 from ssd.training.prefetch import prefetch
 
 # Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
@@ -95,6 +96,21 @@ def test_batches_survive_a_slow_consumer_and_scarce_memory(dataset, expected, wo
 def test_the_device_cache_makes_the_same_batches(cache, expected):
     steps = cache.steps(ORDER, 0, STEPS, 0)
     assert_same(read_late(prefetch(steps, make_batch, CUDA)), expected)
+
+
+def test_auto_keeps_a_small_set_on_the_device(dataset, expected):
+    feed = Feed(dataset.records, DataConfig(workers=0), AugmentConfig(), PREPROCESS, 7, CUDA)
+    assert feed.cache_line.startswith("cuda holds all 24 images, ")
+    assert feed.cache_line.endswith(" (data.cache auto)")
+    assert feed.dataset.cache is None
+    assert_same(read_late(feed.steps(ORDER, 0, STEPS)), expected)
+
+
+def test_auto_keeps_it_on_the_host_where_the_device_has_no_room(dataset, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 10**12))
+    feed = Feed(dataset.records, DataConfig(workers=0), AugmentConfig(), PREPROCESS, 7, CUDA)
+    assert feed.device_cache is None
+    assert feed.cache_line.startswith("host memory keeps all 24 images, ")
 
 
 def test_the_device_cache_is_read_where_it_is(cache):

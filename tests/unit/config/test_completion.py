@@ -32,6 +32,8 @@ def completed(line: str, tmp_path) -> list[str]:
         ("ssd train cus", ["custom_coco", "custom_voc"]),
         ("ssd train custom_voc --data.cac", ["--data.cache", "--data.cache_gb"]),
         ("ssd train --optimizer.name ", ["sgd", "adamw"]),
+        ("ssd train --data.cache ", ["auto", "none", "host", "device"]),
+        ("ssd train --data.workers ", ["auto"]),
         ("ssd train --resume ", ["auto", "never"]),
         ("ssd predict --m", ["--min-score"]),
         ("ssd predict --augment.", []),

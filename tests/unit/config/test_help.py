@@ -13,6 +13,7 @@ def test_every_setting_has_a_text_and_stands_in_the_whole_help():
         assert f"\n  --{name} " in text
     assert "(default: sgd)" in text
     assert "--training.steps N|null" in text
+    assert "--data.workers auto|N" in text
     assert "--training.deterministic true|false" in text
     assert "--model.box_sizes [X, …]|null" in text
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from ssd.common.errors import UserError
-from ssd.config import Config
-from ssd.config.settings import nested, parse_yaml, read_config, to_config, to_yaml
+from ssd.config import Config, DataConfig, TrainingConfig
+from ssd.config.settings import nested, parse_yaml, read_config, same_results, to_config, to_yaml
 
 
 def test_every_setting_survives_yaml():
@@ -17,6 +17,22 @@ def test_every_setting_survives_yaml():
     config = to_config(settings)
     assert to_config(parse_yaml(to_yaml(config), "text")) == config
     assert config.data.classes == ["cat", "1"]
+
+
+@pytest.mark.parametrize(("given", "meant"), [("auto", "auto"), (0, 0), ("4", 4), (256, 256)])
+def test_workers_are_auto_or_a_number(given, meant):
+    assert to_config({"data": {"workers": given}}).data.workers == meant
+
+
+def test_how_images_are_read_changes_no_result():
+    fast, slow = (
+        Config(data=DataConfig(workers=workers, cache=cache, cache_gb=gb))
+        for workers, cache, gb in (("auto", "auto", None), (0, "none", 8))
+    )
+    assert fast != slow
+    assert same_results(fast, slow)
+    assert not same_results(fast, Config(data=DataConfig(train_split="other")))
+    assert not same_results(fast, Config(training=TrainingConfig(seed=1)))
 
 
 def test_later_files_win_and_overrides_win_over_all(tmp_path):
@@ -47,6 +63,8 @@ MISTAKES = [
     ({"model": {"box_sizes": [1, 2, 3, 4, float("inf")]}}, "model.box_sizes"),
     ({"data": {"classes": ["a", "a"]}}, "data.classes"),
     ({"loss": {"divisor": "size"}}, "step_positives"),
+    ({"data": {"workers": "many"}}, "data.workers is 'many', but has to be auto or a whole number"),
+    ({"data": {"workers": 257}}, "data.workers is 257, but has to be at least 0 and at most 256"),
     ({"checkpoint": {"keep": 1}}, "2 or more"),
 ]
 

@@ -1,8 +1,12 @@
+from itertools import product
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torchvision.ops import box_iou
 
 from ssd.config import EvaluationConfig
+from ssd.detect import postprocess as rules
 from ssd.detect.postprocess import best, postprocess, rank_in_class, suppress
 from ssd.geometry.boxes import decode
 from ssd.structures import Predictions
@@ -22,9 +26,9 @@ def naive(logits, locations, default_boxes, config):
         for i in candidates[: config.top_k]:
             if all(overlaps[i, j] <= config.nms_iou for j in kept):
                 kept.append(i)
-        found += [(scores[i, label].item(), label, boxes[i]) for i in kept]
-    found.sort(key=lambda entry: -entry[0])
-    return found[: config.max_detections]
+        found += [(scores[i, label].item(), i, label) for i in kept]
+    found.sort(key=lambda entry: (-entry[0], *entry[1:]))
+    return [(score, label, boxes[i]) for score, i, label in found[: config.max_detections]]
 
 
 @pytest.fixture
@@ -57,6 +61,18 @@ def test_equals_the_naive_loop(config, default_boxes):
         torch.testing.assert_close(found.scores, scores, atol=1e-6, rtol=0)
         boxes = torch.stack([box for _, _, box in expected])
         torch.testing.assert_close(found.boxes, boxes, atol=1e-6, rtol=0)
+
+
+def test_a_gpu_without_a_compiler_for_triton_searches(monkeypatch):
+    ways = []
+    monkeypatch.setattr(rules, "search", lambda *_: ways.append("search"))
+    monkeypatch.setattr(rules, "unpad", lambda _: ways.append("padded"))
+    monkeypatch.setattr(rules, "padded_detections", lambda *_: torch.zeros(1))
+    for is_cuda, has_compiler in product((True, False), repeat=2):
+        monkeypatch.setattr(rules, "finds_compiler", lambda has=has_compiler: has)
+        logits = SimpleNamespace(is_cuda=is_cuda)
+        postprocess(Predictions(logits, None), None, EvaluationConfig())
+    assert ways == ["padded", "search", "search", "search"]
 
 
 def test_low_precision_predictions_give_fp32_detections(default_boxes):
@@ -151,15 +167,29 @@ def test_looking_further_when_too_few_candidates_stay(default_boxes):
     torch.testing.assert_close(found.scores, torch.tensor([score for score, *_ in expected]))
 
 
-def test_best_falls_and_puts_the_first_of_equal_scores_first():
-    scores = torch.randint(0, 20, (3, 100)) / 20
-    values, where = best(scores, 40)
-    for row, value, index in zip(scores.tolist(), values.tolist(), where.tolist(), strict=True):
-        order = sorted(range(100), key=lambda i: -row[i])
-        assert value == [row[i] for i in order[:40]]
-        assert [row[i] for i in index] == value
-        surely_in = [i for i in order[:40] if row[i] > value[-1]]
-        assert index[: len(surely_in)] == surely_in
+@pytest.mark.parametrize("max_detections", [1, 3, 40, 1000])
+def test_equal_scores_count_in_order_of_position(max_detections, default_boxes):
+    """However few candidates are looked at first; all scores have one of a few values."""
+    logits = torch.randn(4, C)[torch.randint(0, 4, (2, P))]
+    predictions = Predictions(logits, torch.zeros(2, P, 4))
+    config = EvaluationConfig(top_k=50, max_detections=max_detections)
+    detections = postprocess(predictions, default_boxes, config)
+    for image, found in enumerate(detections):
+        expected = naive(logits[image], predictions.locations[image], default_boxes, config)
+        assert found.labels.tolist() == [label for _, label, _ in expected]
+        boxes = torch.stack([box for _, _, box in expected])
+        torch.testing.assert_close(found.boxes, boxes, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 40, 99, 100])
+@pytest.mark.parametrize("values", [1, 20, 10_000])
+def test_best_falls_and_puts_the_first_of_equal_scores_first(count, values):
+    scores = torch.randint(0, values, (3, 100)) / values
+    scores[0] = torch.rand(100)
+    for row, found, where in zip(scores.tolist(), *best(scores, count), strict=True):
+        order = sorted(range(100), key=lambda i: -row[i])[:count]
+        assert where.tolist() == order
+        assert found.tolist() == [row[i] for i in order]
 
 
 def test_rank_in_class_counts_those_before():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssd.common.errors import UserError
-from ssd.config import Config, LossConfig, OptimizerConfig, TrainingConfig
+from ssd.config import Config, DataConfig, LossConfig, OptimizerConfig, TrainingConfig
 from ssd.config.settings import read_config, to_yaml
 from ssd.experiment.run import PRESETS
 from ssd.experiment.scenario import (
@@ -179,5 +179,10 @@ def test_a_run_counts_as_finished_when_it_is_evaluated_with_these_settings(tmp_p
     assert not is_finished(tmp_path, BASE)
     (tmp_path / "evaluation.json").write_text("{}")
     assert is_finished(tmp_path, BASE)
+    assert is_finished(
+        tmp_path, replace(BASE, data=DataConfig(workers=3, cache="host", cache_gb=2))
+    )
+    with pytest.raises(UserError, match="other settings"):
+        is_finished(tmp_path, replace(BASE, data=DataConfig(root="elsewhere")))
     with pytest.raises(UserError, match="other settings"):
         is_finished(tmp_path, replace(BASE, optimizer=OptimizerConfig(lr=0.5)))

@@ -6,6 +6,7 @@ from ssd.config import OptimizerConfig
 from ssd.training.optimizer import (
     build_optimizer,
     learning_rate,
+    learning_rates,
     parameter_groups,
     restore_optimizer,
     scaled_learning_rate,
@@ -74,6 +75,15 @@ def test_cosine_equals_torchs():
         assert learning_rate(config, update, 50) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "multistep", "constant"])
+@pytest.mark.parametrize("total", [1, 7, 120])
+def test_the_rates_on_the_device_are_those_of_the_formula(schedule, total):
+    config = OptimizerConfig(lr=0.3, schedule=schedule, warmup_steps=5)
+    rates = learning_rates(config, total)
+    assert rates.dtype == torch.float64
+    assert rates.tolist() == [learning_rate(config, update, total) for update in range(total)]
 
 
 def test_restored_momenta_come_with_the_settings_of_the_config():

@@ -1,6 +1,7 @@
 """The step: one division for the whole step, whatever its images are split into."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,6 +146,19 @@ def test_nothing_non_finite_reaches_the_weights(twelve_images):
     assert all(torch.isfinite(value).all() for value in state.average.model.state_dict().values())
     train_step(state, [twelve_images], settings(state))
     assert int(state.updates) == 2
+
+
+def test_a_skipped_first_step_leaves_the_state_of_a_new_run(twelve_images):
+    """A fused SGD that skips its first update would keep momenta that nobody has written."""
+    fresh, skipping = new_state(batch_norm=True), new_state(batch_norm=True)
+    broken = replace(twelve_images, images=twelve_images.images.clone().fill_(torch.nan))
+    assert train_step(skipping, [broken], settings(skipping)).skipped
+    for _ in range(3):
+        expected = train_step(fresh, [twelve_images], settings(fresh))
+        found = train_step(skipping, [twelve_images], settings(skipping))
+        assert torch.equal(found.momentum_norm, expected.momentum_norm)
+    for name, value in fresh.model.state_dict().items():
+        assert torch.equal(skipping.model.state_dict()[name], value), name
 
 
 def test_low_precision_follows_fp32(twelve_images):

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from ssd.config.settings import to_config
+from ssd.data import workers
+from ssd.data.shapes import draw_shapes
+from ssd.training import cache_place
+from ssd.training.build import build
+from ssd.training.summary import summary
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    draw_shapes(root, 6, 2, seed=1)
+    return str(root)
+
+
+@pytest.fixture
+def lines(shapes, monkeypatch):
+    """The summary of a small run on a machine of four cores, by the name of each line."""
+    monkeypatch.setattr(workers, "usable_cores", lambda: 4)
+    monkeypatch.setattr(cache_place, "free_memory", lambda: 10**9)
+
+    def of(steps, **data):
+        config = to_config(
+            {
+                "data": {"format": "voc", "root": shapes, **data},
+                "model": {"backbone": "ssd7", "input_size": 96},
+                "training": {"batch_size": 2, "steps": steps, "device": "cpu"},
+            }
+        )
+        text = summary(config, Path("runs/x"), build(config, None))
+        return {line[:10].strip(): line[10:] for line in text.splitlines()}
+
+    return of
+
+
+def test_a_run_says_what_was_chosen_for_it(lines):
+    told = lines(steps=4)  # one more than an epoch has
+    assert told["cache"].startswith("host memory keeps all 6 images, 0.00 GB (data.cache auto)")
+    assert told["workers"].endswith(" (data.workers auto: 4 cores)")
+
+
+def test_a_run_that_sees_each_image_once_keeps_none(lines):
+    assert lines(steps=3)["cache"] == "none: no image comes twice in this run (data.cache auto)"
+
+
+def test_what_the_user_chose_is_told_without_a_reason(lines):
+    told = lines(steps=4, cache="none", workers=0)
+    assert "cache" not in told
+    assert told["workers"] == "0"
