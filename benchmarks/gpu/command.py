@@ -28,6 +28,7 @@ from benchmarks.gpu.rows import Note, Options, Row
 from benchmarks.gpu.table import around, table, write_table
 from ssd.commands.status import INTERRUPTED
 from ssd.common.errors import UserError
+from ssd.common.machine import usable_cores
 from ssd.model.device import autocast_dtype
 
 ROOT = Path(__file__).parents[2]
@@ -98,15 +99,10 @@ def machine(card: str) -> str:
         of_triton = ""
     precision = str(autocast_dtype("auto", torch.device("cuda"))).removeprefix("torch.")
     return (
-        f"{date.today()} · {card}, {cores()} cores · Python {platform.python_version()}, "
+        f"{date.today()} · {card}, {usable_cores()} cores · Python {platform.python_version()}, "
         f"torch {torch.__version__}, torchvision {torchvision.__version__}{of_triton} · "
         f"{precision}"
     )
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def set_up_processes(folder: str) -> None:
@@ -153,7 +149,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--data.workers",
         type=int,
-        default=min(MOST_WORKERS, cores()),
+        default=min(MOST_WORKERS, usable_cores()),
         help="processes that decode (default: as many as cores, at most 16)",
     )
     return parser.parse_args(arguments)

@@ -36,7 +36,7 @@ WAITS = "waits of the host in a step"
 
 def gpu() -> torch.device:
     """The GPU, with training's choice of algorithms."""
-    torch.cuda.init()  # `torch.cuda.reset_peak_memory_stats` does not
+    torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting the peak of memory does not
     torch.backends.cudnn.benchmark = True  # as `seed_everything`
     return torch.device("cuda")
 

@@ -6,6 +6,7 @@ from torch import nn
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSD
 
+from benchmarks import detecting
 from benchmarks.gpu import augmentation, clock, convolutions, parts, pictures, pipelines, steps
 from benchmarks.gpu.bars import bars_for
 from benchmarks.gpu.rows import Options
@@ -41,11 +42,12 @@ def small(monkeypatch):
     models |= {"RESNET50": Model("ResNet-50", TINY, 5), "MOBILENET": Model("MobileNetV3", TINY)}
     changes = {
         parts: sizes | models,
-        clock: {"LEAST_CALLS": 1, "HOST_CALLS": 1, "ROUNDS": 1, "SECONDS": 0},
+        clock: {"WARM_UP": 2, "LEAST_CALLS": 1, "HOST_CALLS": 1, "ROUNDS": 1, "SECONDS": 0},
         pipelines: {"WARM_UP": 3, "BETWEEN_READS": 1},
         convolutions: {"SECONDS_OF_ONE": 0},
         pictures: {"COUNT": 8, "DIFFERENT": 2},
         augmentation: {"KERNEL_SIZE": (48, 64)},
+        detecting: {"BATCH": 1},
     }
     for module, values in changes.items():
         for name, value in values.items():
