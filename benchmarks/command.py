@@ -3,6 +3,7 @@
 python tools/benchmark.py step loss postprocess --against torchvision
 python tools/benchmark.py evaluation                VOC's metric, and COCO's by both evaluators
 python tools/benchmark.py pipeline --data.format coco --data.root FOLDER --data.train_split NAME
+python tools/benchmark.py gpu                       all figures of one GPU; see gpu --help
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.compare import machine
 from benchmarks.detecting import benchmark_evaluation, benchmark_postprocess
 from benchmarks.feeding import benchmark_feeding
+from benchmarks.gpu.command import main as benchmark_gpu
 from benchmarks.pipeline import benchmark_pipeline
 from benchmarks.ranks import benchmark_ranks
 from benchmarks.training import SSD300, benchmark_loss, benchmark_step
@@ -24,6 +26,8 @@ from ssd.model.device import choose_device
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status."""
+    if arguments[:1] == ["gpu"]:
+        return benchmark_gpu(arguments[1:])
     flags = parse(arguments)
     if min(flags.rounds, flags.batch_size) < 1:
         raise UserError("--rounds and --batch-size have to be at least 1")

@@ -42,7 +42,7 @@ def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.dev
     On several ranks, every rank has to call it, with sides that wait for one another.
     """
     seconds: dict[str, list[float]] = {side: [] for side in sides}
-    silent = not is_first()
+    silent = None if is_first() else True  # None: unless stderr is a terminal
     for turn in tqdm(range(-1, rounds), desc=name, leave=False, unit="round", disable=silent):
         for side, function in sides.items():
             synchronize(device)

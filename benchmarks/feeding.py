@@ -120,6 +120,13 @@ def repeat(batch: Batch, train: Callable[[Batch], object], device: torch.device)
 
 
 def kernel_alone(rounds: int, device: torch.device) -> str:
+    """The rates of `kernel_rates` in a line."""
+    rates = kernel_rates(rounds, device).items()
+    parts = [f"{name} {rate:,.0f} images/s" for name, rate in rates]
+    return f"{f'kernel, batch {KERNEL_BATCH}, 640x480':<34} {'   '.join(parts)}"
+
+
+def kernel_rates(rounds: int, device: torch.device) -> dict[str, float]:
     """Images per second of the augmentation kernel, on 640×480 noise that is on the GPU."""
     from ssd.augment import kernel  # Triton comes with PyTorch for GPUs only
 
@@ -130,8 +137,7 @@ def kernel_alone(rounds: int, device: torch.device) -> str:
         "colours last": lambda: kernel.apply_plan(samples, plan, *numbers, colours_last=True)
     }
     seconds = compare("kernel", sides, 10 * rounds, device).seconds
-    rates = [f"{name} {KERNEL_BATCH / taken:,.0f} images/s" for name, taken in seconds.items()]
-    return f"{f'kernel, batch {KERNEL_BATCH}, 640x480':<34} {'   '.join(rates)}"
+    return {name: KERNEL_BATCH / taken for name, taken in seconds.items()}
 
 
 def noise(count: int, height: int, width: int) -> PackedSamples:

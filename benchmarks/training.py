@@ -98,8 +98,11 @@ def our_state(
     return state, StepSettings(model.default_boxes, rates, Config().loss, None, dtype)
 
 
-def torchvision_step(batch: Batch) -> Side:
-    """Returns a training step of torchvision's model with its reference script's optimizer."""
+def torchvision_step(batch: Batch, dtype: torch.dtype | None = None) -> Side:
+    """Returns a training step of torchvision's model with its reference script's optimizer.
+
+    `dtype` is that of autocast; None for fp32.
+    """
     torch.manual_seed(0)
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
     images = batch.images.contiguous()
@@ -111,7 +114,8 @@ def torchvision_step(batch: Batch) -> Side:
     targets = [{"boxes": image_boxes, "labels": names} for image_boxes, names in pairs]
 
     def step() -> None:
-        losses = model(list(images), targets)
+        with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+            losses = model(list(images), targets)
         optimizer.zero_grad()
         torch.autograd.backward(sum(losses.values()))
         optimizer.step()

@@ -1,8 +1,7 @@
 """Counts how often a training step makes the host wait for the GPU, and finds the places.
 
-One wait is intended: the check that the gradient is finite (`ssd/training/step.py`). torch's debug
-mode finds operations that read a value back, but not those of `torch.distributed` or copies from
-unpinned memory (docs of `torch.cuda.set_sync_debug_mode`).
+No wait is intended. torch's debug mode finds operations that read a value back, but not those of
+`torch.distributed` or copies from unpinned memory (docs of `torch.cuda.set_sync_debug_mode`).
 """
 
 from __future__ import annotations
@@ -22,13 +21,19 @@ STEPS_BEFORE = 3  # the first one has no momentum yet
 
 
 def benchmark_waits(config: ModelConfig, batch_size: int, device: torch.device) -> str:
-    """Counts the waits of a step in the default training precision; needs a GPU."""
+    """Counts the waits of a step and names their places, in a line."""
+    places = waits_of_a_step(config, batch_size, device)
+    named = f" ({', '.join(places)})" if places else ""
+    return f"{'waits of the host in a step':<34} {len(places)}{named}"
+
+
+def waits_of_a_step(config: ModelConfig, batch_size: int, device: torch.device) -> list[str]:
+    """The places where a step in the default training precision waits; needs a GPU."""
     batch = random_batch(batch_size, config.input_size, device)
     step = our_step(config, batch, autocast_dtype("auto", device))
     for _ in range(STEPS_BEFORE):
         step()
-    places = waits(step)
-    return f"{'waits of the host in a step':<34} {len(places)} ({', '.join(places)})"
+    return waits(step)
 
 
 def waits(step: Side) -> list[str]:

@@ -31,6 +31,7 @@ SECONDS = {
     "runs/test_coco.py": 20,
     "unit/augment/test_kernel.py": 20,
     "unit/detect/test_padded.py": 20,
+    "benchmarks/test_gpu_parts.py": 15,
     "unit/spikes/test_watch.py": 15,
 }
 
