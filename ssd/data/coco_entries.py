@@ -48,7 +48,7 @@ class CategoryEntry(Struct, gc=False):
 
 
 class ImageEntry(Struct, gc=False):
-    """An image; a side is 0 if it is not known."""
+    """An image; its sides are 0 if they are not known."""
 
     id: Natural | str
     file_name: str
@@ -87,7 +87,8 @@ def mend_image(entry: Any, kinds: set[str]) -> ImageEntry:
     if not isinstance(file_name, str):
         raise ValueError(f"file_name is {short(file_name)}, but has to be a string")
     width, height = (_length(side, entry.get(side), kinds) for side in ("width", "height"))
-    return ImageEntry(image_id, file_name, width, height)
+    known = width > 0 and height > 0
+    return ImageEntry(image_id, file_name, width if known else 0, height if known else 0)
 
 
 def mend_annotation(entry: Any, kinds: set[str]) -> AnnotationEntry | None:
@@ -164,7 +165,7 @@ def _box(entry: dict[str, Any], kinds: set[str]) -> Box | None:
     box = entry.get("bbox")
     if box is not None and box not in ([], ""):
         if isinstance(box, list):
-            box = [_number("bbox", side, kinds) for side in box]
+            box = [_number("bbox", s, kinds) if isinstance(s, str) else s for s in box]
         x, y, width, height = as_box(box)
         return x, y, width, height
     outline = entry.get("segmentation")

@@ -38,7 +38,7 @@ NO_IMAGE = -1
 
 
 class Image(NamedTuple):
-    """An entry of `images` with its file; a side is 0 if it is not known."""
+    """An entry of `images` with its file; its sides are 0 if they are not known."""
 
     key: Key
     path: Path
