@@ -5,35 +5,26 @@
 
 A split that ends in `.json` is the path of such a file below ROOT, with its images beside it.
 Images without annotations are kept. A missing or invalid file is reported as a user error, with
-the annotation's id. The following are not errors; they are counted in `DataSet.counts`:
-
-- `objects`: all objects that were read, including those below.
-- `other_class`: left out because the class is not in the given list.
-- `crowd`: never trained on; evaluation neither counts nor penalises detections there.
-- `degenerate`: left out of training because width or height is not above 0, or because the box
-  lies entirely outside the image.
-- `clamped`: kept, but clipped at the border of the image.
-
-COCO's own evaluation takes boxes and areas as they are in the file: see `DataSet.truth`.
+the annotation's id. A box is degenerate if its width or height is not above 0.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
-from ssd.data.coco_file import AnnotationFile, read_annotation_file
+from ssd.data.annotations import Annotations, Listed
+from ssd.data.coco_entries import Key
+from ssd.data.coco_file import AnnotationFile, Image, called, read_annotation_file
 from ssd.data.findings import Findings, Refuse
-from ssd.structures import CocoTruth, DataSet, IntArray, Record
-
-COUNTED = ("objects", "other_class", "crowd", "degenerate", "clamped")
+from ssd.data.names import IMAGE_SUFFIXES, FileIndex, image_ids
+from ssd.data.settle import settle
+from ssd.structures import DataSet, IntArray
 
 
 def read_coco(
@@ -56,78 +47,49 @@ def read_coco(
     findings = findings or Refuse()
     if not root.is_dir():
         raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
-    with _without_collector():
-        files = [read_annotation_file(*_locate(root, split), root, findings) for split in splits]
+    index = FileIndex(root, IMAGE_SUFFIXES)
+    files = [
+        read_annotation_file(*_locate(root, split), index, classes, findings) for split in splits
+    ]
     ids = _category_ids(files)
-    names = tuple(classes or sorted(ids, key=ids.__getitem__))
-    category_ids = tuple(ids.get(one) for one in names)
-    if not any(category_id is not None for category_id in category_ids):
-        have = shown(list(ids))
-        raise UserError(f"{files[0].path} has no category {shown(names)}; it has {have}")
-    label_of = {ids[one]: label for label, one in enumerate(names, start=1) if one in ids}
-    counts = Counter(dict.fromkeys(COUNTED, 0))
-    records: list[Record] = []
-    truths: list[CocoTruth] = []
-    seen: dict[str, Path] = {}
-    for file in files:
-        labels_N = np.array([label_of.get(one, 0) for one in file.category.tolist()], np.int64)
-        truths.append(_to_truth(file, labels_N, len(records)))
-        for record in _to_records(file, labels_N, counts, findings):
-            if record.image_id in seen:
-                both = f"{seen[record.image_id]} and {file.path}"
-                raise UserError(
-                    f"{both}: both have an image with the id {record.image_id}: give every split "
-                    "only once; if the images differ, renumber those of one file"
-                )
-            seen[record.image_id] = file.path
-            records.append(record)
-    left_out = _left_out(files, label_of)
-    return DataSet(records, names, dict(counts), category_ids, _joined(truths), left_out)
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pauses Python's garbage collector, which would scan millions of new objects repeatedly.
-
-    This reads COCO's train2017 in two thirds of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    names = sorted(ids, key=lambda name: (isinstance(ids[name], str), ids[name]))
+    wanted = tuple(classes or names)
+    if not any(name in ids for name in wanted):
+        raise UserError(f"{files[0].path} has no category {shown(wanted)}; it has {shown(names)}")
+    return settle(_to_columns(files, root, names, ids), wanted, findings)
 
 
 def _locate(root: Path, split: str) -> tuple[Path, list[Path]]:
-    """The annotation file of a split, and the folders that may hold its images."""
+    """The annotation file of a split, and the folders in which to look for its images first."""
     if split.endswith(".json"):
-        return root / split, [(root / split).parent]
-    folder = root / "annotations"
-    files = [folder / f"instances_{split}.json", folder / f"{split}.json"]
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
-        have = ", ".join(sorted(file.name for file in folder.glob("*.json"))) or "no such file"
-        raise UserError(f"{files[0]}: there is no such annotation file; {folder} has {have}")
-    folders = [root / "images" / split, root / split, root / "images"]
-    images = [one for one in folders if one.is_dir()]
-    if not images:
-        raise UserError(f"{folders[0]} is not a folder: put the images of {path} there")
-    return path, images
+        path, beside = root / split, [(root / split).parent]
+        split = path.stem.removeprefix("instances_")
+    else:
+        folder, beside = root / "annotations", []
+        files = [folder / f"instances_{split}.json", folder / f"{split}.json"]
+        found = next((file for file in files if file.is_file()), None)
+        if found is None:
+            have = ", ".join(sorted(file.name for file in folder.glob("*.json"))) or "no such file"
+            raise UserError(f"{files[0]}: there is no such annotation file; {folder} has {have}")
+        path = found
+    folders = [root / "images" / split, root / split, root / "images", *beside]
+    return path, [one for one in folders if one.is_dir() and one.is_relative_to(root)]
 
 
-def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
+def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, Key]:
     """The id of every category by name; all files have to agree on both."""
-    ids: dict[str, int] = {}
-    names: dict[int, str] = {}
+    ids: dict[str, Key] = {}
+    names: dict[Key, str] = {}
     for file in files:
-        for category, category_id in file.categories.items():
-            same = ids.setdefault(category, category_id) == category_id
-            if not same or names.setdefault(category_id, category) != category:
+        own: dict[str, Key] = {}
+        for category in filter(None, file.categories):
+            own.setdefault(category.name, category.id)
+        for name, category_id in own.items():
+            same = ids.setdefault(name, category_id) == category_id
+            if not same or names.setdefault(category_id, name) != name:
                 where = f"{files[0].path} and {file.path}"
                 raise UserError(
-                    f"{where}: category {category!r} (id {category_id}) has another id or name in "
+                    f"{where}: category {name!r} (id {category_id}) has another id or name in "
                     "one of them: files used together must use the same category ids"
                 )
     if not ids:
@@ -135,65 +97,61 @@ def _category_ids(files: Sequence[AnnotationFile]) -> dict[str, int]:
     return ids
 
 
-def _left_out(files: Sequence[AnnotationFile], label_of: dict[int, int]) -> dict[str, list[Path]]:
-    """For each unwanted category, the file of each of its annotations."""
-    left_out: dict[str, list[Path]] = {}
-    for file in files:
-        counts = Counter(file.category.tolist())
-        for category, category_id in file.categories.items():
-            count = counts[category_id]
-            if category_id not in label_of and count:
-                left_out.setdefault(category, []).extend([file.path] * count)
-    return left_out
+def _to_columns(
+    files: Sequence[AnnotationFile], root: Path, names: list[str], ids: dict[str, Key]
+) -> Annotations:
+    """The annotation files as one set of columns."""
+    firsts = np.cumsum([0, *(len(file.images) for file in files)])
+    sides = np.concatenate([file.boxes for file in files])
+    numbers = np.concatenate([file.number for file in files])
+    position = {name: category for category, name in enumerate(names)}
+
+    def row_called(row: int) -> str:
+        bbox = ", ".join(f"{side:g}" for side in sides[row].tolist())
+        return f"{called(numbers[row])}: bbox [{bbox}]"
+
+    listed = [(image, file.path) for file in files for image in file.images]
+    return Annotations(
+        images=[
+            Listed(image_id, image.path, image.width, image.height, path)
+            for image_id, (image, path) in zip(_image_ids(listed, root), listed, strict=True)
+        ],
+        names=names,
+        image_index=np.concatenate(
+            [file.image_index + first for file, first in zip(files, firsts, strict=False)]
+        ),
+        category=np.concatenate([_renumbered(file, position) for file in files]),
+        corners=np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], 1),
+        sound=np.asarray((sides[:, 2:] > 0).all(1)),
+        difficult=np.zeros(len(sides), np.bool_),
+        crowd=np.concatenate([file.crowd for file in files]),
+        called=row_called,
+        category_ids=ids,
+        sides=sides,
+        areas=np.concatenate([file.areas for file in files]),
+        repairs=sum((file.repairs for file in files), Counter()),
+    )
 
 
-def _to_truth(file: AnnotationFile, labels_N: IntArray, first_image: int) -> CocoTruth:
-    known = labels_N > 0
-    index = file.image_index[known] + first_image
-    boxes, areas, crowd = file.boxes[known], file.areas[known], file.crowd[known]
-    return CocoTruth(index, labels_N[known], boxes, areas, crowd)
+def _renumbered(file: AnnotationFile, position: dict[str, int]) -> IntArray:
+    """The file's column `category` with each name's `position`."""
+    new = [position[each.name] if each else -1 for each in file.categories]
+    return np.array(new, np.int64)[file.category]
 
 
-def _joined(parts: Sequence[CocoTruth]) -> CocoTruth:
-    fields = ("image_index", "labels", "boxes", "areas", "crowd")
-    return CocoTruth(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
+def _image_ids(listed: Sequence[tuple[Image, Path]], root: Path) -> list[str]:
+    """The name of every image: its id, or its path below `root` if several files use that id.
 
-
-def _to_records(
-    file: AnnotationFile, labels_N: IntArray, counts: Counter[str], findings: Findings
-) -> list[Record]:
-    sizes_I2 = np.array([(image.width, image.height) for image in file.images])
-    corners = np.concatenate([file.boxes[:, :2], file.boxes[:, :2] + file.boxes[:, 2:]], 1)
-    clamped = np.clip(corners, 0, np.tile(sizes_I2[file.image_index], 2)).astype(np.float32)
-    known = labels_N > 0
-    sound = (file.boxes[:, 2:] > 0).all(1) & (clamped[:, 2:] > clamped[:, :2]).all(1)
-    cut = sound & (clamped != corners.astype(np.float32)).any(1)
-    for kind, rows in (("degenerate", known & ~sound), ("clamped", known & cut)):
-        counts[kind] += int(rows.sum())
-        for row in np.flatnonzero(rows).tolist():
-            bbox = ", ".join(f"{side:g}" for side in file.boxes[row].tolist())
-            image = file.images[file.image_index[row]]
-            findings.odd(
-                f"{kind} box",
-                f"{file.path}: annotation id {file.annotation_id[row]}: bbox [{bbox}] in an image "
-                f"of {image.width}x{image.height}",
+    Raises:
+        UserError: one image is listed under one id in two files.
+    """
+    ids = [str(image.key) for image, _ in listed]
+    seen: dict[tuple[str, Path], Path] = {}
+    for image_id, (image, file) in zip(ids, listed, strict=True):
+        first = seen.setdefault((image_id, image.path), file)
+        if first is not file:
+            raise UserError(
+                f"{first} and {file}: both have the image {image.path} with the id {image_id}: "
+                "give every split only once, and take each image into one file only"
             )
-    counts["objects"] += len(labels_N)
-    counts["other_class"] += int((~known).sum())
-    counts["crowd"] += int((known & file.crowd).sum())
-    kept = np.flatnonzero(known & sound)
-    kept = kept[np.argsort(file.image_index[kept], kind="stable")]
-    ends = np.searchsorted(file.image_index[kept], np.arange(1, len(file.images)))
-    return [
-        Record(
-            image_id=str(image.image_id),
-            path=image.path,
-            width=image.width,
-            height=image.height,
-            boxes=clamped[rows],
-            labels=labels_N[rows],
-            difficult=np.zeros(len(rows), np.bool_),
-            crowd=file.crowd[rows],
-        )
-        for image, rows in zip(file.images, np.split(kept, ends), strict=True)
-    ]
+    return image_ids(root, [image.path for image, _ in listed], ids)

@@ -5,25 +5,17 @@
     ROOT/[FOLDER/]JPEGImages/STEM.jpg        or .jpeg, .png, .bmp, in upper or lower case
 
 An image is found by its stem; `filename` and `path` in the annotation are ignored. A file that is
-missing, invalid or a link out of the data is reported as a user error. The following are not
-errors; they are counted in `DataSet.counts`:
-
-- `objects`: all objects that were read, including those below.
-- `other_class`: left out because the class is not in the given list.
-- `degenerate`: left out because xmax ≤ xmin or ymax ≤ ymin in the file, or because the box lies
-  entirely outside the image. (VOC's corners are inclusive, so equal ones would span one pixel, but
-  in practice they are accidental clicks.)
-- `clamped`: kept, but clipped at the border of the image.
+missing, invalid or a link out of the data is reported as a user error. A box whose xmax ≤ xmin or
+ymax ≤ ymin is degenerate: VOC's corners are inclusive, so equal ones would span one pixel, but in
+practice they are accidental clicks.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import (
@@ -32,10 +24,12 @@ from ssd.common.untrusted import (
     read_regular,
     shown,
 )
+from ssd.data.annotations import Annotations, Listed
 from ssd.data.findings import Findings, Refuse
 from ssd.data.links import list_folder, real_folders, refuse_to_leave
+from ssd.data.settle import settle
 from ssd.data.voc_file import Annotation, read_annotation
-from ssd.structures import BoolArray, DataSet, Record
+from ssd.structures import DataSet
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 LARGEST_LIST = 1 << 28  # bytes
@@ -67,8 +61,8 @@ def read_voc(
             annotations.append(read_annotation(path, image, findings))
         except UserError as error:
             findings.broken("broken annotation", str(error))
-    if classes is None:
-        classes = sorted({item.name for annotation in annotations for item in annotation.objects})
+    names = sorted({item.name for annotation in annotations for item in annotation.objects})
+    classes = classes or names
     if len(classes) > MOST_CLASSES:
         raise UserError(
             f"{root}, {', '.join(splits)}: the objects have {len(classes)} classes "
@@ -77,15 +71,7 @@ def read_voc(
     if not classes:
         where = f"{root}, {', '.join(splits)}"
         raise UserError(f"{where}: no annotation has an object: set data.classes, or other splits")
-    labels = {name: label for label, name in enumerate(classes, start=1)}
-    counts = Counter(objects=0, other_class=0, degenerate=0, clamped=0)
-    records = [_to_record(annotation, labels, counts, findings) for annotation in annotations]
-    left_out: dict[str, list[Path]] = {}
-    for annotation in annotations:
-        for item in annotation.objects:
-            if item.name not in labels:
-                left_out.setdefault(item.name, []).append(annotation.path)
-    return DataSet(records, tuple(classes), dict(counts), left_out=left_out)
+    return settle(_to_columns(annotations, names), classes, findings)
 
 
 def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
@@ -176,37 +162,29 @@ def _read_stems(image_list: Path) -> list[str]:
     return stems
 
 
-def _to_record(
-    annotation: Annotation, labels: dict[str, int], counts: Counter[str], findings: Findings
-) -> Record:
-    known = [item for item in annotation.objects if item.name in labels]
-    corners = np.array([item.corners for item in known], np.float64).reshape(-1, 4)
-    boxes = corners - (1, 1, 0, 0)
-    clamped = np.clip(boxes, 0, (annotation.width, annotation.height) * 2)
-    kept = _has_area(corners) & _has_area(clamped.astype(np.float32))
-    cut = kept & (boxes != clamped).any(1)
-    for kind, rows in (("degenerate", ~kept), ("clamped", cut)):
-        counts[kind] += int(rows.sum())
-        for row in np.flatnonzero(rows).tolist():
-            corner = ", ".join(f"{value:g}" for value in known[row].corners)
-            findings.odd(
-                f"{kind} box",
-                f"{annotation.path}: {known[row].name!r} has the corners ({corner}) in an image of "
-                f"{annotation.width}x{annotation.height}",
-            )
-    counts["objects"] += len(annotation.objects)
-    counts["other_class"] += len(annotation.objects) - len(known)
-    return Record(
-        image_id=annotation.image.stem,
-        path=annotation.image,
-        width=annotation.width,
-        height=annotation.height,
-        boxes=clamped[kept].astype(np.float32),
-        labels=np.array([labels[item.name] for item in known], np.int64)[kept],
-        difficult=np.array([item.difficult for item in known], np.bool_)[kept],
-        crowd=np.zeros(int(kept.sum()), np.bool_),
+def _to_columns(annotations: Sequence[Annotation], names: list[str]) -> Annotations:
+    """The annotation files as columns."""
+    category_of = {name: category for category, name in enumerate(names)}
+    objects = [item for annotation in annotations for item in annotation.objects]
+    corners = np.array([item.corners for item in objects], np.float64).reshape(-1, 4)
+
+    def called(row: int) -> str:
+        shown_corners = ", ".join(f"{value:g}" for value in objects[row].corners)
+        return f"{objects[row].name!r} has the corners ({shown_corners})"
+
+    return Annotations(
+        images=[
+            Listed(each.image.stem, each.image, each.width, each.height, each.path)
+            for each in annotations
+        ],
+        names=names,
+        image_index=np.repeat(
+            np.arange(len(annotations)), [len(each.objects) for each in annotations]
+        ),
+        category=np.array([category_of[item.name] for item in objects], np.int64),
+        corners=corners - (1, 1, 0, 0),
+        sound=np.asarray((corners[:, 2:] > corners[:, :2]).all(1)),
+        difficult=np.array([item.difficult for item in objects], np.bool_),
+        crowd=np.zeros(len(objects), np.bool_),
+        called=called,
     )
-
-
-def _has_area(boxes: npt.NDArray[np.floating]) -> BoolArray:
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

@@ -1,0 +1,73 @@
+"""What the readers of all formats find, before it is held against the image files.
+
+voc, coco, yolo ─► Annotations ─ settle ─► DataSet
+images ─► Headers ──────────┘
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ssd.structures import BoolArray, IntArray
+
+
+class Listed(NamedTuple):
+    """An image of a split, as its annotation describes it.
+
+    | field | type | unit |
+    |---|---|---|
+    | image_id | str | see `Record` |
+    | path | Path | the image file |
+    | width, height | int | pixels by the annotation; 0 where it does not say |
+    | source | Path | the file to look into where something is wrong with its objects |
+    """
+
+    image_id: str
+    path: Path
+    width: int
+    height: int
+    source: Path
+
+
+@dataclass
+class Annotations:
+    """The images of some splits and their objects, in columns with one row for each object.
+
+    | field | shape | dtype | unit |
+    |---|---|---|---|
+    | images | – | list[Listed] | in the order of the splits |
+    | names | – | list[str] | the classes, in the format's own order |
+    | image_index | [N] | int64 | position in `images` |
+    | category | [N] | int64 | position in `names` |
+    | corners | [N, 4] | float64 | xyxy, 0-based pixels; relative to the image if `relative` |
+    | sound | [N] | bool | the box has an area, by the format's own rule |
+    | difficult, crowd | [N] | bool | see `Record` |
+    | called | – | row → str | the object in a message, after the name of its file |
+    | relative | – | bool | corners are 0 … 1 |
+    | category_ids | – | dict or None | COCO's id of each name |
+    | sides | [N, 4] or None | float64 | COCO's own x, y, width, height |
+    | areas | [N] or None | float64 | COCO's own, in pixels |
+    | repairs | – | Counter | how many entries were mended, by the kind of the fault |
+    """
+
+    images: list[Listed]
+    names: list[str]
+    image_index: IntArray
+    category: IntArray
+    corners: npt.NDArray[np.float64]
+    sound: BoolArray
+    difficult: BoolArray
+    crowd: BoolArray
+    called: Callable[[int], str]
+    relative: bool = False
+    category_ids: Mapping[str, int | str] | None = None
+    sides: npt.NDArray[np.float64] | None = None
+    areas: npt.NDArray[np.float64] | None = None
+    repairs: Counter[str] = field(default_factory=Counter)
