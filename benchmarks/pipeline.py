@@ -25,7 +25,7 @@ from itertools import islice
 
 import cv2
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from benchmarks.compare import Side, compare
@@ -35,11 +35,12 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
-from ssd.data.loader import AHEAD, Batches, start_worker, training_steps
+from ssd.data.loader import training_steps
 from ssd.data.num_workers import num_workers
 from ssd.data.order import Order
 from ssd.data.source import load_data
-from ssd.structures import Batch, Record
+from ssd.data.workers import start_worker
+from ssd.structures import Batch, PackedSamples, Record
 from ssd.training.feed import Feed
 
 MODEL = ModelConfig("vgg16", 300)
@@ -134,7 +135,7 @@ def our_batches(
 
 
 def handovers(records: Sequence[Record], batch_size: int, workers: int, rounds: int) -> str:
-    """Images per second that workers decode and hand over: by parcels, and as PyTorch does it."""
+    """Images per second that workers decode and hand over: in a ring, and as PyTorch does it."""
     dataset = DetectionDataset(records, train_difficult=True)
     order = Order(len(records), batch_size, 1, 1, SEED, drop_last=True)
     steps = -(-LEAST_BATCHES // order.steps_per_epoch) * order.steps_per_epoch
@@ -147,9 +148,8 @@ def handovers(records: Sequence[Record], batch_size: int, workers: int, rounds: 
                 batch_size=None,
                 sampler=[[Request(0, index) for index in batch] for batch in batches],
                 num_workers=workers,
-                prefetch_factor=AHEAD,
                 multiprocessing_context="fork",
-                worker_init_fn=start_worker,
+                worker_init_fn=lambda _worker: start_worker(),
             )
         )
 
@@ -160,6 +160,16 @@ def handovers(records: Sequence[Record], batch_size: int, workers: int, rounds: 
     with one_thread():
         rates = by_turns(sides, batch_size, workers, rounds, time.perf_counter)
     return rate_line(f"decoded by {workers} workers", rates)
+
+
+class Batches(Dataset[PackedSamples]):
+    """Packs of samples, for PyTorch's loader."""
+
+    def __init__(self, dataset: DetectionDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, requests: list[Request]) -> PackedSamples:
+        return pack(self.dataset[request] for request in requests)
 
 
 def by_turns(

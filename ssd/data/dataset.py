@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from ssd.data.cache import HostCache, Pixels
 from ssd.data.image import read_pixels
 from ssd.data.stand_in import first_readable
 from ssd.structures import PackedSamples, Record, Sample
+
+NO_ROOM: Pixels = np.empty(0, np.uint8)
 
 
 class Request(NamedTuple):
@@ -96,23 +99,31 @@ class DetectionDataset(Dataset[Sample]):
         )
 
 
-def pack(samples: Sequence[Sample]) -> PackedSamples:
+def pack(samples: Iterable[Sample], room: Pixels = NO_ROOM) -> PackedSamples:
     """Samples of any sizes in one buffer, their boxes padded to the most that one of them has.
 
     No samples at all give a pack of zero images; G is at least 1.
+
+    Args:
+        samples: taken one by one, so that an iterator can reuse the memory of their pixels.
+        room: memory [N] for the pixels. If they need more, they get memory of their own.
     """
+    samples = list(_moved(samples, room))
     num_boxes = max([1, *(len(sample.labels) for sample in samples)])
     boxes = torch.zeros(len(samples), num_boxes, 4)
     labels = torch.zeros(len(samples), num_boxes, dtype=torch.int64)
     for row, sample in enumerate(samples):
         boxes[row, : len(sample.labels)] = torch.from_numpy(sample.boxes)
         labels[row, : len(sample.labels)] = torch.from_numpy(sample.labels)
-    lengths = np.array([0, *(sample.pixels.size for sample in samples)])
+    *starts, end = np.cumsum([0, *(sample.pixels.size for sample in samples)])
     sizes = [sample.pixels.shape[:2] for sample in samples]
-    pixels = [np.empty(0, np.uint8), *(sample.pixels.ravel() for sample in samples)]
+    if end <= len(room):
+        pixels = room[:end]
+    else:
+        pixels = np.concatenate([sample.pixels.ravel() for sample in samples])
     return PackedSamples(
-        pixels=torch.from_numpy(np.concatenate(pixels)),
-        offsets=torch.from_numpy(lengths.cumsum()[:-1]),
+        pixels=torch.from_numpy(pixels),
+        offsets=torch.tensor(starts, dtype=torch.int64),
         sizes=torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
         boxes=boxes,
         labels=labels,
@@ -121,3 +132,16 @@ def pack(samples: Sequence[Sample]) -> PackedSamples:
         image_ids=[sample.image_id for sample in samples],
         problems=[problem for sample in samples for problem in sample.problems],
     )
+
+
+def _moved(samples: Iterable[Sample], room: Pixels) -> Iterator[Sample]:
+    """The samples with their pixels one after another in the room, as far as they fit."""
+    end = 0
+    for sample in samples:
+        start, end = end, end + sample.pixels.size
+        if end <= len(room):
+            pixels = room[start:end].reshape(sample.pixels.shape)
+            pixels[:] = sample.pixels
+            yield replace(sample, pixels=pixels)
+        else:
+            yield sample

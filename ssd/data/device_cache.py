@@ -6,21 +6,20 @@ that point to its own images, which the augmentation reads where they are.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
 from ssd.data.cache import image_bytes
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.image import read_pixels
-from ssd.data.loader import read_ahead
+from ssd.data.loader import read_ahead, room_for
 from ssd.data.order import Order
 from ssd.data.stand_in import first_readable
 from ssd.structures import PackedSamples, Record, to_device
@@ -96,8 +95,13 @@ def decode_onto(
     ends = sizes.cumsum()
     pixels = _room(int(sizes.sum()), budget, device)
     problems: dict[int, str] = {}
-    requests = range(len(records))
-    images = read_ahead(_Images(records), requests, workers, pin_memory=False)
+    images = read_ahead(
+        lambda index, _room: _decoded(records[index]),
+        range(len(records)),
+        workers,
+        pin_memory=False,
+        capacity=room_for(records, 1),
+    )
     bar = tqdm(desc="decoding", total=len(records), leave=False, disable=not show_progress)
     with closing(images), bar:
         for index, image in enumerate(images):
@@ -120,17 +124,11 @@ def decode_onto(
     return cache
 
 
-class _Images(Dataset[Decoded]):
-    """The images of the records, decoded."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-
-    def __getitem__(self, index: int) -> Decoded:
-        try:
-            return Decoded(torch.from_numpy(read_pixels(self.records[index])))
-        except UserError as error:
-            return Decoded(torch.empty(0, dtype=torch.uint8), str(error))
+def _decoded(record: Record) -> Decoded:
+    try:
+        return Decoded(torch.from_numpy(read_pixels(record)))
+    except UserError as error:
+        return Decoded(torch.empty(0, dtype=torch.uint8), str(error))
 
 
 def _room(needed: int, budget: int, device: torch.device) -> Tensor:

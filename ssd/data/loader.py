@@ -1,32 +1,39 @@
-"""Worker processes that read micro-batches of packed samples ahead, in order.
+"""Micro-batches of packed samples, read ahead by worker processes, in order.
 
 The output does not depend on the number of workers.
+
+**The images of a step stay valid until the second step after it is asked for**, and those of an
+evaluation batch until the second batch after it. Workers then write over them: their pixels are
+views of a ring of shared memory. So the copies of a step to a GPU may still run while the next step
+is asked for, and have to be done before the one after that. All other data is the caller's own.
+Without workers, all of it is.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import sys
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-import cv2
-import torch
-from torch.utils.data import DataLoader, Dataset
+import numpy as np
+from tqdm.auto import tqdm
 
-from ssd.common.errors import UserError
-from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.cache import Pixels, image_bytes
+from ssd.data.dataset import NO_ROOM, DetectionDataset, Request, pack
 from ssd.data.order import Order
-from ssd.data.parcel import Parcel, memory_files
-from ssd.structures import PackedSamples
+from ssd.data.ring import Parcel, Ring
+from ssd.data.workers import Workers
+from ssd.structures import PackedSamples, Record
 
-LONGEST_WAIT = 300  # seconds to wait for a batch from the workers
-AHEAD = 2  # batches per worker
+VALID = 2  # steps that can be asked for before the images of a step go
+AHEAD = 4  # places beyond one for each worker
 
 Item = TypeVar("Item")
+Make = Callable[[Any, Pixels], Item]
 
 
 def training_steps(
@@ -40,9 +47,10 @@ def training_steps(
 ) -> Generator[list[PackedSamples], None, None]:
     """Yields this rank's micro-batches of each step from `first_step` to before `last_step`.
 
+    The images stay valid until the second step after theirs is asked for, as said above.
+
     A run resumes by starting at another `first_step`. All epochs are one pass, so the workers
-    start only once. The caller has to close the generator, which ends them: Python would wait
-    forever at exit for workers that are still running, since they leave stopping to their parent.
+    start only once. The caller has to close the generator, which ends them.
 
     Raises:
         UserError: no image can be read.
@@ -53,7 +61,10 @@ def training_steps(
         for step in steps
         for indices in order.micro_batches(step, rank)
     )
-    with closing(_packed(dataset, requests, workers, pin_memory)) as batches:
+    capacity = room_for(dataset.records, order.batch_size)
+    valid = VALID * order.accumulate
+    batches = read_ahead(_packed(dataset), requests, workers, pin_memory, capacity, valid)
+    with closing(batches):
         for step in steps:
             yield list(islice(batches, order.num_micro_batches(step)))
 
@@ -63,7 +74,8 @@ def evaluation_batches(
 ) -> Generator[PackedSamples, None, None]:
     """Yields every image exactly once, in data set order; the last batch may be short.
 
-    The caller has to close the generator, as with `training_steps`.
+    The images stay valid until the second batch after theirs is asked for, as said above. The
+    caller has to close the generator, as with `training_steps`.
 
     Raises:
         UserError: an image cannot be read and the dataset is strict.
@@ -73,130 +85,103 @@ def evaluation_batches(
         [Request(0, index) for index in range(start, min(start + batch_size, size))]
         for start in range(0, size, batch_size)
     )
-    return _packed(dataset, requests, workers, pin_memory)
+    capacity = room_for(dataset.records, batch_size)
+    return read_ahead(_packed(dataset), requests, workers, pin_memory, capacity)
 
 
-class Batches(Dataset[PackedSamples | UserError]):
-    """Packs of samples. A UserError is returned, since raising it would lose its one-line text."""
-
-    def __init__(self, dataset: DetectionDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, requests: list[Request]) -> PackedSamples | UserError:
-        try:
-            return pack([self.dataset[request] for request in requests])
-        except UserError as error:
-            return error
+def _packed(dataset: DetectionDataset) -> Make[PackedSamples]:
+    return lambda requests, room: pack((dataset[request] for request in requests), room)
 
 
-def _packed(
-    dataset: DetectionDataset, requests: Iterable[list[Request]], workers: int, pin_memory: bool
-) -> Generator[PackedSamples, None, None]:
-    return read_ahead(Batches(dataset), requests, workers, pin_memory)
+def room_for(records: Sequence[Record], count: int) -> int:
+    """The bytes to set aside for the pixels of `count` images; there may be more of them.
+
+    It is what the largest images take, but at most what twice as many average ones do: if a few
+    images are far larger than the others, hardly any batch consists of them.
+    """
+    sizes = np.sort(image_bytes(records))[::-1]
+    twice = 2 * count * sizes.sum() / max(1, len(sizes))
+    return max(1, int(min(sizes[:count].sum(), twice)))
 
 
 def read_ahead(
-    dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
+    make: Make[Item],
+    requests: Iterable[Any],
+    workers: int,
+    pin_memory: bool,
+    capacity: int,
+    valid: int = VALID,
 ) -> Generator[Item, None, None]:
-    """Yields the dataset's item for each request, in the order of the requests.
+    """Yields the item of each request, in the order of the requests.
 
     The caller has to close the generator, as with `training_steps`.
 
+    Args:
+        make: makes an item of a request, a dataclass with a tensor `pixels` of bytes. They may lie
+            in the memory that comes with the request.
+        requests: at best an iterator that makes them as they are needed.
+        workers: processes that make items; 0 makes them here.
+        pin_memory: whether to page-lock the items for a GPU.
+        capacity: bytes of the pixels of an item; if they take more, they are copied once more.
+        valid: an item's pixels stay valid until so many further items have been asked for.
+
     Raises:
-        UserError: an item is a UserError, a worker was killed, or no item came for `LONGEST_WAIT`.
+        UserError: raised by `make`, a worker was killed, or no item came for too long.
     """
-    if workers:
-        items = _from_workers(dataset, requests, workers, pin_memory)
-    else:
-        items = _from_this_process(dataset, requests, pin_memory)
-    with closing(items):
-        for item in items:
-            if isinstance(item, UserError):
-                raise item
-            yield item
+    if not workers:
+        for request in requests:
+            item: Any = make(request, NO_ROOM)
+            yield item.pin_memory() if pin_memory else item
+        return
+    # A place for each worker, and some for items that are done before an earlier one, which is
+    # what a slow image costs. Page-locked memory is scarce: 16 workers and batches of 128 images
+    # of COCO, up to 157 MB each, take 3.5 GB.
+    lent = workers + min(workers, AHEAD)
+    with (
+        closing(Ring(lent + valid, capacity)) as ring,
+        closing(Workers(_writer(make, ring), requests, workers)) as pool,
+    ):
+        yield from _in_order(requests, pool, ring, lent, valid, pin_memory)
 
 
-def _from_this_process(
-    dataset: Dataset[Item | UserError], requests: Iterable[Any], pin_memory: bool
-) -> Generator[Item | UserError, None, None]:
-    yield from DataLoader(
-        dataset,
-        batch_size=None,  # each item from the sampler is already a whole batch
-        sampler=requests,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),  # otherwise starting would draw from the global one
-    )
+def _writer(make: Make[Any], ring: Ring) -> Callable[[int, Any], Parcel]:
+    """What a worker does: makes an item in a place."""
+
+    def write(place: int, request: Any) -> Parcel:
+        return ring.places[place].send(make(request, ring.places[place].room()))
+
+    return write
 
 
-def _from_workers(
-    dataset: Dataset[Item | UserError], requests: Iterable[Any], workers: int, pin_memory: bool
-) -> Generator[Item | UserError, None, None]:
-    """Lends each request a memory file for its item, until the item has arrived."""
-    with memory_files(workers * AHEAD + 1) as files:  # the loader draws one before it yields one
-        free, lent = list(files), deque[int]()
+def _in_order(
+    requests: Iterable[Any], pool: Workers, ring: Ring, lent: int, valid: int, pin_memory: bool
+) -> Generator[Any, None, None]:
+    """Lends places to the workers and the consumer, at most `lent` and `valid` of them."""
+    numbers = (number for number, _ in enumerate(requests))
+    with_workers, with_consumer = deque[tuple[int, int]](), deque[int]()
 
-        def orders() -> Iterator[tuple[int, Any]]:
-            for request in requests:
-                lent.append(free.pop())
-                yield lent[-1], request
+    def lend() -> None:
+        for number in islice(numbers, 1):
+            with_workers.append((number, ring.take()))
+            pool.ask(*with_workers[-1])
 
-        loader = DataLoader(
-            _Senders(dataset),
-            batch_size=None,
-            sampler=orders(),
-            num_workers=workers,
-            prefetch_factor=AHEAD,
-            pin_memory=pin_memory,
-            timeout=LONGEST_WAIT,
-            multiprocessing_context="fork",  # workers inherit a cache and the memory files
-            generator=torch.Generator(),
-            worker_init_fn=start_worker,
+    for _ in range(lent):
+        lend()
+    if pin_memory and (problem := ring.lock()):
+        _tell(
+            f"warning: host memory cannot be page-locked ({problem}), so training waits for the "
+            "copies of its images to the GPU: fewer data.workers or smaller batches need less"
         )
-        try:
-            for sent in loader:
-                item = sent.received() if isinstance(sent, Parcel) else sent
-                free.append(lent.popleft())
-                yield item
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader "):
-                raise
-            stopped = str(error)
-        else:
-            return
-    for worker in multiprocessing.active_children():
-        worker.kill()  # it may hang, and Python would wait for it at exit
-    raise UserError(
-        f"no more images came ({stopped}): check that the storage of data.root responds and "
-        "that memory is free; fewer data.workers need less memory"
-    )
+    while with_workers:
+        number, place = with_workers.popleft()
+        item = ring.places[place].receive(pool.result(number))
+        with_consumer.append(place)
+        lend()
+        yield item
+        if len(with_consumer) == valid:
+            ring.give_back(with_consumer.popleft())
 
 
-class _Senders(Dataset[Parcel | UserError]):
-    """Sends each item in the memory file that comes with its request."""
-
-    def __init__(self, dataset: Dataset[Item | UserError]) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, order: tuple[int, Any]) -> Parcel | UserError:
-        file, request = order
-        item = self.dataset[request]
-        if isinstance(item, UserError):
-            return item
-        try:
-            return Parcel.sent(item, file)
-        except OSError as error:
-            return UserError(
-                f"not enough memory for the images that are read ahead ({error.strerror}): "
-                "lower data.workers"
-            )
-
-
-def start_worker(_worker: int) -> None:
-    """Ignores stop signals and limits OpenCV to one thread.
-
-    Ctrl-C and a cluster's signals reach all processes of a run, and the parent handles them.
-    Workers share the cores, so each uses one thread; the loader limits PyTorch's own threads.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(0)
+@cache  # once, although every evaluation has its own ring
+def _tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # beside a progress bar

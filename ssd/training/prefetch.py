@@ -1,10 +1,11 @@
 """Makes the batches of a step from its packed images, on a GPU one step ahead of the training.
 
 On a GPU, copy and augmentation use a side stream, so that they run during the previous step. Two
-rules keep memory from being reused too early. The source of a copy stays referenced until the
-batches are made. A batch is made on the side stream but read on the consumer's stream, and PyTorch
-would reuse its memory as soon as the host drops it; `record_stream` makes PyTorch wait for the
-consumer's stream.
+rules keep memory from being reused too early. The copies of a step are done before the second step
+after it is asked for: its source is referenced until then, and workers do not write over it before
+(`ssd.data.loader`). A batch is made on the side stream but read on the consumer's stream, and
+PyTorch would reuse its memory as soon as the host drops it; `record_stream` makes PyTorch wait for
+the consumer's stream.
 
 On a CPU the batches are made on demand, since a thread would take a core from the training.
 """

@@ -26,7 +26,7 @@ def test_neither_workers_nor_resuming_change_a_random_transform(records):
     def run(first, workers):
         dataset = DetectionDataset(records, True, transform=LibraryTransform(ALBUMENTATIONS, 3))
         steps = training_steps(dataset, ORDER, first, 8, 0, workers, pin_memory=False)
-        return [getattr(batch, name) for step in steps for batch in step for name in CHANGED]
+        return [getattr(b, name).clone() for step in steps for b in step for name in CHANGED]
 
     straight = run(0, workers=0)
     for first, workers in ((0, 1), (0, 2), (3, 0), (3, 2)):
