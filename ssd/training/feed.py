@@ -54,7 +54,7 @@ class Feed:
         device: torch.device,
         repeats: bool = True,
     ) -> None:
-        self.workers = num_workers(data.workers, device.type == "cuda")
+        self.workers = num_workers(data.workers, device.type)
         self.augment, self.preprocess, self.seed, self.device = augment, preprocess, seed, device
         transform = library_transform(augment, seed)
         self.dataset = DetectionDataset(records, data.train_difficult, transform=transform)
