@@ -62,7 +62,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
         UserError: the data cannot be read.
     """
     records = load_data(data, data.train_split, data.classes).records
-    workers = num_workers(data.workers, on_gpu=False)
+    workers = num_workers(data.workers, beside=None)
     return [
         *parts_on_one_core(records, batch_size, rounds),
         whole_pipelines(records, batch_size, 0, rounds),

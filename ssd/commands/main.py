@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Sequence
 
 from ssd.commands.status import run
+from ssd.commands.waits import shorten_waits
 from ssd.common.errors import UserError
 from ssd.config.completion import command_on_line, is_asked
 
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name}: {hint}")
+    shorten_waits()  # the command imports PyTorch
     command = importlib.import_module(f"ssd.commands.{name}")
     status: int = command.main(others)
     return status

@@ -144,8 +144,9 @@ def detect(
         UserError: an image cannot be read.
     """
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
-    on_gpu = detector.model.default_boxes.is_cuda
-    count = num_workers(workers, on_gpu)
+    device = detector.model.default_boxes.device
+    count = num_workers(workers, device.type)
+    on_gpu = device.type == "cuda"
     batches = evaluation_batches(dataset, detector.config.batch_size, count, on_gpu)
     bar = tqdm(
         total=len(records),

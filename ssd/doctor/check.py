@@ -65,7 +65,7 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
     evaluation = _read(config, config.eval_split, train.classes or None, told)
     records = [*train.records, *evaluation.records]
     paths = list(dict.fromkeys(record.path for record in records))
-    files = read_image_files(paths, max(1, num_workers(config.workers, on_gpu=False)))
+    files = read_image_files(paths, max(1, num_workers(config.workers, beside=None)))
     found = [
         *told.findings,
         *nothing_to_train_on(train, config),

@@ -83,7 +83,7 @@ def first_epochs(
     transform = library_transform(augment, seed)
     dataset = DetectionDataset(first, data.train_difficult, transform=transform)
     order = Order(count, count, 1, 1, seed, drop_last=True)  # a step is an epoch
-    workers = num_workers(data.workers, on_gpu=False)
+    workers = num_workers(data.workers, beside="cpu")
     steps = training_steps(dataset, order, 0, EPOCHS, 0, workers, pin_memory=False)
     with closing(steps):
         for (samples,) in steps:

@@ -57,7 +57,7 @@ class Feed:
         graphs: bool = False,
         repeats: bool = True,
     ) -> None:
-        self.graphs, self.workers = graphs, num_workers(data.workers, device.type == "cuda")
+        self.graphs, self.workers = graphs, num_workers(data.workers, device.type)
         self.augment, self.preprocess, self.seed, self.device = augment, preprocess, seed, device
         transform = library_transform(augment, seed)
         self.dataset = DetectionDataset(records, data.train_difficult, transform=transform)

@@ -31,7 +31,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         f"{len(parts.eval_data.records)} to evaluate on",
         "cache": parts.feed.cache_line,
         "workers": workers_line(
-            config.data.workers, parts.device.type == "cuda", parts.feed.device_cache is None
+            config.data.workers, parts.device.type, parts.feed.device_cache is None
         ),
         "classes": class_counts(parts.objects_per_class),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
