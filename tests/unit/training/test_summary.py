@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ssd.config.settings import to_config
-from ssd.data import workers
+from ssd.data import num_workers
 from ssd.data.shapes import draw_shapes
 from ssd.training import cache_place
 from ssd.training.build import build
@@ -20,7 +20,7 @@ def shapes(tmp_path_factory):
 @pytest.fixture
 def lines(shapes, monkeypatch):
     """The summary of a small run on a machine of four cores, by the name of each line."""
-    monkeypatch.setattr(workers, "usable_cores", lambda: 4)
+    monkeypatch.setattr(num_workers, "usable_cores", lambda: 4)
     monkeypatch.setattr(cache_place, "free_memory", lambda: 10**9)
 
     def of(steps, **data):
