@@ -21,7 +21,7 @@ from ssd.common.errors import UserError
 from ssd.common.untrusted import short, shown
 from ssd.data.annotations import Annotations, Listed
 from ssd.data.findings import Findings
-from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex
+from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex, image_ids
 from ssd.data.survey import DESCRIPTIONS, key
 from ssd.data.yolo_file import (
     Description,
@@ -109,22 +109,6 @@ def _to_columns(
         relative=True,
         repairs=repairs,
     )
-
-
-def image_ids(root: Path, paths: Sequence[Path]) -> list[str]:
-    """The stem of each image, or its path below `root` where another image has that name too."""
-    ids = [key(path.stem) for path in paths]
-    alike = Counter(ids)
-    below = [path.relative_to(root).as_posix() for path in paths]
-    twins = Counter(posixpath.splitext(name)[0] for name in below)
-    return [
-        path.stem
-        if alike[own] == 1
-        else posixpath.splitext(name)[0]
-        if twins[posixpath.splitext(name)[0]] == 1
-        else name
-        for path, own, name in zip(paths, ids, below, strict=True)
-    ]
 
 
 def describe(root: Path, texts: Sequence[Path]) -> Description:
