@@ -84,8 +84,6 @@ def locate(config: DataConfig) -> tuple[DataConfig, str]:
         format=layout.format,
         train_split=train,
         eval_split=evaluation,
-        images=config.images or layout.images,
-        annotations=config.annotations or layout.annotations,
     )
     told = f"{root} is taken for {layout.what}; training on {_told(train)}"
     if evaluation == SHARE:

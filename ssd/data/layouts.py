@@ -11,7 +11,7 @@ from typing import Literal
 
 from ssd.config import DataConfig
 from ssd.data.names import IMAGE_SUFFIXES
-from ssd.data.survey import DESCRIPTIONS, WORDS, Folder, Role, Survey, key, role_of, roles_up
+from ssd.data.survey import DESCRIPTIONS, WORDS, Folder, Role, Survey, given_folder, key, role_of, roles_up
 from ssd.data.yolo import NAME_FILES, describe, label_names, split_path
 
 HEAD = 1 << 16  # bytes that tell what a file is
@@ -30,16 +30,12 @@ class Layout:
         what: the same in words.
         splits: each as `data.train_split` takes it, and the role that its name tells.
         joint: splits of the same role belong together.
-        images: the folder of the images, if the readers would not look there; below the root.
-        annotations: the same of the annotations.
     """
 
     format: Literal["voc", "coco", "yolo"]
     what: str
     splits: Mapping[str, Role]
     joint: bool = True
-    images: str | None = None
-    annotations: str | None = None
 
 
 def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
@@ -62,7 +58,7 @@ def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
 
 def _is_in(root: Path, folder: PurePosixPath, wanted: str | None) -> bool:
     """Returns whether a folder is the one that a setting names, or below it."""
-    return wanted is None or (root / folder).is_relative_to(root / Path(wanted).expanduser())
+    return wanted is None or folder.is_relative_to(given_folder(root, wanted).relative_to(root))
 
 
 def _is_voc(root: Path, folder: PurePosixPath) -> bool:
@@ -104,7 +100,8 @@ def _lists(root: Path, found: Survey, stems: set[str]) -> dict[str, Role]:
     plain = {
         split: stem for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS
     }
-    return {split: role_of(stem) for split, stem in (plain or lists).items()}
+    roles: dict[str, Role] = {split: role_of(stem) for split, stem in (plain or lists).items()}
+    return roles
 
 
 def _names_any(path: Path, stems: set[str]) -> bool:
@@ -127,7 +124,7 @@ def _bare(text: str) -> str:
 def _tops(folders: Iterable[PurePosixPath]) -> dict[str, Role]:
     """The folders named after a role that hold the given ones; without any, the one above all."""
     tops = [roles_up(folder) for folder in folders]
-    named = {folder.as_posix(): role for folder, role in tops if role}
+    named: dict[str, Role] = {folder.as_posix(): role for folder, role in tops if role}
     return named or {posixpath.commonpath([folder.as_posix() for folder, _ in tops]) or ".": ""}
 
 
@@ -143,7 +140,9 @@ def find_coco(root: Path, found: Survey, config: DataConfig) -> Layout | None:
         return None
     exported = any(path.name == "_annotations.coco.json" for path in paths)
     what = "COCO as Roboflow exports it" if exported else "COCO"
-    splits = {_coco_split(root, path): role_of(path.stem) or roles_up(path.parent)[1] for path in paths}
+    splits: dict[str, Role] = {
+        _coco_split(root, path): role_of(path.stem) or roles_up(path.parent)[1] for path in paths
+    }
     return Layout("coco", what, splits, joint=False)
 
 
@@ -176,7 +175,7 @@ def find_yolo(root: Path, found: Survey, config: DataConfig) -> Layout | None:
     """YOLO's labels, with or without a description."""
     home = None
     if config.annotations is not None:
-        labels = (root / Path(config.annotations).expanduser()).relative_to(root)
+        labels = given_folder(root, config.annotations).relative_to(root)
         home = key(labels.as_posix()) + "/"
     texts = {
         key((folder / posixpath.splitext(name)[0]).as_posix()): folder / name

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from ssd.common.errors import UserError
 from ssd.data.names import IMAGE_SUFFIXES, FileIndex
 
 Role = Literal["train", "trainval", "val", "test", ""]
@@ -81,3 +82,16 @@ def roles_up(path: PurePosixPath) -> tuple[PurePosixPath, Role]:
         if role := role_of(folder.name):
             return folder, role
     return path, ""
+
+
+def given_folder(root: Path, name: str) -> Path:
+    """The folder below `root` that a setting names.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = root / Path(name).expanduser()
+    if not path.is_relative_to(root) or ".." in path.relative_to(root).parts or not path.is_dir():
+        raise UserError(f"{path}: is no folder below data.root {root}: set data.images and "
+                        "data.annotations to such folders, or leave them out")
+    return path

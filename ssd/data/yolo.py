@@ -38,7 +38,7 @@ TEXTS = {".txt", *DESCRIPTIONS}
 LARGEST_LIST = 1 << 28  # bytes
 
 
-def read_yolo(
+def annotate_yolo(
     root: Path, splits: Sequence[str], findings: Findings, labels: Path | None = None
 ) -> Annotations:
     """All images of `splits`, one split after another.
