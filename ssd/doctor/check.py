@@ -19,7 +19,7 @@ from ssd.config import DataConfig
 from ssd.data.findings import Collect, Finding
 from ssd.data.image import check_size
 from ssd.data.source import load_data
-from ssd.data.voc import unlisted_files
+from ssd.data.voc_images import unlisted_files
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
 from ssd.geometry.boxes import pairwise_iou
 from ssd.structures import DataSet, FloatArray, Record
