@@ -57,7 +57,7 @@ def load_data(
         kept = None if division is None else read_division(division)
         image_ids = [image.image_id for image in found.images]
         mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
-        found = only(found, mask == (splits == SHARE))
+        found = only(found, np.equal(mask, splits == SHARE))
     where = f"{config.root}, {', '.join(names)}"
     if not found.images:
         raise UserError(f"{where}: no image can be used: ssd check lists why")
