@@ -57,7 +57,7 @@ def load_data(
         kept = None if division is None else read_division(division)
         image_ids = [image.image_id for image in found.images]
         mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
-        found = only(found, np.equal(mask, splits == SHARE))
+        found = only(found, mask if splits == SHARE else ~mask)
     where = f"{config.root}, {', '.join(names)}"
     if not found.images:
         raise UserError(f"{where}: no image can be used: ssd check lists why")
@@ -98,7 +98,7 @@ def with_sizes(found: Annotations, findings: Findings) -> Annotations:
             sizes_I2[index] = width, height
         except UserError as error:
             findings.unusable("unreadable image", str(error))
-    known = (sizes_I2 > 0).all(1)
+    known = np.asarray((sizes_I2 > 0).all(1))
     images = [
         image._replace(width=width, height=height)
         for image, (width, height) in zip(found.images, sizes_I2.tolist(), strict=True)
