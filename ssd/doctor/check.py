@@ -18,6 +18,7 @@ from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.findings import Collect, Finding
 from ssd.data.image import check_size
+from ssd.data.layout import locate
 from ssd.data.source import load_data
 from ssd.data.voc_images import unlisted_files
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
@@ -59,6 +60,7 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
     Raises:
         UserError: `data.root` is not a folder.
     """
+    config, _ = locate(config)
     told = Collect()
     train = _read(config, config.train_split, config.classes, told)
     evaluation = _read(config, config.eval_split, train.classes or None, told)
