@@ -7,6 +7,7 @@ folder ─ survey ─┬─ VOC?  ─┐
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -71,7 +72,7 @@ def locate(config: DataConfig) -> tuple[DataConfig, str]:
     Raises:
         UserError: see `recognise`; or there are no splits to choose from.
     """
-    config = replace(config, root=str(Path(config.root).expanduser()))
+    config = replace(config, root=os.path.expanduser(config.root))
     if config.format == "shapes":
         return _shapes(config), ""
     if config.root == DataConfig().root:
