@@ -54,9 +54,7 @@ def recognise(root: Path, config: DataConfig) -> Layout:
     layouts = [layout for find in wanted.values() if (layout := find(root, found, config))]
     if not layouts:
         kind = "" if config.format == AUTO else f" as data.format {config.format}"
-        raise UserError(
-            f"{root}: there is no data set that can be read{kind}; looked for {NO_DATA}"
-        )
+        raise UserError(f"{root}: no data set can be read{kind}; looked for {NO_DATA}")
     if len(layouts) > 1:
         readings = " or as ".join(layout.what for layout in layouts)
         flags = " or ".join(f"--data.format {layout.format}" for layout in layouts)

@@ -107,10 +107,10 @@ def _lists(root: Path, found: Survey, stems: set[str]) -> dict[str, Role]:
             else:
                 other[(folder / name).as_posix()] = stem
     lists = main or other
-    plain = {
-        split: stem for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS
-    }
-    roles: dict[str, Role] = {split: role_of(stem) for split, stem in (plain or lists).items()}
+    roles: dict[str, Role] = {split: role_of(stem) for split, stem in lists.items()}
+    plain = [split for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS]
+    if plain:  # lists of a single class, such as cat_train, say nothing more
+        return {split: role for split, role in roles.items() if split in plain or not role}
     return roles
 
 
