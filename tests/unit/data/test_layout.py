@@ -88,6 +88,12 @@ def test_nothing_to_train_on(folder):
         found(voc_with(folder, "test", "val"))
 
 
+def test_a_set_to_evaluate_on_needs_no_other_split(folder):
+    config = DataConfig("auto", str(voc_with(folder, "test")))
+    located, _ = locate(config, to_train=False)
+    assert (located.format, located.eval_split) == ("voc", "test")
+
+
 def test_lists_that_tell_no_role(folder):
     flags = "give --data.train_split a or --data.train_split b$"
     with pytest.raises(UserError, match=flags):
@@ -101,6 +107,8 @@ def test_folders_of_voc(folder):
     (root / "VOC2012/ImageSets/Main/test.txt").write_text("unpublished\n")
     both = ["VOC2007/trainval", "VOC2012/trainval"]
     assert found(root) == ("voc", both, "VOC2007/test")
+    voc_with(folder, "trainval", "test")
+    assert found(root) == ("voc", "trainval", "test")
 
 
 def test_lists_beside_the_folders(folder):

@@ -57,6 +57,13 @@ def test_boxes_and_polygons(tmp_path):
     assert [(one.kind, one.is_broken) for one in findings] == [("polygon instead of a box", False)]
 
 
+def test_a_box_that_sticks_out_by_its_rounding_ends_at_the_border(tmp_path):
+    (row,), _, _ = rows_of(tmp_path, "0 0.900391 0.100260 0.199219 0.200521\n")
+    assert row.corners[1:3] == (0, 1)
+    (row,), _, _ = rows_of(tmp_path, "0 0.900 0.100 0.2001 0.201\n")
+    np.testing.assert_allclose(row.corners[1:3], (-0.0005, 1.00005))
+
+
 def test_a_confidence_is_left_out_and_counted(tmp_path):
     rows, _, repairs = rows_of(tmp_path, "0 0.5 0.5 0.2 0.4 0.93\n")
     np.testing.assert_allclose(rows[0].corners, (0.4, 0.3, 0.6, 0.7))
