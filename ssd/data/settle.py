@@ -68,12 +68,12 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         )
         for image, rows in zip(found.images, np.split(kept, ends), strict=True)
     ]
-    ids, left_out = found.category_ids, _left_out(found, known)
+    ids, left_out, repairs = found.category_ids, _left_out(found, known), dict(found.repairs)
     if ids is None:
-        return DataSet(records, tuple(classes), counts, left_out=left_out)
+        return DataSet(records, tuple(classes), counts, left_out=left_out, repairs=repairs)
     category_ids = tuple(ids.get(name) for name in classes)
     truth = _truth(found, labels_N)
-    return DataSet(records, tuple(classes), counts, category_ids, truth, left_out)
+    return DataSet(records, tuple(classes), counts, category_ids, truth, left_out, repairs)
 
 
 def _truth(found: Annotations, labels_N: IntArray) -> CocoTruth:
