@@ -35,11 +35,12 @@ class Record:
     |---|---|---|---|
     | image_id | – | str | the file's stem (VOC), the id's digits (COCO) |
     | path | – | Path | the image file |
-    | width, height | – | int | pixels as stored (EXIF rotation not applied) |
+    | width, height | – | int | pixels as the model sees them, turned by `orientation` |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
     | difficult | [G] | bool | VOC's flag |
     | crowd | [G] | bool | COCO's flag: a group of objects in one box, never trained on |
+    | orientation | – | int | Exif's number of the turn of the stored pixels; 1 is none |
     """
 
     image_id: str
@@ -50,6 +51,7 @@ class Record:
     labels: IntArray
     difficult: BoolArray
     crowd: BoolArray
+    orientation: int = 1
 
     def trained_on(self, train_difficult: bool) -> BoolArray:
         """A mask [G] of the objects that training uses."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.data.cache import Pixels
+from ssd.structures import IntArray
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,15 +44,24 @@ def turned_pixels(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 
 
-def turned_corners(corners_N4: Floats, width: int, height: int, orientation: int) -> Floats:
-    """Boxes [N, 4], xyxy in a stored image of this size, in the turned image."""
+def turned_corners(corners_N4: Floats, sizes_N2: IntArray, orientation: int) -> Floats:
+    """Boxes [N, 4], xyxy in stored images of sizes [N, 2] (width, height), once they are turned."""
     transposed, flip_x, flip_y = TURNS[orientation]
     if transposed:
-        corners_N4 = corners_N4[:, [1, 0, 3, 2]]
+        corners_N4, sizes_N2 = corners_N4[:, [1, 0, 3, 2]], sizes_N2[:, ::-1]
     turned = corners_N4.copy()
-    width, height = turned_size(width, height, orientation)
     if flip_x:
-        turned[:, [0, 2]] = width - corners_N4[:, [2, 0]]
+        turned[:, [0, 2]] = sizes_N2[:, :1] - corners_N4[:, [2, 0]]
     if flip_y:
-        turned[:, [1, 3]] = height - corners_N4[:, [3, 1]]
+        turned[:, [1, 3]] = sizes_N2[:, 1:] - corners_N4[:, [3, 1]]
     return turned
+
+
+def turned_sides(boxes_N4: Floats, sizes_N2: IntArray, orientation: int) -> Floats:
+    """Boxes [N, 4] of x, y, width and height, as `turned_corners` turns them."""
+    sides = boxes_N4[:, 2:]
+    corners = np.concatenate([boxes_N4[:, :2], boxes_N4[:, :2] + sides], 1)
+    transposed, _, _ = TURNS[orientation]
+    turned = turned_corners(corners, sizes_N2, orientation)
+    # The sides stay as they are: a difference of corners would round them.
+    return np.concatenate([turned[:, :2], sides[:, ::-1] if transposed else sides], 1)

@@ -43,7 +43,7 @@ from ssd.data.image_header import (
 from ssd.structures import Record
 
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
-FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
+FLAGS = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
 NEARLY_BLACK = 1 << 12  # values of 16 bits below it have levels below 16 of 255
 
 
@@ -143,11 +143,15 @@ def _decode(data: bytes) -> Pixels:
 
 
 def _decoded_by_opencv(data: bytes) -> npt.NDArray[Any] | None:
+    encoded = np.frombuffer(data, np.uint8)
     try:
-        decoded: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), FLAGS)
+        if not data.startswith(TIFF):
+            return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | FLAGS)  # type: ignore[no-any-return]
+        # As RGB, OpenCV 5.0 leaves the values of a TIFF of three times 16 bits uninitialised.
+        bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR_BGR | FLAGS)
     except cv2.error:
         return None
-    return decoded
+    return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1])
 
 
 def _decoded_by_pillow(data: bytes) -> npt.NDArray[Any] | None:

@@ -73,11 +73,11 @@ def read_header(file: IO[bytes]) -> Header | None:
         image = FORMATS[mark](file)
         exif = Image.Exif()
         exif.load(image.info.get("exif", b""))
+        orientation = exif.get(ORIENTATION)
     except Image.DecompressionBombError:
         raise ValueError("image is too large to be decoded: make it smaller") from None
     except Exception:  # broken files make Pillow raise anything
         return None
-    orientation = exif.get(ORIENTATION)
     return Header(
         *image.size,
         orientation if orientation in TURNS else UPRIGHT,
@@ -123,10 +123,10 @@ def _tiff_tags(file: IO[bytes]) -> ImageFileDirectory_v2:
 
 
 def depth_of_tiff(data: bytes) -> int | None:
-    """The bits of the largest value that a TIFF of 16-bit values says it holds; None without it."""
+    """The bits that the values of a TIFF need by its MaxSampleValue, of 16; None without it.
+
+    Values of 10, 12 or 14 bits are scaled to 16 by OpenCV.
+    """
     tags = _tiff_tags(io.BytesIO(data))
-    bits = max(tags.get(BITS, (1,)))
-    largest = tags.get(LARGEST_VALUE)
-    if largest:
-        return int(max(largest)).bit_length()
-    return bits if 8 < bits < 16 else None
+    largest = max(tags.get(LARGEST_VALUE, (0,)))
+    return largest.bit_length() + 16 - max(tags.get(BITS, (16,))) if largest else None

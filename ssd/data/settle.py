@@ -65,6 +65,7 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
             labels=labels_N[rows],
             difficult=found.difficult[rows],
             crowd=found.crowd[rows],
+            orientation=image.orientation,
         )
         for image, rows in zip(found.images, np.split(kept, ends), strict=True)
     ]
