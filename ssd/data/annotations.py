@@ -53,7 +53,7 @@ class Annotations:
     | difficult, crowd | [N] | bool | see `Record` |
     | called | – | row → str | the object in a message, after the name of its file |
     | relative | – | bool | corners are 0 … 1 |
-    | category_ids | – | dict or None | COCO's number of each name |
+    | category_ids | – | dict or None | COCO's id of each name |
     | sides | [N, 4] or None | float64 | COCO's own x, y, width, height |
     | areas | [N] or None | float64 | COCO's own, in pixels |
     | repairs | – | Counter | how many entries were mended, by the kind of the fault |
@@ -69,7 +69,7 @@ class Annotations:
     crowd: BoolArray
     called: Callable[[int], str]
     relative: bool = False
-    category_ids: Mapping[str, int] | None = None
+    category_ids: Mapping[str, int | str] | None = None
     sides: npt.NDArray[np.float64] | None = None
     areas: npt.NDArray[np.float64] | None = None
     repairs: Counter[str] = field(default_factory=Counter)

@@ -20,7 +20,9 @@ from ssd.data.annotations import Annotations, Listed
 from ssd.data.exif import INVERSE, UPRIGHT, turned_corners, turned_sides, turned_size
 from ssd.data.findings import Findings
 from ssd.data.image_header import Header
-from ssd.structures import IntArray
+from ssd.data.split import only
+
+ROUNDING = 1e-5  # of relative boxes
 
 Exif = Literal["turn", "stored"]
 
@@ -62,7 +64,7 @@ def in_frame(
         findings: receives the images that are left out, and those that are turned.
     """
     framed: list[Framed] = []
-    places = np.full(len(found.images), -1)
+    mask = np.zeros(len(found.images), np.bool_)
     repairs = found.repairs.copy()
     for index, (image, header) in enumerate(zip(found.images, headers, strict=True)):
         if isinstance(header, UserError):
@@ -77,9 +79,10 @@ def in_frame(
             repairs[one.kind] += 1
             orientation = f"Exif orientation {header.orientation}"
             findings.repaired(one.kind, f"{image.path}: {orientation}: {one.kind}")
-        places[index] = len(framed)
         framed.append(one)
-    return replace(_placed(found, framed, places), repairs=repairs)
+        mask[index] = True
+    images = [one.image for one in framed]
+    return replace(_placed(only(found, mask), framed), images=images, repairs=repairs)
 
 
 def _frame(image: Listed, header: Header, exif: Exif) -> Framed:
@@ -100,35 +103,20 @@ def _frame(image: Listed, header: Header, exif: Exif) -> Framed:
     return Framed(image, *turned, INVERSE[header.orientation], TURNED_BACK)
 
 
-def _placed(found: Annotations, framed: list[Framed], places: IntArray) -> Annotations:
-    """The objects of the framed images, with relative boxes scaled and all boxes turned.
-
-    `places` holds for each image of `found` its position in `framed`, or -1.
-    """
-    kept = np.flatnonzero(places[found.image_index] >= 0)
-    image_index = places[found.image_index[kept]]
-    corners = found.corners[kept]
-    sides = None if found.sides is None else found.sides[kept]
+def _placed(found: Annotations, framed: list[Framed]) -> Annotations:
+    """The objects of the framed images, with relative boxes scaled and all boxes turned."""
     sizes_I2 = np.array([(one.width, one.height) for one in framed]).reshape(-1, 2)
+    corners, sides = found.corners, found.sides
     if found.relative:
-        corners *= np.tile(sizes_I2[image_index], 2)
+        # The digits of a file may put a side a little outside.
+        inside = corners.clip(0, 1)
+        corners = np.where(abs(corners - inside) < ROUNDING, inside, corners)
+        corners = corners * np.tile(sizes_I2[found.image_index], 2)
     turns_I = np.array([one.turn for one in framed], np.int64)
     for orientation in np.unique(turns_I[turns_I != UPRIGHT]).tolist():
-        rows = np.flatnonzero(turns_I[image_index] == orientation)
-        corners[rows] = turned_corners(corners[rows], sizes_I2[image_index[rows]], orientation)
+        rows = np.flatnonzero(turns_I[found.image_index] == orientation)
+        sizes = sizes_I2[found.image_index[rows]]
+        corners[rows] = turned_corners(corners[rows], sizes, orientation)
         if sides is not None:
-            sides[rows] = turned_sides(sides[rows], sizes_I2[image_index[rows]], orientation)
-    return replace(
-        found,
-        images=[one.image for one in framed],
-        image_index=image_index,
-        category=found.category[kept],
-        corners=corners,
-        sound=found.sound[kept],
-        difficult=found.difficult[kept],
-        crowd=found.crowd[kept],
-        called=lambda row: found.called(int(kept[row])),
-        relative=False,
-        sides=sides,
-        areas=None if found.areas is None else found.areas[kept],
-    )
+            sides[rows] = turned_sides(sides[rows], sizes, orientation)
+    return replace(found, corners=corners, sides=sides, relative=False)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
-from ssd.config import Config, OptimizerConfig, TrainingConfig
+from ssd.config import Config, DataConfig, OptimizerConfig, TrainingConfig
 from ssd.data.order import Order
 from ssd.data.source import load_data, objects_per_class
 from ssd.detect.detector import Detector
@@ -21,7 +21,7 @@ from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.initial import load_initial
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
-from ssd.training.ranks import first_rank_first, rank, synchronise_batchnorm, world_size
+from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
 from ssd.training.resume import restore
 from ssd.training.step import StepSettings, TrainState
@@ -79,9 +79,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
 
-    with first_rank_first():  # it may have to generate the `shapes` data set
-        train_data = load_data(config.data, config.data.train_split, config.data.classes)
-    eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
+    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data))
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
     graphs = uses_graphs(training, device)
@@ -134,6 +132,12 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         graphs=graphs,
         last_step=last_step,
     )
+
+
+def load_splits(config: DataConfig) -> tuple[DataSet, DataSet]:
+    """Reads the images to train on, and those to evaluate on with the same classes."""
+    train_data = load_data(config, config.train_split, config.classes)
+    return train_data, load_data(config, config.eval_split, train_data.classes)
 
 
 def uses_graphs(training: TrainingConfig, device: torch.device) -> bool:
