@@ -93,6 +93,7 @@ class DataSet:
         left_out: the classes of the annotations that are not among `classes`, each with the
             annotation file of every one of its objects.
         repairs: how many entries of the annotations were mended, by the kind of the fault.
+        unusable: what is wrong with each image that was left out, in a line.
     """
 
     records: Sequence[Record]
@@ -102,6 +103,7 @@ class DataSet:
     truth: CocoTruth | None = None
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
 
     @property
     def image_ids(self) -> Sequence[int | str]:
@@ -128,7 +130,7 @@ class Sample:
     | pixels | [H, W, 3] | uint8 | RGB |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
-    | problems | – | tuple[str, …] | messages about unreadable images on the way to this one |
+    | problems | – | tuple[str, …] | about unreadable images, see `DetectionDataset` |
     """
 
     image_id: str
