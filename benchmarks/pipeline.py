@@ -35,6 +35,7 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.layout import locate
 from ssd.data.loader import AHEAD, Batches, start_worker, training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
@@ -59,6 +60,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
     Raises:
         UserError: the data cannot be read.
     """
+    data, _ = locate(data)
     records = load_data(data, data.train_split, data.classes).records
     return [
         *parts_on_one_core(records, batch_size, rounds),

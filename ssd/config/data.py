@@ -50,7 +50,8 @@ class DataConfig:
     """Share (0 … 1) of the training images that `data.eval_split share` evaluates on."""
 
     split_seed: int = 0
-    """Seed of `data.eval_split share`. The run folder keeps the split, and a resumed run its own."""
+    """Seed of `data.eval_split share`. The run folder keeps which images were chosen, and a resumed
+    run evaluates on the same ones."""
 
     background: bool = False
     """Take a listed image that has no annotation file for background. Only VOC asks: YOLO always

@@ -1,8 +1,8 @@
 """Recognises what a folder of data holds: its format and its splits.
 
-    folder ─ survey ─┬─ VOC?  ─┐
-                     ├─ COCO? ─┼─ Layout ─ choose ─► the settings that the readers take
-                     └─ YOLO? ─┘
+folder ─ survey ─┬─ VOC?  ─┐
+├─ COCO? ─┼─ Layout ─ choose ─► the settings that the readers take
+└─ YOLO? ─┘
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def recognise(root: Path, config: DataConfig) -> Layout:
     layouts = [layout for find in wanted.values() if (layout := find(root, found, config))]
     if not layouts:
         kind = "" if config.format == AUTO else f" as data.format {config.format}"
-        raise UserError(f"{root}: there is no data set that can be read{kind}; looked for {NO_DATA}")
+        raise UserError(
+            f"{root}: there is no data set that can be read{kind}; looked for {NO_DATA}"
+        )
     if len(layouts) > 1:
         readings = " or as ".join(layout.what for layout in layouts)
         flags = " or ".join(f"--data.format {layout.format}" for layout in layouts)
@@ -88,7 +90,8 @@ def locate(config: DataConfig) -> tuple[DataConfig, str]:
     told = f"{root} is taken for {layout.what}; training on {_told(train)}"
     if evaluation == SHARE:
         return located, f"{told}, but for {config.eval_share:.0%} of it to evaluate on"
-    return located, f"{told}, evaluation on {_told(evaluation)}"
+    judged = "no evaluation" if evaluation is None else f"evaluation on {_told(evaluation)}"
+    return located, f"{told}, {judged}"
 
 
 def _shapes(config: DataConfig) -> DataConfig:
@@ -101,9 +104,7 @@ def _shapes(config: DataConfig) -> DataConfig:
     )
 
 
-def _told(splits: str | list[str] | None) -> str:
-    if splits is None:
-        return "nothing"
+def _told(splits: Splits) -> str:
     return shown([splits] if isinstance(splits, str) else splits)
 
 

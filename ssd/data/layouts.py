@@ -11,7 +11,17 @@ from typing import Literal
 
 from ssd.config import DataConfig
 from ssd.data.names import IMAGE_SUFFIXES
-from ssd.data.survey import DESCRIPTIONS, WORDS, Folder, Role, Survey, given_folder, key, role_of, roles_up
+from ssd.data.survey import (
+    DESCRIPTIONS,
+    WORDS,
+    Folder,
+    Role,
+    Survey,
+    given_folder,
+    key,
+    role_of,
+    roles_up,
+)
 from ssd.data.yolo import NAME_FILES, describe, label_names, split_path
 
 HEAD = 1 << 16  # bytes that tell what a file is

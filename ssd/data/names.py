@@ -99,12 +99,12 @@ class FileIndex:
         for base in bases:
             whole = _fold(base) + wanted
             depth = whole.count("/")
-            alike = [name for name in self._ending_in(whole) if name.count("/") == depth]
+            alike = [name for name in self._by_tail.get(whole, []) if name.count("/") == depth]
             if name := self._best(alike, text, regions):
                 return self._found(name, SPELLED_OTHERWISE)
         parts = wanted.split("/")
         for start in range(max(0, len(parts) - LONGEST_TAIL), len(parts)):
-            alike = self._ending_in("/".join(parts[start:]))
+            alike = self._by_tail.get("/".join(parts[start:]), [])
             if start == len(parts) - 1 and regions and len(alike) <= MOST_ALIKE:
                 alike = [name for name in alike if _lies_in(name, regions, start == 0)]
             if name := self._best(alike, text, regions):
@@ -143,9 +143,6 @@ class FileIndex:
         """A path without its suffix, if it is one of ours."""
         stem, suffix = posixpath.splitext(path)
         return stem if suffix.lower() in self._suffixes else path
-
-    def _ending_in(self, tail: str) -> list[str]:
-        return self._by_tail.get(tail, [])
 
     def _best(self, alike: list[str], text: str, regions: list[str]) -> str | None:
         """The only file among `alike`, or the only one that lies or is spelled as wanted."""

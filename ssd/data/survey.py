@@ -92,6 +92,8 @@ def given_folder(root: Path, name: str) -> Path:
     """
     path = root / Path(name).expanduser()
     if not path.is_relative_to(root) or ".." in path.relative_to(root).parts or not path.is_dir():
-        raise UserError(f"{path}: is no folder below data.root {root}: set data.images and "
-                        "data.annotations to such folders, or leave them out")
+        raise UserError(
+            f"{path}: is no folder below data.root {root}: set data.images and "
+            "data.annotations to such folders, or leave them out"
+        )
     return path

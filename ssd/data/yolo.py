@@ -77,7 +77,9 @@ def annotate_yolo(
         except (ValueError, UserError) as error:
             findings.unusable("broken annotation", str(error))
     ids = image_ids(root, [path for path, _ in kept])
-    listed = [Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)]
+    listed = [
+        Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)
+    ]
     return _to_columns(listed, rows, described, repairs)
 
 

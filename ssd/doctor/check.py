@@ -19,7 +19,7 @@ from ssd.config import DataConfig
 from ssd.data.findings import Collect, Finding
 from ssd.data.image import check_size
 from ssd.data.source import load_data
-from ssd.data.voc import unlisted_files
+from ssd.data.voc_images import unlisted_files
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
 from ssd.geometry.boxes import pairwise_iou
 from ssd.structures import DataSet, FloatArray, Record
@@ -82,15 +82,20 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
             found += image_findings(record, files[record.path])
             found += box_findings(record, data.classes, input_size)
             found += repeated_boxes(record, data.classes)
-    if config.format != "coco":
+    if config.format in ("voc", "shapes"):
         found += unlisted(config)
     return Checked(train, evaluation, list(dict.fromkeys(found)))
 
 
 def _read(
-    config: DataConfig, splits: str | list[str], classes: Sequence[str] | None, told: Collect
+    config: DataConfig,
+    splits: str | list[str] | None,
+    classes: Sequence[str] | None,
+    told: Collect,
 ) -> DataSet:
     """The data set, empty if it cannot be read at all."""
+    if splits is None:
+        return DataSet([], tuple(classes or ()), {})
     try:
         return load_data(config, splits, classes, told)
     except UserError as error:
@@ -253,7 +258,7 @@ def unlisted(config: DataConfig) -> Iterator[Finding]:
     splits = [
         split
         for given in (config.train_split, config.eval_split)
-        for split in ([given] if isinstance(given, str) else given)
+        for split in ([given] if isinstance(given, str) else given or [])
     ]
     for folder, names in unlisted_files(Path(config.root), splits).items():
         message = f"{folder}: no image list names {len(names)} files: {_first(names)}"
