@@ -28,7 +28,9 @@ THREADS = 16  # they wait for the storage
 PART = 64  # images that a thread takes at once
 BAR_AFTER = 2  # seconds
 
-Kept = dict[str, list[int]]  # path → size in bytes, time of change in ns, width, height, orientation
+Kept = dict[
+    str, list[int]
+]  # path → size in bytes, time of change in ns, width, height, orientation
 
 
 def read_headers(paths: Sequence[Path], kept: Path | None = None) -> list[Header | UserError]:
@@ -74,7 +76,8 @@ def _look(path: Path, before: Mapping[str, list[int]], rows: Kept) -> Header | U
         known = before.get(str(path))
         if known is not None and known[:2] == [state.st_size, state.st_mtime_ns]:
             rows[str(path)] = known
-            return Header(*known[2:])
+            width, height, orientation = known[2:]
+            return Header(width, height, orientation)
         header = _read(path, state.st_mode, state.st_size)
     except OSError as error:
         return UserError(f"{path}: the image cannot be opened ({error.strerror})")

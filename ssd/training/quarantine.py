@@ -52,7 +52,5 @@ class Quarantine:
         new = self.note(problems)
         self._training.update(dict.fromkeys(new))
         where = f"{self.path} lists all of them"
-        refuse_too_many(
-            self._training, self._num_images, self._max_share, "training images", where
-        )
+        refuse_too_many(self._training, self._num_images, self._max_share, "training images", where)
         return new
