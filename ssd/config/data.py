@@ -78,7 +78,14 @@ class DataConfig:
     images that do not fit are decoded in every epoch; `device` needs room for the whole set."""
 
     max_unreadable: float = 0.01
-    """Largest share (0 … 1) of unreadable training images; above it, training stops."""
+    """Largest share (0 … 1) of the images that may be missing or unreadable and are left out, for
+    training and evaluation each; one always may. Above it, the run stops. An evaluation leaves
+    out every image that turns out to be damaged only when it is decoded."""
+
+    exif: Literal["turn", "stored"] = "turn"
+    """Pixels of images with an Exif orientation: `turn` turns them as viewers and annotation tools
+    do, `stored` leaves them. Boxes are taken in the frame that the annotation's size describes,
+    which may be the stored or the turned image, and turned with the pixels."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

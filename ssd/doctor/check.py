@@ -17,11 +17,10 @@ import torch
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.findings import Collect, Finding
-from ssd.data.image import check_size
 from ssd.data.layout import locate
 from ssd.data.source import load_data
 from ssd.data.voc_images import unlisted_files
-from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
+from ssd.doctor.image_files import read_image_files
 from ssd.geometry.boxes import pairwise_iou
 from ssd.structures import DataSet, FloatArray, Record
 
@@ -32,7 +31,7 @@ MOST_SQUASHED = 4
 FEW_OBJECTS, MANY_OBJECTS = 5, 50
 SHOWN_FILES = 5
 
-Files = Mapping[Path, ImageFile | UserError]
+Files = Mapping[Path, str | UserError]  # the hash of a readable image
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
     train = _read(config, config.train_split, config.classes, told)
     evaluation = _read(config, config.eval_split, train.classes or None, told)
     records = [*train.records, *evaluation.records]
-    paths = list(dict.fromkeys(record.path for record in records))
-    files = read_image_files(paths, max(1, config.workers))
+    files = read_image_files(records, max(1, config.workers))
     found = [
         *told.findings,
         *nothing_to_train_on(train, config),
@@ -194,29 +192,20 @@ def identical_files(
     trained_on = {record.path for record in train}
     for path in dict.fromkeys(record.path for record in [*train, *evaluation]):
         file = files[path]
-        if isinstance(file, ImageFile) and (other := first.setdefault(file.sha256, path)) != path:
+        if isinstance(file, str) and (other := first.setdefault(file, path)) != path:
             leak = path not in trained_on and other in trained_on
             kind = "identical images in train and eval" if leak else "identical images"
             yield Finding(kind, ODD, f"{path}: is the same file as {other}, byte for byte")
 
 
-def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Finding]:
-    """An image file that is unreadable, not of the annotated size, turned by Exif or elongated."""
+def image_findings(record: Record, file: str | UserError) -> Iterator[Finding]:
+    """An image file that turns out to be unreadable when it is decoded, or is elongated."""
     if isinstance(file, UserError):
         yield Finding("unreadable image", BROKEN, str(file))
         return
-    try:
-        check_size(record, file.width, file.height)
-    except UserError as error:
-        yield Finding("contradicting size", BROKEN, str(error))
-    if file.orientation != UPRIGHT:
-        stored = "pixels are used as stored, and boxes drawn on the rotated image are misplaced"
-        message = (
-            f"{record.path}: Exif orientation {file.orientation} turns it in viewers: {stored}"
-        )
-        yield Finding("rotated by Exif", ODD, message)
-    if max(file.width, file.height) > MOST_SQUASHED * min(file.width, file.height):
-        squashed = f"{record.path}: {file.width}x{file.height} is squashed into a square"
+    width, height = record.width, record.height
+    if max(width, height) > MOST_SQUASHED * min(width, height):
+        squashed = f"{record.path}: {width}x{height} is squashed into a square"
         yield Finding("extreme image shape", ODD, squashed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +64,19 @@ class Parts:
     last_step: int
 
 
-def build(config: Config, checkpoint: Checkpoint | None, division: Path | None = None) -> Parts:
+def build(
+    config: Config,
+    checkpoint: Checkpoint | None,
+    division: Path | None = None,
+    headers: Path | None = None,
+) -> Parts:
     """Builds all parts of a run; every rank has to call it.
 
     Args:
         config: the whole run, its data as `locate` returns it.
         checkpoint: the checkpoint to resume from, or None for a new run.
         division: see `load_data`.
+        headers: see `load_data`.
 
     Raises:
         UserError: data, weights or checkpoint do not fit the config, or each other.
@@ -81,7 +88,7 @@ def build(config: Config, checkpoint: Checkpoint | None, division: Path | None =
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
 
-    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division))
+    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
     graphs = uses_graphs(training, device)
@@ -136,12 +143,18 @@ def build(config: Config, checkpoint: Checkpoint | None, division: Path | None =
     )
 
 
-def load_splits(config: DataConfig, division: Path | None) -> tuple[DataSet, DataSet | None]:
+def load_splits(
+    config: DataConfig, division: Path | None, headers: Path | None
+) -> tuple[DataSet, DataSet | None]:
     """Reads the images to train on, and those to evaluate on with the same classes, if any."""
-    train_data = load_data(config, config.train_split, config.classes, division=division)
+
+    def load(splits: str | list[str], classes: Sequence[str] | None) -> DataSet:
+        return load_data(config, splits, classes, division=division, headers=headers)
+
+    train_data = load(config.train_split, config.classes)
     if config.eval_split is None:
         return train_data, None
-    return train_data, load_data(config, config.eval_split, train_data.classes, division=division)
+    return train_data, load(config.eval_split, train_data.classes)
 
 
 def uses_graphs(training: TrainingConfig, device: torch.device) -> bool:
