@@ -96,8 +96,7 @@ def annotate(
     if config.format == "shapes":
         shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
     folders = VocFolders(root, images, annotations, config.background)
-    named = [folders.split(split) for split in splits]
-    return annotate_voc(root, named, findings, config.background)
+    return annotate_voc(root, folders.splits(splits), findings, config.background)
 
 
 def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
