@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,11 +74,10 @@ def _is_in(root: Path, folder: PurePosixPath, wanted: str | None) -> bool:
 
 
 def _is_voc(root: Path, folder: PurePosixPath) -> bool:
-    files = (path for path in sorted((root / folder).iterdir()) if path.suffix.lower() == ".xml")
-    for path, _ in zip(files, range(FEW), strict=False):
-        if re.search(rb"<annotation[\s>]", _ends_of(path).replace(b"\0", b"")):
-            return True
-    return False
+    with os.scandir(root / folder) as entries:
+        files = (Path(entry.path) for entry in entries if entry.name.lower().endswith(".xml"))
+        few = list(itertools.islice(files, FEW))
+    return any(re.search(rb"<annotation[\s>]", _ends_of(one).replace(b"\0", b"")) for one in few)
 
 
 def _ends_of(path: Path, most: int = HEAD) -> bytes:

@@ -69,6 +69,10 @@ class FileIndex:
         self._bases: dict[tuple[Path, ...], tuple[list[str], list[str]]] = {}
         self._list_files()
 
+    def names(self) -> list[str]:
+        """The files by their paths below the root, sorted."""
+        return sorted(self._files)
+
     def below(self, folder: Path) -> list[Path]:
         """The files in a folder and its subfolders, sorted."""
         start = self._relative(folder)

@@ -45,25 +45,26 @@ Survey = dict[PurePosixPath, Folder]
 
 def survey(root: Path) -> Survey:
     """The folders with images, annotations or lists, by their path below `root`, in order."""
-    found: Survey = {}
     suffixes = {*IMAGE_SUFFIXES, ".xml", ".txt", ".json", *DESCRIPTIONS}
-    for path in FileIndex(root, suffixes).below(root):
-        folder = found.setdefault(PurePosixPath(path.parent.relative_to(root)), Folder())
-        stem, suffix = os.path.splitext(path.name)
+    found: dict[str, Folder] = {}
+    for path in FileIndex(root, suffixes).names():
+        folder_name, name = os.path.split(path)
+        folder = found.setdefault(folder_name, Folder())
+        stem, suffix = os.path.splitext(name)
         if suffix.lower() in IMAGE_SUFFIXES:
             folder.images.add(key(stem))
         elif suffix.lower() == ".xml":
             folder.xml.add(key(stem))
         else:
-            folder.names.append(path.name)
+            folder.names.append(name)
             if suffix.lower() == ".txt":
                 folder.txt.add(key(stem))
-    return found
+    return {PurePosixPath(name): folder for name, folder in found.items()}
 
 
 def key(name: str) -> str:
     """The form in which names are compared: composed, and without upper and lower case."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
 
 
 def role_of(name: str) -> Role:

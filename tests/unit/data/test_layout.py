@@ -3,10 +3,13 @@
 Whole exports of tools, with their records: test_exports.py.
 """
 
+import contextlib
 import json
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
@@ -297,3 +300,22 @@ def test_every_recipe_for_own_data_finds_the_format(repository: Path):
     for name in ("custom_voc", "custom_coco"):
         data = read_config([repository / "configs" / f"{name}.yaml"]).data
         assert (data.format, data.train_split, data.eval_split) == ("auto", "auto", "auto")
+
+
+def test_the_current_folder(voc, monkeypatch):
+    voc.fill(4)
+    monkeypatch.chdir(voc.root)
+    assert found(Path()) == ("voc", "trainval", "share")
+
+
+@given(
+    st.sampled_from(["data.yaml", "obj.data", "classes.txt", "a.txt", "x.json", "a.xml"]),
+    st.binary(max_size=100) | st.text("{}[]:,- \nimagescotrvlnd01\"'", max_size=60).map(str.encode),
+)
+def test_no_content_gives_a_traceback(tmp_path_factory, name, content):
+    root = tmp_path_factory.mktemp("fuzzed")
+    for stem, text in (("a.jpg", b""), ("b.jpg", b""), ("b.txt", b"0 .5 .5 .1 .1\n")):
+        (root / stem).write_bytes(text)
+    (root / name).write_bytes(content)
+    with contextlib.suppress(UserError):
+        found(root)
