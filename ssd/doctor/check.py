@@ -17,6 +17,7 @@ import torch
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.findings import Collect, Finding
+from ssd.data.layout import locate
 from ssd.data.source import load_data
 from ssd.data.voc_images import unlisted_files
 from ssd.doctor.image_files import read_image_files
@@ -58,6 +59,7 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
     Raises:
         UserError: `data.root` is not a folder.
     """
+    config, _ = locate(config)
     told = Collect()
     train = _read(config, config.train_split, config.classes, told)
     evaluation = _read(config, config.eval_split, train.classes or None, told)
