@@ -173,7 +173,7 @@ class _Finder:
         """The names in the list, without its columns."""
         if self.split.entries is not None:
             return self.split.entries
-        return without_columns(read_lines(self.split.source), self.image_or_none)
+        return without_columns(read_lines(self.split.source), self._named)
 
     def pair(self, entry: str) -> Pair | None:
         """The files of one entry, or None if it cannot be used, which is reported."""
@@ -190,6 +190,15 @@ class _Finder:
         """The image that an entry names, if that is clear."""
         with contextlib.suppress(ValueError):
             if found := self.images.find(entry, [self.split.images]):
+                return found.path
+        return None
+
+    def _named(self, entry: str) -> Path | None:
+        """The image or the annotation that an entry names, if that is clear."""
+        if not _is_xml(entry):
+            return self.image_or_none(entry)
+        with contextlib.suppress(ValueError):
+            if found := self.annotations.find(entry, [self.split.annotations]):
                 return found.path
         return None
 
