@@ -47,7 +47,7 @@ def survey(root: Path) -> Survey:
     """The folders with images, annotations or lists, by their path below `root`, in order."""
     suffixes = {*IMAGE_SUFFIXES, ".xml", ".txt", ".json", *DESCRIPTIONS}
     found: dict[str, Folder] = {}
-    for path in FileIndex(root, suffixes).names():
+    for path in sorted(FileIndex(root, suffixes).files):
         folder_name, name = os.path.split(path)
         folder = found.setdefault(folder_name, Folder())
         stem, suffix = os.path.splitext(name)
