@@ -35,6 +35,7 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.layout import locate
 from ssd.data.loader import training_steps
 from ssd.data.num_workers import num_workers
 from ssd.data.order import Order
@@ -61,6 +62,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
     Raises:
         UserError: the data cannot be read.
     """
+    data, _ = locate(data)
     records = load_data(data, data.train_split, data.classes).records
     workers = num_workers(data.workers, beside=None)
     return [

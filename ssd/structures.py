@@ -36,11 +36,12 @@ class Record:
     |---|---|---|---|
     | image_id | – | str | the file's stem (VOC), the id's digits (COCO) |
     | path | – | Path | the image file |
-    | width, height | – | int | pixels as stored (EXIF rotation not applied) |
+    | width, height | – | int | pixels as the model sees them, turned by `orientation` |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
     | difficult | [G] | bool | VOC's flag |
     | crowd | [G] | bool | COCO's flag: a group of objects in one box, never trained on |
+    | orientation | – | int | Exif's number of the turn of the stored pixels; 1 is none |
     """
 
     image_id: str
@@ -51,6 +52,7 @@ class Record:
     labels: IntArray
     difficult: BoolArray
     crowd: BoolArray
+    orientation: int = 1
 
     def trained_on(self, train_difficult: bool) -> BoolArray:
         """A mask [G] of the objects that training uses."""
@@ -91,6 +93,7 @@ class DataSet:
         left_out: the classes of the annotations that are not among `classes`, each with the
             annotation file of every one of its objects.
         repairs: how many entries of the annotations were mended, by the kind of the fault.
+        unusable: what is wrong with each image that was left out, in a line.
     """
 
     records: Sequence[Record]
@@ -100,6 +103,7 @@ class DataSet:
     truth: CocoTruth | None = None
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
 
     @property
     def image_ids(self) -> Sequence[int | str]:
@@ -126,7 +130,7 @@ class Sample:
     | pixels | [H, W, 3] | uint8 | RGB |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
-    | problems | – | tuple[str, …] | messages about unreadable images on the way to this one |
+    | problems | – | tuple[str, …] | about unreadable images, see `DetectionDataset` |
     """
 
     image_id: str

@@ -82,11 +82,11 @@ def as_number(field: str, value: Any) -> float:
     raise ValueError(f"{field} holds {short(value)} where a finite number is required")
 
 
-def check_pixels(width: int, height: int) -> None:
-    """Raises a ValueError if the size in a header or an annotation is above `MAX_PIXELS`."""
-    if width * height > MAX_PIXELS:
-        size = f"{width}x{height}"
-        raise ValueError(f"image is {size}, but at most {MAX_PIXELS} pixels are allowed")
+def check_pixels(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """Raises a ValueError if the size in a header or an annotation is above `most` pixels."""
+    if width * height > most:
+        allowed = f"at most {most} pixels are allowed: make it smaller, or cut it into tiles"
+        raise ValueError(f"image is {width}x{height}, but {allowed}")
 
 
 def as_box(value: Any) -> list[float]:

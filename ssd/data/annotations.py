@@ -27,6 +27,7 @@ class Listed(NamedTuple):
     | path | Path | the image file |
     | width, height | int | pixels by the annotation; 0 where it does not say |
     | source | Path | the file to look into where something is wrong with its objects |
+    | orientation | int | see `Record`; `ssd.data.frames` sets it |
     """
 
     image_id: str
@@ -34,6 +35,7 @@ class Listed(NamedTuple):
     width: int
     height: int
     source: Path
+    orientation: int = 1
 
 
 @dataclass

@@ -45,27 +45,53 @@ def read_coco(
         UserError: a file is missing or invalid, or an image is listed twice.
     """
     findings = findings or Refuse()
+    found = annotate_coco(root, splits, classes, findings)
+    return settle(found, tuple(classes or found.names), findings)
+
+
+def annotate_coco(
+    root: Path,
+    splits: Sequence[str],
+    classes: Sequence[str] | None,
+    findings: Findings,
+    images: Path | None = None,
+    annotations: Path | None = None,
+) -> Annotations:
+    """The images of `splits` and their objects, one split after another.
+
+    Args:
+        root: the folder that holds annotations and images.
+        splits: `NAME`, or the path of an annotation file below `root`.
+        classes: those that are wanted; None for all.
+        findings: receives the problems.
+        images: the folder of the images, if it is given.
+        annotations: the folder of the annotation files, if it is given.
+
+    Raises:
+        UserError: a file is missing or invalid, or an image is listed twice.
+    """
     if not root.is_dir():
         raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
     index = FileIndex(root, IMAGE_SUFFIXES)
+    places = [_locate(root, split, annotations or root / "annotations") for split in splits]
     files = [
-        read_annotation_file(*_locate(root, split), index, classes, findings) for split in splits
+        read_annotation_file(path, [images] if images else folders, index, classes, findings)
+        for path, folders in places
     ]
     ids = _category_ids(files)
     names = sorted(ids, key=lambda name: (isinstance(ids[name], str), ids[name]))
-    wanted = tuple(classes or names)
-    if not any(name in ids for name in wanted):
-        raise UserError(f"{files[0].path} has no category {shown(wanted)}; it has {shown(names)}")
-    return settle(_to_columns(files, root, names, ids), wanted, findings)
+    if classes and not any(name in ids for name in classes):
+        raise UserError(f"{files[0].path} has no category {shown(classes)}; it has {shown(names)}")
+    return _to_columns(files, root, names, ids)
 
 
-def _locate(root: Path, split: str) -> tuple[Path, list[Path]]:
+def _locate(root: Path, split: str, folder: Path) -> tuple[Path, list[Path]]:
     """The annotation file of a split, and the folders in which to look for its images first."""
     if split.endswith(".json"):
         path, beside = root / split, [(root / split).parent]
         split = path.stem.removeprefix("instances_")
     else:
-        folder, beside = root / "annotations", []
+        beside = []
         files = [folder / f"instances_{split}.json", folder / f"{split}.json"]
         found = next((file for file in files if file.is_file()), None)
         if found is None:

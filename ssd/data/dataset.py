@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ssd.common.errors import UserError
 from ssd.data.cache import HostCache, Pixels
 from ssd.data.image import read_pixels
 from ssd.data.stand_in import first_readable
 from ssd.structures import PackedSamples, Record, Sample
 
 NO_ROOM: Pixels = np.empty(0, np.uint8)
+BLANK: Pixels = np.zeros((8, 8, 3), np.uint8)
 
 
 class Request(NamedTuple):
@@ -42,8 +44,9 @@ class DetectionDataset(Dataset[Sample]):
         Args:
             records: the images.
             train_difficult: whether Samples contain objects marked `difficult`.
-            strict: whether an unreadable image is an error, as an evaluation needs it.
-                Otherwise another one stands in.
+            strict: whether no other image stands in for an unreadable one, as an evaluation needs
+                it. Every Sample then has one problem, empty if the image was read; the pixels of
+                an unreadable one are blank.
             cache: of the decoded images, by their positions in `records`.
             transform: changes every Sample once it is decoded.
         """
@@ -63,12 +66,14 @@ class DetectionDataset(Dataset[Sample]):
         `Sample.problems` tells of every unreadable image on the way.
 
         Raises:
-            UserError: no image can be read; when strict, this image cannot be read; the
-                transform fails.
+            UserError: no image can be read and the dataset is not strict; the transform fails.
         """
-        index, problems = request.image_index, list[str]()
+        index = request.image_index
         if self.strict:
-            pixels = self._pixels(index)
+            try:
+                pixels, problems = self._pixels(index), [""]
+            except UserError as error:
+                pixels, problems = BLANK, [str(error)]
         else:
             index, pixels, problems = first_readable(index, len(self.records), self._pixels)
         sample = self.to_sample(self.records[index], request.epoch, pixels, tuple(problems))

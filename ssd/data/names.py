@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
 
 class FileIndex:
-    """The files below a root that have certain suffixes, listed once."""
+    """The files below a root that have certain suffixes, listed once: `files`, by their paths."""
 
     def __init__(self, root: Path, suffixes: Collection[str]) -> None:
         """Lists the files.
@@ -63,7 +63,7 @@ class FileIndex:
         """
         self.root = root
         self._suffixes = frozenset(suffixes)
-        self._files: set[str] = set()
+        self.files: set[str] = set()
         self._links: dict[str, tuple[str, ...]] = {}
         self._closed: dict[str, tuple[str, ...]] = {}
         self._bases: dict[tuple[Path, ...], tuple[list[str], list[str]]] = {}
@@ -72,7 +72,7 @@ class FileIndex:
     def below(self, folder: Path) -> list[Path]:
         """The files in a folder and its subfolders, sorted."""
         start = self._relative(folder)
-        return [self.root / name for name in sorted(self._files) if name.startswith(start)]
+        return [self.root / name for name in sorted(self.files) if name.startswith(start)]
 
     def find(self, text: str, folders: Sequence[Path] = ()) -> Found | None:
         """The file that `text` names, or None.
@@ -90,7 +90,7 @@ class FileIndex:
         text = self._without_root(text)
         for base in bases:
             path = posixpath.normpath(base + text)
-            if name := path if path in self._files else self._only(self._by_stem.get(path), text):
+            if name := path if path in self.files else self._only(self._by_stem.get(path), text):
                 return self._found(name, None)
         parts = [part for part in _fold(text).split("/") if part not in ("", ".", "..")]
         if not parts:
@@ -99,12 +99,12 @@ class FileIndex:
         for base in bases:
             whole = _fold(base) + wanted
             depth = whole.count("/")
-            alike = [name for name in self._ending_in(whole) if name.count("/") == depth]
+            alike = [name for name in self._by_tail.get(whole, []) if name.count("/") == depth]
             if name := self._best(alike, text, regions):
                 return self._found(name, SPELLED_OTHERWISE)
         parts = wanted.split("/")
         for start in range(max(0, len(parts) - LONGEST_TAIL), len(parts)):
-            alike = self._ending_in("/".join(parts[start:]))
+            alike = self._by_tail.get("/".join(parts[start:]), [])
             if start == len(parts) - 1 and regions and len(alike) <= MOST_ALIKE:
                 alike = [name for name in alike if _lies_in(name, regions, start == 0)]
             if name := self._best(alike, text, regions):
@@ -144,9 +144,6 @@ class FileIndex:
         stem, suffix = posixpath.splitext(path)
         return stem if suffix.lower() in self._suffixes else path
 
-    def _ending_in(self, tail: str) -> list[str]:
-        return self._by_tail.get(tail, [])
-
     def _best(self, alike: list[str], text: str, regions: list[str]) -> str | None:
         """The only file among `alike`, or the only one that lies or is spelled as wanted."""
         if 1 < len(alike) <= MOST_ALIKE:
@@ -170,14 +167,14 @@ class FileIndex:
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         """The files by their paths without suffix."""
-        return _by_key((self._bare(name), name) for name in self._files)
+        return _by_key((self._bare(name), name) for name in self.files)
 
     @cached_property
     def _by_tail(self) -> dict[str, list[str]]:
         """The files by every end of their paths, folded and without suffix."""
 
         def tails() -> Iterable[tuple[str, str]]:
-            for name in self._files:
+            for name in self.files:
                 parts = self._bare(_fold(name)).split("/")
                 yield "/".join(parts), name
                 for start in range(max(1, len(parts) - LONGEST_TAIL), len(parts)):
@@ -204,7 +201,7 @@ class FileIndex:
                     if below := self._enter(folder, entry, home):
                         left.append(below)
                 elif self._is_ours(entry.name):
-                    self._files.add(folder.name + entry.name)
+                    self.files.add(folder.name + entry.name)
                     if entry.is_symlink():
                         self._links[folder.name + entry.name] = folder.homes
 

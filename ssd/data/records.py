@@ -22,6 +22,7 @@ class Records(Sequence[Record]):
     | boxes | [N, 4] | float32 | the objects of all images one after another, see `Record` |
     | labels | [N] | int64 | |
     | difficult, crowd | [N] | bool | |
+    | orientations | [I] | int64 | |
     """
 
     image_ids: list[str]
@@ -32,6 +33,7 @@ class Records(Sequence[Record]):
     labels: IntArray
     difficult: BoolArray
     crowd: BoolArray
+    orientations: IntArray
 
     def __len__(self) -> int:
         """The number of images."""
@@ -59,4 +61,5 @@ class Records(Sequence[Record]):
             labels=self.labels[rows],
             difficult=self.difficult[rows],
             crowd=self.crowd[rows],
+            orientation=int(self.orientations[index]),
         )

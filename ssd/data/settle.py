@@ -64,6 +64,7 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         labels=labels_N[kept],
         difficult=found.difficult[kept],
         crowd=found.crowd[kept],
+        orientations=np.array([image.orientation for image in found.images], np.int64),
     )
     ids, left_out, repairs = found.category_ids, _left_out(found, known), dict(found.repairs)
     if ids is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,20 @@ import numpy as np
 from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
 from ssd.config import DataConfig
+from ssd.config.data import SHARE
 from ssd.data import shapes
-from ssd.data.coco import read_coco
-from ssd.data.findings import Findings
-from ssd.data.voc import read_voc
+from ssd.data.annotations import Annotations
+from ssd.data.coco import annotate_coco
+from ssd.data.findings import Findings, Refuse
+from ssd.data.frames import in_frame
+from ssd.data.headers import read_headers
+from ssd.data.left_out import refuse_too_many
+from ssd.data.settle import settle
+from ssd.data.split import evaluated, only, read_division
+from ssd.data.survey import given_folder
+from ssd.data.voc import annotate_voc, choose_classes
+from ssd.data.voc_layout import VocFolders
+from ssd.data.yolo import annotate_yolo
 from ssd.structures import DataSet
 
 
@@ -22,30 +33,70 @@ def load_data(
     splits: str | list[str],
     classes: Sequence[str] | None,
     findings: Findings | None = None,
+    division: Path | None = None,
+    headers: Path | None = None,
 ) -> DataSet:
     """Reads the annotations of `splits`, and draws the embedded data set first if needed.
 
     Args:
-        config: the location and the format of the data.
-        splits: one image list or several, as in `data.train_split`.
+        config: the location and the format of the data, as `locate` returns it.
+        splits: one or several, as in `data.train_split` or `data.eval_split`.
         classes: names in the order of their labels; if None, those of the annotations.
-        findings: receives the problems; if None, the first broken entry is an error.
+        findings: receives the problems; if None, the first broken entry is an error, and so are
+            more unusable images than `data.max_unreadable` allows.
+        division: the file in the run folder that keeps which images `data.eval_split share`
+            evaluates on; if None or if there is none yet, they are drawn.
+        headers: the file in the run folder that keeps the headers of the images; None for none.
 
     Raises:
         UserError: the data is missing or invalid.
     """
+    refuse = Refuse()
+    told = findings or refuse
+    wanted = config.train_split if splits == SHARE else splits
+    names = [wanted] if isinstance(wanted, str) else wanted
+    found = annotate(config, names, classes, told)
+    if splits == SHARE or (config.eval_split == SHARE and splits == config.train_split):
+        kept = None if division is None else read_division(division)
+        image_ids = [image.image_id for image in found.images]
+        mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
+        found = only(found, mask if splits == SHARE else ~mask)
+    seen = read_headers([image.path for image in found.images], headers)
+    found = in_frame(found, seen, config.exif, told)
+    where = f"{config.root}, {', '.join(names)}"
+    unusable = tuple(finding.message for finding in refuse.left_out)
+    refuse_too_many(
+        unusable,
+        len(found.images) + len(unusable),
+        config.max_unreadable,
+        f"images of {where}",
+        f"ssd check {config.root} lists all",
+    )
+    if not found.images:
+        raise UserError(f"{where}: no image can be used: ssd check lists why")
+    data = settle(found, choose_classes(where, found, classes), told)
+    return replace(data, unusable=unusable)
+
+
+def annotate(
+    config: DataConfig, splits: Sequence[str], classes: Sequence[str] | None, findings: Findings
+) -> Annotations:
+    """The images of `splits` and their objects, by the reader of the format."""
     root = Path(config.root)
-    if config.format != "shapes" and config.root == DataConfig().root:
-        raise UserError("data.root is not set: give --data.root and the folder of the data")
-    names = [splits] if isinstance(splits, str) else splits
-    match config.format:
-        case "shapes":
-            shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
-            return read_voc(root, names, classes, findings)
-        case "voc":
-            return read_voc(root, names, classes, findings)
-        case "coco":
-            return read_coco(root, names, classes, findings)
+    if not root.is_dir() and config.format != "shapes":
+        raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
+    images, annotations = (
+        None if name is None else given_folder(root, name)
+        for name in (config.images, config.annotations)
+    )
+    if config.format == "coco":
+        return annotate_coco(root, splits, classes, findings, images, annotations)
+    if config.format == "yolo":
+        return annotate_yolo(root, splits, findings, annotations)
+    if config.format == "shapes":
+        shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
+    folders = VocFolders(root, images, annotations, config.background)
+    return annotate_voc(root, folders.splits(splits), findings, config.background)
 
 
 def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:

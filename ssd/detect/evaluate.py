@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.config import Config, EvaluationConfig
 from ssd.config.settings import Settings, to_yaml
+from ssd.data.layout import locate
+from ssd.data.left_out import SHOWN
 from ssd.data.source import load_data
 from ssd.detect.detector import detect
 from ssd.detect.load import build_detector, config_of, open_checkpoint
@@ -16,9 +19,10 @@ from ssd.detect.shown import pictures
 from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table
+from ssd.evaluation.seen import without
 from ssd.report.page import write_report
 from ssd.report.plots import Curve
-from ssd.run.names import CHECKPOINTS, CONFIG, METRICS
+from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
 from ssd.run.results import write_results
 from ssd.run.rows import only, read_rows
 from ssd.spikes.explain import explain
@@ -59,8 +63,9 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judge
     checkpoint = open_checkpoint(path)
     config = config_of(checkpoint, overrides)
     detector = build_detector(checkpoint, config)
-    data = load_data(config.data, config.data.eval_split, detector.classes)
-    table = detect(detector, data.records, config.data.workers)
+    config, data = read_data(config, detector.classes, division_of(path))
+    found = detect(detector, data.records, config.data.workers)
+    data, table = without(data, found.table, found.left_out)
     is_run = path != checkpoint.path
     folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
     if folder != path:
@@ -74,10 +79,33 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
     Raises:
         UserError: the file or the data is invalid.
     """
-    data = load_data(config.data, config.data.eval_split, config.data.classes)
+    config, data = read_data(config, config.data.classes)
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
     return judge(table, data, config, out)
+
+
+def division_of(path: Path) -> Path:
+    """The file in a run folder that keeps its division of the images; also of its checkpoints."""
+    is_run = (path / CHECKPOINTS).is_dir()
+    return (path if is_run else path.resolve().parent.parent) / DIVISION
+
+
+def read_data(
+    config: Config, classes: Sequence[str] | None, division: Path | None = None
+) -> tuple[Config, DataSet]:
+    """The images to evaluate on, and the config with the splits that were found.
+
+    Raises:
+        UserError: there are none, or they are invalid.
+    """
+    data, told = locate(config.data, to_train=False)
+    if told:
+        print(told, flush=True)
+    if data.eval_split is None:
+        raise UserError("data.eval_split is null: give the split to evaluate on by --split")
+    loaded = load_data(data, data.eval_split, classes, division=division)
+    return replace(config, data=data), loaded
 
 
 def judge(
@@ -89,6 +117,10 @@ def judge(
     page = publish(folder, data, table, result, settings)
     overlap = "0.50 … 0.95" if settings.metric == "coco" else f"{settings.iou_threshold:g}"
     rule = f"{settings.metric} at IoU {overlap}, {len(data.records)} images"
+    left_out = [f"left out: {problem}" for problem in data.unusable[:SHOWN]]
+    if data.unusable:
+        rule += f", {len(data.unusable)} left out"
+    rule = "\n".join([rule, *left_out])
     return Judged(result, f"{head}{rule}\n\n{result_table(result)}\n\nreport: {page}")
 
 

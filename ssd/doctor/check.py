@@ -17,11 +17,11 @@ import torch
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.findings import Collect, Finding
-from ssd.data.image import check_size
+from ssd.data.layout import locate
 from ssd.data.num_workers import num_workers
 from ssd.data.source import load_data
-from ssd.data.voc import unlisted_files
-from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
+from ssd.data.voc_images import unlisted_files
+from ssd.doctor.image_files import read_image_files
 from ssd.geometry.boxes import pairwise_iou
 from ssd.structures import DataSet, FloatArray, Record
 
@@ -32,7 +32,7 @@ MOST_SQUASHED = 4
 FEW_OBJECTS, MANY_OBJECTS = 5, 50
 SHOWN_FILES = 5
 
-Files = Mapping[Path, ImageFile | UserError]
+Files = Mapping[Path, str | UserError]  # the hash of a readable image
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
     Raises:
         UserError: `data.root` is not a folder.
     """
+    config, _ = locate(config)
     told = Collect()
     train = _read(config, config.train_split, config.classes, told)
     evaluation = _read(config, config.eval_split, train.classes or None, told)
     records = [*train.records, *evaluation.records]
-    paths = list(dict.fromkeys(record.path for record in records))
-    files = read_image_files(paths, max(1, num_workers(config.workers, beside=None)))
+    files = read_image_files(records, max(1, num_workers(config.workers, beside=None)))
     found = [
         *told.findings,
         *nothing_to_train_on(train, config),
@@ -83,15 +83,20 @@ def check_data(config: DataConfig, input_size: int) -> Checked:
             found += image_findings(record, files[record.path])
             found += box_findings(record, data.classes, input_size)
             found += repeated_boxes(record, data.classes)
-    if config.format != "coco":
+    if config.format in ("voc", "shapes"):
         found += unlisted(config)
     return Checked(train, evaluation, list(dict.fromkeys(found)))
 
 
 def _read(
-    config: DataConfig, splits: str | list[str], classes: Sequence[str] | None, told: Collect
+    config: DataConfig,
+    splits: str | list[str] | None,
+    classes: Sequence[str] | None,
+    told: Collect,
 ) -> DataSet:
     """The data set, empty if it cannot be read at all."""
+    if splits is None:
+        return DataSet([], tuple(classes or ()), {})
     try:
         return load_data(config, splits, classes, told)
     except UserError as error:
@@ -188,29 +193,20 @@ def identical_files(
     trained_on = {record.path for record in train}
     for path in dict.fromkeys(record.path for record in [*train, *evaluation]):
         file = files[path]
-        if isinstance(file, ImageFile) and (other := first.setdefault(file.sha256, path)) != path:
+        if isinstance(file, str) and (other := first.setdefault(file, path)) != path:
             leak = path not in trained_on and other in trained_on
             kind = "identical images in train and eval" if leak else "identical images"
             yield Finding(kind, ODD, f"{path}: is the same file as {other}, byte for byte")
 
 
-def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Finding]:
-    """An image file that is unreadable, not of the annotated size, turned by Exif or elongated."""
+def image_findings(record: Record, file: str | UserError) -> Iterator[Finding]:
+    """An image file that turns out to be unreadable when it is decoded, or is elongated."""
     if isinstance(file, UserError):
         yield Finding("unreadable image", BROKEN, str(file))
         return
-    try:
-        check_size(record, file.width, file.height)
-    except UserError as error:
-        yield Finding("contradicting size", BROKEN, str(error))
-    if file.orientation != UPRIGHT:
-        stored = "pixels are used as stored, and boxes drawn on the rotated image are misplaced"
-        message = (
-            f"{record.path}: Exif orientation {file.orientation} turns it in viewers: {stored}"
-        )
-        yield Finding("rotated by Exif", ODD, message)
-    if max(file.width, file.height) > MOST_SQUASHED * min(file.width, file.height):
-        squashed = f"{record.path}: {file.width}x{file.height} is squashed into a square"
+    width, height = record.width, record.height
+    if max(width, height) > MOST_SQUASHED * min(width, height):
+        squashed = f"{record.path}: {width}x{height} is squashed into a square"
         yield Finding("extreme image shape", ODD, squashed)
 
 
@@ -254,7 +250,7 @@ def unlisted(config: DataConfig) -> Iterator[Finding]:
     splits = [
         split
         for given in (config.train_split, config.eval_split)
-        for split in ([given] if isinstance(given, str) else given)
+        for split in ([given] if isinstance(given, str) else given or [])
     ]
     for folder, names in unlisted_files(Path(config.root), splits).items():
         message = f"{folder}: no image list names {len(names)} files: {_first(names)}"

@@ -7,6 +7,8 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+DIVISION = "division.json"
+HEADERS = "image_headers.json"
 UNREADABLE = "unreadable.txt"
 
 DETECTIONS = "detections.json"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -33,7 +35,7 @@ class Parts:
 
     Attributes:
         train_data: the images to train on.
-        eval_data: the images to evaluate on, with the same classes.
+        eval_data: the images to evaluate on, with the same classes; None for no evaluation.
         objects_per_class: number of objects to train on, by class name.
         order: the images that each step trains on.
         feed: makes the batches in that order.
@@ -48,7 +50,7 @@ class Parts:
     """
 
     train_data: DataSet
-    eval_data: DataSet
+    eval_data: DataSet | None
     objects_per_class: dict[str, int]
     order: Order
     feed: Feed
@@ -62,12 +64,19 @@ class Parts:
     last_step: int
 
 
-def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
+def build(
+    config: Config,
+    checkpoint: Checkpoint | None,
+    division: Path | None = None,
+    headers: Path | None = None,
+) -> Parts:
     """Builds all parts of a run; every rank has to call it.
 
     Args:
-        config: the whole run.
+        config: the whole run, its data as `locate` returns it.
         checkpoint: the checkpoint to resume from, or None for a new run.
+        division: see `load_data`.
+        headers: see `load_data`.
 
     Raises:
         UserError: data, weights or checkpoint do not fit the config, or each other.
@@ -79,7 +88,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
 
-    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data))
+    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
     last_step = training.steps or training.epochs * order.steps_per_epoch
     steps = last_step - (checkpoint.manifest.step if checkpoint else 0)
@@ -136,10 +145,18 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     )
 
 
-def load_splits(config: DataConfig) -> tuple[DataSet, DataSet]:
-    """Reads the images to train on, and those to evaluate on with the same classes."""
-    train_data = load_data(config, config.train_split, config.classes)
-    return train_data, load_data(config, config.eval_split, train_data.classes)
+def load_splits(
+    config: DataConfig, division: Path | None, headers: Path | None
+) -> tuple[DataSet, DataSet | None]:
+    """Reads the images to train on, and those to evaluate on with the same classes, if any."""
+
+    def load(splits: str | list[str], classes: Sequence[str] | None) -> DataSet:
+        return load_data(config, splits, classes, division=division, headers=headers)
+
+    train_data = load(config.train_split, config.classes)
+    if config.eval_split is None:
+        return train_data, None
+    return train_data, load(config.eval_split, train_data.classes)
 
 
 def uses_graphs(training: TrainingConfig, device: torch.device) -> bool:

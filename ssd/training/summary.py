@@ -28,7 +28,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     scaled = f"{optimizer.lr:g}: {base.lr:g} x {order.images_per_step} images a step"
     lines = {
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
-        f"{len(parts.eval_data.records)} to evaluate on",
+        f"{len(parts.eval_data.records) if parts.eval_data else 'none'} to evaluate on",
         "cache": parts.feed.cache_line,
         "workers": workers_line(
             config.data.workers, parts.device.type, parts.feed.device_cache is None
