@@ -73,17 +73,20 @@ def read_header(file: IO[bytes]) -> Header | None:
         image = FORMATS[mark](file)
         exif = Image.Exif()
         exif.load(image.info.get("exif", b""))
-        orientation = exif.get(ORIENTATION)
+        return Header(
+            *image.size,
+            _orientation(exif.get(ORIENTATION)),
+            mark not in ENDS or _has_end(file, ENDS[mark]),
+            mark == PNG and "16" in str(image.tile[0][3]),
+        )
     except Image.DecompressionBombError:
         raise ValueError("image is too large to be decoded: make it smaller") from None
     except Exception:  # broken files make Pillow raise anything
         return None
-    return Header(
-        *image.size,
-        orientation if orientation in TURNS else UPRIGHT,
-        mark not in ENDS or _has_end(file, ENDS[mark]),
-        mark == PNG and "16" in str(image.tile[0][3]),
-    )
+
+
+def _orientation(value: object) -> int:
+    return value if isinstance(value, int) and value in TURNS else UPRIGHT
 
 
 def _has_end(file: IO[bytes], end: bytes) -> bool:
@@ -103,8 +106,10 @@ def _has_end(file: IO[bytes], end: bytes) -> bool:
 
 def _header_of_tiff(file: IO[bytes]) -> Header:
     tags = _tiff_tags(file)
-    orientation = tags.get(ORIENTATION, UPRIGHT)
-    size = turned_size(tags[WIDTH], tags[HEIGHT], orientation if orientation in TURNS else UPRIGHT)
+    width, height = int(tags[WIDTH]), int(tags[HEIGHT])
+    if width < 1 or height < 1:
+        raise SyntaxError("no pixels")
+    size = turned_size(width, height, _orientation(tags.get(ORIENTATION)))
     return Header(*size, is_deep=max(tags.get(BITS, (1,))) > 8)
 
 
@@ -127,6 +132,9 @@ def depth_of_tiff(data: bytes) -> int | None:
 
     Values of 10, 12 or 14 bits are scaled to 16 by OpenCV.
     """
-    tags = _tiff_tags(io.BytesIO(data))
-    largest = max(tags.get(LARGEST_VALUE, (0,)))
-    return largest.bit_length() + 16 - max(tags.get(BITS, (16,))) if largest else None
+    try:
+        tags = _tiff_tags(io.BytesIO(data))
+        largest, bits = max(tags.get(LARGEST_VALUE, (0,))), max(tags.get(BITS, (16,)))
+        return int(largest).bit_length() + 16 - int(bits) if largest else None
+    except Exception:  # broken files make Pillow raise anything
+        return None

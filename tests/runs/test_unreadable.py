@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import pytest
 
 
@@ -28,10 +29,10 @@ def cut_off(path):
 
 
 def damage(path):
-    """Leaves header and end as they are, so that only decoding finds it."""
-    whole = path.read_bytes()
-    start = whole.find(b"IDAT") + 40 if whole.startswith(b"\x89PNG") else whole.rfind(b"\xff\xda")
-    path.write_bytes(whole[:start] + whole[-12:])
+    """Leaves a PNG of the same size with its header and its end, so that only decoding finds it."""
+    png = cv2.imencode(".png", cv2.imread(str(path)))[1].tobytes()
+    start = png.index(b"IDAT") + 20
+    path.write_bytes(png[:start] + bytes(100) + png[start + 100 :])
 
 
 def evaluation(run):
@@ -93,3 +94,17 @@ def test_a_higher_share_may_be_left_out(tool, flags, data):
     assert "17 images to train on" in done.stdout
     assert (done.stdout + done.stderr).count("left out of the training: ") == 5
     assert "… and 2 more, see run/unreadable.txt" in done.stdout + done.stderr
+
+
+@pytest.mark.distributed
+def test_ranks_count_the_training_images_together(torchrun, repository, flags, data, tmp_path):
+    """Each rank meets another one, and one alone is always allowed."""
+    bad = images_of(data, "trainval")[:2]
+    for path in bad:
+        damage(path)
+    halves = ("--training.batch_size", "2")
+    done = torchrun(2, repository / "tools" / "train.py", *flags, *halves)
+    assert done.returncode != 0
+    assert "error: 2 of 24 training images cannot be used" in done.stderr
+    noted = (tmp_path / "run/unreadable.txt").read_text().splitlines()
+    assert sorted(line.partition(": ")[0] for line in noted) == sorted(map(str, bad))

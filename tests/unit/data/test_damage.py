@@ -102,7 +102,7 @@ def test_damaged_annotation(voc, damage: Damage, seed: int):
         assert str(path) in told
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tiff"])
 @pytest.mark.parametrize("damage", ANY_FILE)
 @pytest.mark.parametrize("seed", range(2))
 def test_damaged_image(voc, damage: Damage, suffix: str, seed: int):
