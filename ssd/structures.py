@@ -77,6 +77,25 @@ class CocoTruth:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Objects whose boxes make no sense, such as one outside its image.
+
+    Attributes:
+        doubtful: their number, never 0.
+        objects: the number of all objects of the classes to learn.
+        message: one line with the numbers, the likely reason and the first of them.
+    """
+
+    doubtful: int
+    objects: int
+    message: str
+
+    def exceeds(self, most: float) -> bool:
+        """True if they are more than this share of the objects; a single one never is."""
+        return self.doubtful > max(1, most * self.objects)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """The images of one or more splits, and the meaning of their labels.
 
@@ -89,6 +108,7 @@ class DataSet:
         truth: the objects as COCO's evaluation counts them; None if the data is not COCO's.
         left_out: the classes of the annotations that are not among `classes`, each with the
             annotation file of every one of its objects.
+        doubt: the objects whose boxes make no sense.
     """
 
     records: list[Record]
@@ -97,6 +117,7 @@ class DataSet:
     category_ids: tuple[int | None, ...] | None = None
     truth: CocoTruth | None = None
     left_out: dict[str, list[Path]] = field(default_factory=dict)
+    doubt: Doubt | None = None
 
     @property
     def image_ids(self) -> list[str] | list[int]:

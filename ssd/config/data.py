@@ -55,6 +55,10 @@ class DataConfig:
     max_unreadable: float = 0.01
     """Largest share (0 … 1) of unreadable training images; above it, training stops."""
 
+    max_mended: float = 0.1
+    """Largest share (0 … 1) of objects whose boxes make no sense: without area, outside the image,
+    or with swapped corners. Above it, training does not start; one is always allowed."""
+
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits(
@@ -63,6 +67,7 @@ class DataConfig:
             workers=(0, 256),
             cache_gb=(SMALLEST, LARGEST),
             max_unreadable=(0, 1),
+            max_mended=(0, 1),
         )
         if self.classes is not None:
             rule = f"a list of different names, at most {MOST_CLASSES}"

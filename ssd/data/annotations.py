@@ -51,6 +51,7 @@ class Annotations:
     | difficult, crowd | [N] | bool | see `Record` |
     | called | – | row → str | the object in a message, after the name of its file |
     | relative | – | bool | corners are 0 … 1 |
+    | given | [N, 4] or None | float64 | corners as written, where a swap was mended |
     | category_ids | – | dict or None | COCO's number of each name |
     | sides | [N, 4] or None | float64 | COCO's own x, y, width, height |
     | areas | [N] or None | float64 | COCO's own, in pixels |
@@ -67,6 +68,7 @@ class Annotations:
     crowd: BoolArray
     called: Callable[[int], str]
     relative: bool = False
+    given: npt.NDArray[np.float64] | None = None
     category_ids: Mapping[str, int] | None = None
     sides: npt.NDArray[np.float64] | None = None
     areas: npt.NDArray[np.float64] | None = None

@@ -20,6 +20,7 @@ import numpy as np
 
 from ssd.common.untrusted import LARGEST_COORDINATE
 from ssd.data.annotations import Annotations
+from ssd.data.doubts import doubt_of
 from ssd.data.findings import Findings
 from ssd.structures import BoolArray, CocoTruth, DataSet, IntArray, Record
 
@@ -68,12 +69,12 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         )
         for image, rows in zip(found.images, np.split(kept, ends), strict=True)
     ]
-    ids, left_out = found.category_ids, _left_out(found, known)
+    ids, left_out, doubt = found.category_ids, _left_out(found, known), doubt_of(found, classes)
     if ids is None:
-        return DataSet(records, tuple(classes), counts, left_out=left_out)
+        return DataSet(records, tuple(classes), counts, left_out=left_out, doubt=doubt)
     category_ids = tuple(ids.get(name) for name in classes)
     truth = _truth(found, labels_N)
-    return DataSet(records, tuple(classes), counts, category_ids, truth, left_out)
+    return DataSet(records, tuple(classes), counts, category_ids, truth, left_out, doubt)
 
 
 def _truth(found: Annotations, labels_N: IntArray) -> CocoTruth:

@@ -12,7 +12,8 @@ from ssd.common.untrusted import shown
 from ssd.config import DataConfig
 from ssd.data import shapes
 from ssd.data.coco import read_coco
-from ssd.data.findings import Findings
+from ssd.data.doubts import weigh
+from ssd.data.findings import Findings, Refuse
 from ssd.data.voc import read_voc
 from ssd.structures import DataSet
 
@@ -34,6 +35,18 @@ def load_data(
     Raises:
         UserError: the data is missing or invalid.
     """
+    findings = findings or Refuse()
+    data = _read(config, splits, classes, findings)
+    weigh(data.doubt, config.max_mended, findings)
+    return data
+
+
+def _read(
+    config: DataConfig,
+    splits: str | list[str],
+    classes: Sequence[str] | None,
+    findings: Findings,
+) -> DataSet:
     root = Path(config.root)
     if config.format != "shapes" and config.root == DataConfig().root:
         raise UserError("data.root is not set: give --data.root and the folder of the data")

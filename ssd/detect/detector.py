@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -58,18 +58,18 @@ class Detector:
         return [to_device(detections, torch.device("cpu")) for detections in found]
 
     def predict(
-        self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
+        self, pictures: Picture | Iterable[Picture], min_score: float = SHOWN_SCORE
     ) -> Result | list[Result]:
         """Finds the objects in one picture, or in several.
 
         Args:
             pictures: a path, an array [H, W, 3] of 8-bit RGB, a PIL image, a tensor [3, H, W], or
-                a list, a folder or a batch of such. Gray pictures, floats from 0 to 1 and
+                an iterable, a folder or a batch of such. Gray pictures, floats from 0 to 1 and
                 transparency are taken too.
             min_score: lowest score of an object.
 
         Returns:
-            A Result for one picture; a list of them for a list, a folder or a batch.
+            A Result for one picture; a list of them for an iterable, a folder or a batch.
 
         Raises:
             UserError: a picture cannot be read, or its form leaves a choice.
@@ -78,10 +78,14 @@ class Detector:
         return results if is_several(pictures) else results[0]
 
     def predict_each(
-        self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
+        self, pictures: Picture | Iterable[Picture], min_score: float = SHOWN_SCORE
     ) -> Iterator[Result]:
         """The results of `predict` one after another, in batches of `config.batch_size`."""
-        waiting = read_pictures(pictures)
+        return self.results(read_pictures(pictures), min_score)
+
+    def results(self, named: Iterable[tuple[str, Pixels]], min_score: float) -> Iterator[Result]:
+        """The results of pictures [H, W, 3] that have been read, with their names."""
+        waiting = iter(named)
         while batch := list(islice(waiting, self.config.batch_size)):
             samples = pack([Sample(name, 0, 0, pixels, *NO_OBJECTS) for name, pixels in batch])
             for (name, pixels), detections in zip(batch, self(samples), strict=True):
