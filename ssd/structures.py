@@ -108,6 +108,7 @@ class DataSet:
         truth: the objects as COCO's evaluation counts them; None if the data is not COCO's.
         left_out: the classes of the annotations that are not among `classes`, each with the
             annotation file of every one of its objects.
+        repairs: how many entries of the annotations were mended, by the kind of the fault.
         doubt: the objects whose boxes make no sense.
     """
 
@@ -117,6 +118,7 @@ class DataSet:
     category_ids: tuple[int | None, ...] | None = None
     truth: CocoTruth | None = None
     left_out: dict[str, list[Path]] = field(default_factory=dict)
+    repairs: dict[str, int] = field(default_factory=dict)
     doubt: Doubt | None = None
 
     @property

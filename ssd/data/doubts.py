@@ -20,7 +20,6 @@ from ssd.structures import BoolArray, Doubt
 LOUD = 0.1  # share of the objects from which on they are told even where they are allowed
 FITS = 0.95  # share of the boxes that a reading has to explain
 SLACK = 2  # pixels by which tools round beyond the border
-FAR = 1.02  # sides of the image that rounding never reaches
 
 Boxes = npt.NDArray[np.float64]
 
@@ -58,7 +57,7 @@ def doubt_of(found: Annotations, classes: Sequence[str]) -> Doubt | None:
     first = int(judged[wrong.argmax()])
     where = f"{found.images[found.image_index[first]].source}: {found.called(first)}"
     share = f"{wrong.sum()} of {len(judged)} objects ({100 * wrong.mean():.0f} %)"
-    reason = _reason(written, boxes, sizes, found) or "no simple reason explains them all"
+    reason = _reason(written, boxes, sizes, wrong, found) or "no simple reason explains them all"
     message = f"the boxes of {share} make no sense ({counted}; the first: {where}): {reason}"
     return Doubt(int(wrong.sum()), len(judged), message)
 
@@ -79,33 +78,43 @@ def _doubtful(boxes: Boxes, sizes: Boxes, sound: BoolArray) -> dict[str, BoolArr
     }
 
 
-def _reason(written: Boxes, boxes: Boxes, sizes: Boxes, found: Annotations) -> str:
+def _reason(
+    written: Boxes, boxes: Boxes, sizes: Boxes, wrong: BoolArray, found: Annotations
+) -> str:
     """The first reading by which nearly all boxes lie in their images; empty if there is none.
 
     Args:
-        written: [N, 4] as the file has them; `boxes` are the same in pixels.
+        written: [N, 4] corners as the file has them.
+        boxes: [N, 4] the same in pixels.
         sizes: [N, 2] width and height of the image.
+        wrong: [N] the doubtful ones.
         found: says what the format means by its numbers.
     """
+
+    def fit(reading: Boxes) -> bool:
+        inside = _inside(reading, sizes)
+        return _nearly_all(inside) and _nearly_all(inside[wrong])
+
     starts, ends = boxes[:, :2], boxes[:, 2:]
     flips = ends < starts
-    if found.relative and _fit(written, sizes) and _share(written[:, 2:] > 1):
+    if found.relative and fit(written) and _nearly_all(written[:, 2:].max(1) > 1):
         return "they are probably pixels, where the format has parts of the image from 0 to 1"
-    if not found.relative and _share(np.abs(written) <= 1):  # VOC's numbers less 1
+    if not found.relative and _nearly_all(np.abs(written).max(1) <= 1):  # VOC's are less 1
         return "they are probably parts of the image from 0 to 1, where the format has pixels"
+    if fit(boxes):  # they are only small
+        return ""
     # Corners swapped by a tool may lie so too, but hardly in both directions.
-    by_corners, by_sides = np.hstack([starts, ends - starts]), np.hstack([starts, starts + ends])
-    if found.sides is None and flips.any(0).all() and _fit(by_sides, sizes):
+    if found.sides is None and flips.any(0).all() and fit(np.hstack([starts, starts + ends])):
         return "width and height probably stand in the place of xmax and ymax"
-    if found.sides is not None and _fit(by_corners, sizes):
+    if found.sides is not None and fit(np.hstack([starts, ends - starts])):
         return "xmax and ymax probably stand in the place of width and height"
-    if _fit(boxes[:, [1, 0, 3, 2]], sizes):
+    if fit(boxes[:, [1, 0, 3, 2]]):
         return "x and y are probably exchanged"
-    if flips.any() and _fit(np.sort(boxes.reshape(-1, 2, 2), 1).reshape(-1, 4), sizes):
+    if fit(np.sort(boxes.reshape(-1, 2, 2), 1).reshape(-1, 4)):
         return "the tool probably wrote the corners in the order in which they were drawn"
-    reach = np.quantile(ends / sizes, 0.99, axis=0)
-    if _share(boxes >= -SLACK) and _share(ends > starts) and reach.max() > FAR:
-        across, down = reach.tolist()
+    across, down = np.quantile(ends / sizes, 0.99, axis=0).tolist()
+    beyond = np.all(boxes >= -SLACK, 1) & np.all(ends > starts, 1) & np.any(ends > sizes, 1)
+    if _nearly_all(beyond[wrong]):
         return (
             f"they probably belong to images of another size, since they reach to {across:.2g} "
             f"times the width and {down:.2g} times the height"
@@ -113,12 +122,11 @@ def _reason(written: Boxes, boxes: Boxes, sizes: Boxes, found: Annotations) -> s
     return ""
 
 
-def _fit(boxes: Boxes, sizes: Boxes) -> bool:
-    """Returns whether nearly all boxes have an area and lie in their images."""
+def _inside(boxes: Boxes, sizes: Boxes) -> BoolArray:
+    """A mask [N] of the boxes that have an area and lie in their images."""
     inside = (boxes >= -SLACK) & (boxes <= np.tile(sizes, 2) + SLACK)
-    return _share(inside & np.tile(boxes[:, 2:] > boxes[:, :2], 2))
+    return np.asarray(inside.all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
 
 
-def _share(holds: BoolArray) -> bool:
-    """Returns whether something holds for nearly all rows."""
-    return bool(holds.all(1).mean() >= FITS)
+def _nearly_all(holds: BoolArray) -> bool:
+    return bool(holds.mean() >= FITS)

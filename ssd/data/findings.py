@@ -12,25 +12,23 @@ class Findings(Protocol):
     """Receives the problems that a reader finds.
 
     `broken` is for entries that training cannot handle: if it returns, the reader leaves the entry
-    out. `odd` is for entries that the reader's rules handle, but that a user may want to look at.
+    out. `unusable` is for images without which training can go on: the reader leaves them out,
+    and `load_data` decides whether they are too many. `repaired` is for entries with a fault that
+    leaves no doubt about their meaning. `odd` is for entries that the reader's rules handle, but
+    that a user may want to look at.
     """
 
     def broken(self, kind: str, message: str) -> None:
         """Takes a problem that has to be fixed."""
 
+    def unusable(self, kind: str, message: str) -> None:
+        """Takes an image that is left out."""
+
+    def repaired(self, kind: str, message: str) -> None:
+        """Takes an entry that was mended."""
+
     def odd(self, kind: str, message: str) -> None:
         """Takes something that is worth a look."""
-
-
-class Refuse:
-    """Stops at the first broken entry."""
-
-    def broken(self, kind: str, message: str) -> None:
-        """Raises a UserError."""
-        raise UserError(message)
-
-    def odd(self, kind: str, message: str) -> None:
-        """Does nothing: the reader counts it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,27 @@ class Finding:
     message: str
 
 
+class Refuse:
+    """Stops at the first broken entry, and keeps the images that are left out in `left_out`."""
+
+    def __init__(self) -> None:
+        self.left_out: list[Finding] = []
+
+    def broken(self, kind: str, message: str) -> None:
+        """Raises a UserError."""
+        raise UserError(message)
+
+    def unusable(self, kind: str, message: str) -> None:
+        """Adds an image that is left out."""
+        self.left_out.append(Finding(kind, True, message))
+
+    def repaired(self, kind: str, message: str) -> None:
+        """Does nothing: the reader counts it."""
+
+    def odd(self, kind: str, message: str) -> None:
+        """Does nothing: the reader counts it."""
+
+
 class Collect:
     """Collects all findings."""
 
@@ -51,6 +70,14 @@ class Collect:
     def broken(self, kind: str, message: str) -> None:
         """Adds a problem that has to be fixed."""
         self.findings.append(Finding(kind, True, message))
+
+    def unusable(self, kind: str, message: str) -> None:
+        """Adds an image that is left out."""
+        self.findings.append(Finding(kind, True, message))
+
+    def repaired(self, kind: str, message: str) -> None:
+        """Adds an entry that was mended."""
+        self.findings.append(Finding(kind, False, message))
 
     def odd(self, kind: str, message: str) -> None:
         """Adds something that is worth a look."""

@@ -69,12 +69,17 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         )
         for image, rows in zip(found.images, np.split(kept, ends), strict=True)
     ]
-    ids, left_out, doubt = found.category_ids, _left_out(found, known), doubt_of(found, classes)
-    if ids is None:
-        return DataSet(records, tuple(classes), counts, left_out=left_out, doubt=doubt)
-    category_ids = tuple(ids.get(name) for name in classes)
-    truth = _truth(found, labels_N)
-    return DataSet(records, tuple(classes), counts, category_ids, truth, left_out, doubt)
+    ids = found.category_ids
+    return DataSet(
+        records,
+        tuple(classes),
+        counts,
+        None if ids is None else tuple(ids.get(name) for name in classes),
+        None if ids is None else _truth(found, labels_N),
+        _left_out(found, known),
+        dict(found.repairs),
+        doubt_of(found, classes),
+    )
 
 
 def _truth(found: Annotations, labels_N: IntArray) -> CocoTruth:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssd.common.errors import UserError
 from ssd.data.image import read_image
-from ssd.data.voc import IMAGE_SUFFIXES
+from ssd.data.names import IMAGE_SUFFIXES
 
 Pixels = npt.NDArray[np.uint8]
 Picture = str | Path | npt.NDArray[Any] | Image | Tensor
