@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ssd.common.errors import UserError
-from ssd.common.untrusted import shown
 from ssd.config import DataConfig
 from ssd.data import shapes
 from ssd.data.coco import read_coco
@@ -59,20 +56,3 @@ def _read(
             return read_voc(root, names, classes, findings)
         case "coco":
             return read_coco(root, names, classes, findings)
-
-
-def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
-    """The number of training objects of each class, without crowds.
-
-    Raises:
-        UserError: a class that the config asks for has no objects.
-    """
-    labels = np.concatenate([record.labels[~record.crowd] for record in data.records])
-    counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
-    missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
-    if asked_for is not None and missing:
-        raise UserError(
-            f"data.classes has {shown(missing)}, but none of {len(data.records)} training "
-            "images has such an object: compare it with the names in the annotations"
-        )
-    return dict(zip(data.classes, counts, strict=True))

@@ -9,6 +9,7 @@ from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.config import Config, EvaluationConfig
 from ssd.config.settings import Settings, to_yaml
+from ssd.data.learnable import nothing_to_evaluate, refuse
 from ssd.data.source import load_data
 from ssd.detect.detector import detect
 from ssd.detect.load import build_detector, config_of, open_checkpoint
@@ -60,6 +61,7 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judge
     config = config_of(checkpoint, overrides)
     detector = build_detector(checkpoint, config)
     data = load_data(config.data, config.data.eval_split, detector.classes)
+    refuse(nothing_to_evaluate(data, config.data))
     table = detect(detector, data.records, config.data.workers)
     is_run = path != checkpoint.path
     folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
@@ -75,6 +77,7 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
         UserError: the file or the data is invalid.
     """
     data = load_data(config.data, config.data.eval_split, config.data.classes)
+    refuse(nothing_to_evaluate(data, config.data))
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
     return judge(table, data, config, out)

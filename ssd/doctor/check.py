@@ -1,32 +1,32 @@
 """Checks a data set, file by file.
 
 A finding is broken if it stops training or makes it learn something wrong, and odd if training
-copes with it. Boxes in the findings about images are xyxy in 0-based pixels.
+copes with it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ssd.common.errors import UserError
-from ssd.config import DataConfig
+from ssd.config import DataConfig, EvaluationConfig
 from ssd.data.findings import Collect, Finding
 from ssd.data.image import check_size
+from ssd.data.learnable import nothing_to_evaluate, nothing_to_learn
 from ssd.data.source import load_data
 from ssd.data.voc import unlisted_files
+from ssd.doctor.box_rules import Boxes, box_findings, repeated_boxes
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
-from ssd.geometry.boxes import pairwise_iou
-from ssd.structures import DataSet, FloatArray, Record
+from ssd.evaluation.crowded import crowded
+from ssd.structures import DataSet, Record
 
 BROKEN, ODD = True, False
-SAME_OBJECT_IOU = 0.95
-WHOLE_IMAGE = 0.99
 MOST_SQUASHED = 4
 FEW_OBJECTS, MANY_OBJECTS = 5, 50
 SHOWN_FILES = 5
@@ -48,70 +48,104 @@ class Checked:
         return any(finding.is_broken for finding in self.findings)
 
     @property
+    def repairs(self) -> dict[str, int]:
+        """How many entries of the annotations of both splits were mended, by kind."""
+        return dict(Counter(self.train.repairs) + Counter(self.evaluation.repairs))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes to learn; the evaluation's own where the training data cannot be read."""
         return self.train.classes or self.evaluation.classes
 
 
-def check_data(config: DataConfig, input_size: int) -> Checked:
+def check_data(
+    config: DataConfig, input_size: int, evaluation: EvaluationConfig | None = None
+) -> Checked:
     """Reads all annotations and images of both splits and applies every rule.
+
+    A finding that merely follows from others is left out.
+
+    Args:
+        config: the section of the config.
+        input_size: of the model, in pixels.
+        evaluation: the section of the config, of which the limits are held against the data.
 
     Raises:
         UserError: `data.root` is not a folder.
     """
-    told = Collect()
-    train = _read(config, config.train_split, config.classes, told)
-    evaluation = _read(config, config.eval_split, train.classes or None, told)
-    records = [*train.records, *evaluation.records]
+    train = _read(config, config.train_split, config.classes)
+    held_out = Split(DataSet([], (), {}), [])
+    if config.eval_split is not None:
+        held_out = _read(config, config.eval_split, train.data.classes or None)
+    both = {"train": train, "eval": held_out}
+    records = [record for split in both.values() for record in split.data.records]
     paths = list(dict.fromkeys(record.path for record in records))
     files = read_image_files(paths, max(1, config.workers))
     found = [
-        *told.findings,
-        *nothing_to_train_on(train, config),
-        *rare_classes(train),
-        *alike_classes([train, evaluation]),
-        *left_out_classes(train, "training"),
-        *left_out_classes(evaluation, "evaluation"),
-        *images_without_objects(train, "train"),
-        *images_without_objects(evaluation, "eval"),
-        *in_both_splits(train.records, evaluation.records),
-        *identical_files(train.records, evaluation.records, files),
+        *train.told,
+        *held_out.told,
+        *_unless_lost(train, nothing_to_learn(train.data, config)),
+        *_unless_lost(held_out, nothing_to_evaluate(held_out.data, config)),
+        *rare_classes(train.data),
+        *alike_classes([train.data, held_out.data]),
+        *left_out_classes(train.data, "training"),
+        *left_out_classes(held_out.data, "evaluation"),
+        *in_both_splits(train.data.records, held_out.data.records),
+        *identical_files(train.data.records, held_out.data.records, files),
     ]
-    for data in (train, evaluation):
-        for record in data.records:
-            found += image_findings(record, files[record.path])
-            found += box_findings(record, data.classes, input_size)
-            found += repeated_boxes(record, data.classes)
-    if config.format != "coco":
+    for name, split in both.items():
+        found += images_without_objects(split.data, name)
+        found += many_objects(split.data, name, evaluation or EvaluationConfig())
+        found += split_findings(split.data, files, input_size)
+    if config.format != "coco" and not (train.is_unreadable or held_out.is_unreadable):
         found += unlisted(config)
-    return Checked(train, evaluation, list(dict.fromkeys(found)))
+    return Checked(train.data, held_out.data, list(dict.fromkeys(found)))
 
 
-def _read(
-    config: DataConfig, splits: str | list[str], classes: Sequence[str] | None, told: Collect
-) -> DataSet:
-    """The data set, empty if it cannot be read at all."""
+@dataclass(frozen=True)
+class Split:
+    """A split, and what its reader told; the data set is empty if it cannot be read at all."""
+
+    data: DataSet
+    told: list[Finding]
+    is_unreadable: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """True if the reader has left something out."""
+        return any(finding.is_broken for finding in self.told)
+
+
+def _read(config: DataConfig, splits: str | list[str], classes: Sequence[str] | None) -> Split:
+    told = Collect()
     try:
-        return load_data(config, splits, classes, told)
+        return Split(load_data(config, splits, classes, told), told.findings)
     except UserError as error:
         if not Path(config.root).is_dir():
             raise
-        told.broken("unreadable split", str(error))
-        return DataSet([], tuple(classes or ()), {})
+        split = Split(DataSet([], tuple(classes or ()), {}), told.findings, True)
+        if not split.is_broken:  # else it may follow from what is broken
+            told.broken("unreadable split", str(error))
+        return split
 
 
-def nothing_to_train_on(train: DataSet, config: DataConfig) -> Iterator[Finding]:
-    """No training object at all, or none of a class; the latter is broken if classes are given."""
-    labels = [r.labels[r.trained_on(config.train_difficult)] for r in train.records]
-    counts = np.bincount(np.concatenate([[0], *labels]), minlength=len(train.classes) + 1)[1:]
-    where = f"{config.root}, {config.train_split}"
-    if train.records and not counts.any():
-        yield Finding("nothing to train on", BROKEN, f"{where}: no image has an object")
-        return
-    for name, count in zip(train.classes, counts.tolist(), strict=True):
-        if train.records and count == 0:
-            message = f"{where}: no training image has an object of class {name!r}"
-            yield Finding("class without objects", config.classes is not None, message)
+def _unless_lost(split: Split, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings about a lack of objects, unless all of them were left out as broken."""
+    lost = split.is_broken and not any(len(record.labels) for record in split.data.records)
+    return iter(()) if lost else iter(findings)
+
+
+def split_findings(data: DataSet, files: Files, input_size: int) -> Iterator[Finding]:
+    """What is to be said of the images of a split and the objects in them."""
+    contradicting = set()
+    for record in data.records:
+        for finding in image_findings(record, files[record.path]):
+            if finding.is_broken:  # of its objects, nothing else can be said
+                contradicting.add(record.path)
+            yield finding
+    objects = Boxes(data, frozenset(contradicting))
+    yield from box_findings(objects, input_size)
+    yield from repeated_boxes(objects)
 
 
 def rare_classes(train: DataSet) -> Iterator[Finding]:
@@ -163,11 +197,17 @@ def _counted(name: str, paths: Sequence[Path]) -> str:
 
 
 def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
-    """One finding for all images that have no object."""
+    """One finding for all images that have no object; if none has one, that is another finding."""
     empty = [str(record.path) for record in data.records if not len(record.labels)]
-    if empty:
+    if 0 < len(empty) < len(data.records):
         some = f"{split}: {len(empty)} of {len(data.records)} images have no object"
         yield Finding("images without objects", ODD, f"{some}: {_first(empty)}")
+
+
+def many_objects(data: DataSet, split: str, evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """One finding for all images with more objects than an evaluation may count."""
+    if line := crowded(data, evaluation):
+        yield Finding("many objects in an image", ODD, f"{split}: {line}")
 
 
 def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Iterator[Finding]:
@@ -213,46 +253,11 @@ def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Find
         yield Finding("extreme image shape", ODD, squashed)
 
 
-def box_findings(record: Record, classes: Sequence[str], input_size: int) -> Iterator[Finding]:
-    """Boxes below one pixel at the model's input, and boxes that cover the whole image."""
-    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) / (record.width, record.height)
-    tiny = (sides * input_size < 1).any(1)
-    whole = (sides >= WHOLE_IMAGE).all(1)
-    for rows, kind, what in (
-        (tiny, "box below one pixel", f"is less than a pixel wide or high at {input_size} pixels"),
-        (whole, "box of the whole image", "covers the whole image"),
-    ):
-        for row in np.flatnonzero(rows & ~record.crowd).tolist():
-            box = f"{classes[record.labels[row] - 1]!r} at {_corners(record.boxes[row])}"
-            yield Finding(kind, ODD, f"{record.path}: {box} {what}")
-
-
-def repeated_boxes(record: Record, classes: Sequence[str]) -> Iterator[Finding]:
-    """Objects that repeat an earlier one: the same object twice, or two classes in one box."""
-    own = ~record.crowd
-    boxes, labels = record.boxes[own], record.labels[own]
-    corners = torch.from_numpy(boxes)
-    iou = pairwise_iou(corners, corners).numpy()
-    same_class = labels[:, None] == labels
-    same_box = (boxes[:, None] == boxes).all(2)
-    for repeats, kind in (
-        (same_class & (iou >= SAME_OBJECT_IOU), "object annotated twice"),
-        (~same_class & same_box, "two classes in one box"),
-    ):
-        earlier = np.triu(repeats, 1)
-        for row in np.flatnonzero(earlier.any(0)).tolist():
-            first, second = (
-                f"{classes[labels[one] - 1]!r} at {_corners(boxes[one])}"
-                for one in (int(earlier[:, row].argmax()), row)
-            )
-            yield Finding(kind, ODD, f"{record.path}: {first} and {second}")
-
-
 def unlisted(config: DataConfig) -> Iterator[Finding]:
     """One finding for each VOC folder with files that no list names."""
     splits = [
         split
-        for given in (config.train_split, config.eval_split)
+        for given in (config.train_split, config.eval_split or [])
         for split in ([given] if isinstance(given, str) else given)
     ]
     for folder, names in unlisted_files(Path(config.root), splits).items():
@@ -263,7 +268,3 @@ def unlisted(config: DataConfig) -> Iterator[Finding]:
 def _first(names: Sequence[str]) -> str:
     shown = ", ".join(names[:SHOWN_FILES])
     return shown if len(names) <= SHOWN_FILES else f"{shown} …"
-
-
-def _corners(box: FloatArray) -> str:
-    return "(" + ", ".join(f"{side:g}" for side in box.tolist()) + ")"

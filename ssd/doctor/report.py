@@ -11,8 +11,8 @@ import numpy as np
 
 from ssd.common.files import write_whole
 from ssd.common.text_table import text_table
-from ssd.config import DataConfig, LossConfig, ModelConfig
-from ssd.data.findings import Finding
+from ssd.config import DataConfig, EvaluationConfig, LossConfig, ModelConfig
+from ssd.data.findings import Finding, repairs_line
 from ssd.doctor.check import Checked, check_data
 from ssd.doctor.plots import data_figure
 from ssd.doctor.statistics import (
@@ -35,7 +35,13 @@ SHOWN_CLASSES = 30
 DETAILS, PICTURE = "data_check.json", "data_check.png"
 
 
-def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Path) -> Checked:
+def report_data(
+    data: DataConfig,
+    model: ModelConfig,
+    loss: LossConfig,
+    out: Path,
+    evaluation_config: EvaluationConfig | None = None,
+) -> Checked:
     """Checks the data of a run, prints the report and writes the details and a picture to `out`.
 
     Args:
@@ -43,6 +49,7 @@ def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Pat
         model: the section of the config, whose input size and default boxes the data meets.
         loss: the section of the config, by which objects are matched.
         out: the folder; made if need be.
+        evaluation_config: the section of the config, whose limits the data meets.
 
     Returns:
         The data sets and the findings.
@@ -53,7 +60,7 @@ def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Pat
     input_size = model.input_size
     maps = feature_maps(build_backbone(model), model)
     out.mkdir(parents=True, exist_ok=True)
-    checked = check_data(data, input_size)
+    checked = check_data(data, input_size, evaluation_config)
     train = objects_of(checked.train.records, data.train_difficult)
     evaluation = objects_of(checked.evaluation.records, train_difficult=True)
     boxes = default_boxes(maps, input_size, clamp=model.clamp_boxes)
@@ -88,6 +95,7 @@ def write_details(
         "match_iou": match_iou,
         "images": len(checked.train.records),
         "eval_images": len(checked.evaluation.records),
+        "repairs": checked.repairs,
         "statistics": asdict(statistics),
         "findings": [asdict(finding) for finding in checked.findings],
     }
@@ -121,8 +129,10 @@ def headline(data: DataConfig, checked: Checked, statistics: Statistics) -> Iter
         ("train", data.train_split, checked.train.records, objects),
         ("eval", data.eval_split, checked.evaluation.records, eval_objects),
     ):
-        shown = splits if isinstance(splits, str) else ", ".join(splits)
+        shown = splits if isinstance(splits, str) else ", ".join(splits or ["none"])
         yield f"{name:<6}{len(records):>9,} images {count:>9,} objects   {shown}"
+    if checked.repairs:
+        yield f"mended: {repairs_line(checked.repairs)}"
 
 
 def class_table(rows: Sequence[ClassRow]) -> Iterator[str]:

@@ -9,8 +9,14 @@ from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
 from ssd.config import Config, OptimizerConfig, TrainingConfig
+from ssd.data.learnable import (
+    nothing_to_evaluate,
+    nothing_to_learn,
+    objects_per_class,
+    refuse,
+)
 from ssd.data.order import Order
-from ssd.data.source import load_data, objects_per_class
+from ssd.data.source import load_data
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
@@ -82,6 +88,9 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     with first_rank_first():  # it may have to generate the `shapes` data set
         train_data = load_data(config.data, config.data.train_split, config.data.classes)
     eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
+    refuse(
+        [*nothing_to_learn(train_data, config.data), *nothing_to_evaluate(eval_data, config.data)]
+    )
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
     graphs = uses_graphs(training, device)
@@ -122,7 +131,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     return Parts(
         train_data=train_data,
         eval_data=eval_data,
-        objects_per_class=objects_per_class(train_data, config.data.classes),
+        objects_per_class=objects_per_class(train_data, config.data.train_difficult),
         order=order,
         feed=feed,
         starts_from=starts_from,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
 from ssd.config import Config
+from ssd.data.doubts import loud_doubt
+from ssd.data.findings import repairs_line
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
 from ssd.training.step import image_losses
@@ -28,6 +31,8 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     lines = {
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
         f"{len(parts.eval_data.records)} to evaluate on",
+        "mended": repairs_line(Counter(data.repairs) + Counter(parts.eval_data.repairs)),
+        "caution": loud_doubt(data.doubt) or loud_doubt(parts.eval_data.doubt),
         "cache": parts.feed.cache_line,
         "classes": class_counts(parts.objects_per_class),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "

@@ -1,4 +1,4 @@
-"""Is there anything to learn, and anything to measure it by? Training and the check of data ask."""
+"""Finds data with no object to train on or to evaluate on, for training and the check of data."""
 
 from __future__ import annotations
 
