@@ -21,6 +21,7 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import pack
+from ssd.data.layout import locate
 from ssd.data.order import Order
 from ssd.data.source import load_data
 from ssd.model.device import autocast_dtype
@@ -47,6 +48,7 @@ def benchmark_feeding(
     Raises:
         UserError: the data cannot be read, or there is no room for the cache.
     """
+    data, _ = locate(data)
     loaded = load_data(data, data.train_split, data.classes)
     num_classes = len(loaded.classes) + 1
     train = training_step(num_classes, device)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 
@@ -35,6 +35,7 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.plan import draw_plan
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset, Request, pack
+from ssd.data.layout import locate
 from ssd.data.loader import AHEAD, Batches, start_worker, training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
@@ -59,6 +60,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
     Raises:
         UserError: the data cannot be read.
     """
+    data, _ = locate(data)
     records = load_data(data, data.train_split, data.classes).records
     return [
         *parts_on_one_core(records, batch_size, rounds),
@@ -68,7 +70,7 @@ def benchmark_pipeline(data: DataConfig, batch_size: int, rounds: int) -> list[s
     ]
 
 
-def parts_on_one_core(records: list[Record], batch_size: int, rounds: int) -> list[str]:
+def parts_on_one_core(records: Sequence[Record], batch_size: int, rounds: int) -> list[str]:
     """Times decoding, planning and the pixels on one core."""
     dataset, settings = DetectionDataset(records, train_difficult=True), preprocess_of(MODEL, OURS)
     requests = [Request(0, index) for index in range(min(len(records), 4 * batch_size))]
@@ -94,7 +96,7 @@ def parts_on_one_core(records: list[Record], batch_size: int, rounds: int) -> li
     ]
 
 
-def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds: int) -> str:
+def whole_pipelines(records: Sequence[Record], batch_size: int, workers: int, rounds: int) -> str:
     """Images per second from files to normalised batches; without workers, on one core."""
     order = Order(len(records), batch_size, 1, 1, SEED, drop_last=True)
     passes = -(-LEAST_BATCHES // order.steps_per_epoch)
@@ -120,7 +122,7 @@ def whole_pipelines(records: list[Record], batch_size: int, workers: int, rounds
 
 
 def our_batches(
-    records: list[Record], order: Order, steps: int, workers: int, augment: AugmentConfig
+    records: Sequence[Record], order: Order, steps: int, workers: int, augment: AugmentConfig
 ) -> Generator[Batch, None, None]:
     """Yields the batches of training."""
     preprocess = preprocess_of(MODEL, augment)
@@ -130,7 +132,7 @@ def our_batches(
             yield ready.batches[0]
 
 
-def handovers(records: list[Record], batch_size: int, workers: int, rounds: int) -> str:
+def handovers(records: Sequence[Record], batch_size: int, workers: int, rounds: int) -> str:
     """Images per second that workers decode and hand over: by parcels, and as PyTorch does it."""
     dataset = DetectionDataset(records, train_difficult=True)
     order = Order(len(records), batch_size, 1, 1, SEED, drop_last=True)

@@ -13,6 +13,7 @@ padding; classes count from 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,11 +36,12 @@ class Record:
     |---|---|---|---|
     | image_id | – | str | the file's stem (VOC), the id's digits (COCO) |
     | path | – | Path | the image file |
-    | width, height | – | int | pixels as stored (EXIF rotation not applied) |
+    | width, height | – | int | pixels as the model sees them, turned by `orientation` |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
     | difficult | [G] | bool | VOC's flag |
     | crowd | [G] | bool | COCO's flag: a group of objects in one box, never trained on |
+    | orientation | – | int | Exif's number of the turn of the stored pixels; 1 is none |
     """
 
     image_id: str
@@ -50,6 +52,7 @@ class Record:
     labels: IntArray
     difficult: BoolArray
     crowd: BoolArray
+    orientation: int = 1
 
     def trained_on(self, train_difficult: bool) -> BoolArray:
         """A mask [G] of the objects that training uses."""
@@ -103,29 +106,37 @@ class DataSet:
         records: in the order of the files.
         classes: names; label n is `classes[n - 1]`.
         counts: how many objects were read, left out and changed, by the reader's rules.
-        category_ids: COCO's number of each class, or None for a class that its files lack; the
+        category_ids: COCO's id of each class, or None for a class that its files lack; the
             whole field is None if the data is not COCO's.
         truth: the objects as COCO's evaluation counts them; None if the data is not COCO's.
         left_out: the classes of the annotations that are not among `classes`, each with the
             annotation file of every one of its objects.
         repairs: how many entries of the annotations were mended, by the kind of the fault.
+        unusable: what is wrong with each image that was left out, in a line.
         doubt: the objects whose boxes make no sense.
     """
 
-    records: list[Record]
+    records: Sequence[Record]
     classes: tuple[str, ...]
     counts: dict[str, int]
-    category_ids: tuple[int | None, ...] | None = None
+    category_ids: tuple[int | str | None, ...] | None = None
     truth: CocoTruth | None = None
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
     doubt: Doubt | None = None
 
     @property
-    def image_ids(self) -> list[str] | list[int]:
+    def image_ids(self) -> Sequence[int | str]:
         """The names of the images in a file of detections: stems, or COCO's numbers."""
         names = [record.image_id for record in self.records]
-        return names if self.category_ids is None else [int(name) for name in names]
+        return names if self.category_ids is None else [_as_coco_id(name) for name in names]
+
+
+def _as_coco_id(name: str) -> int | str:
+    """A number as COCO writes it; other tools also have ids with letters or leading zeros."""
+    is_number = name.isdecimal() and name.isascii() and str(int(name)) == name
+    return int(name) if is_number else name
 
 
 @dataclass(frozen=True)
@@ -140,7 +151,7 @@ class Sample:
     | pixels | [H, W, 3] | uint8 | RGB |
     | boxes | [G, 4] | float32 | pixels, 0-based |
     | labels | [G] | int64 | 1 … C−1 |
-    | problems | – | tuple[str, …] | messages about unreadable images on the way to this one |
+    | problems | – | tuple[str, …] | about unreadable images, see `DetectionDataset` |
     """
 
     image_id: str

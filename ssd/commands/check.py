@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.config.flags import CommandLine, config_of
-from ssd.config.recipes import QUICKSTART
+from ssd.config.recipes import OWN_DATA, QUICKSTART, recipes
 
-USAGE = "ssd check [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out DIR] [--show N]"
+USAGE = "ssd check [FOLDER] [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out DIR] [--show N]"
 DESCRIPTION = """
 Checks the data before training: reports what is wrong with it and what is in it.
 
-    ssd check custom_voc --data.root FOLDER
+    ssd check FOLDER
+    ssd check custom_coco --data.root FOLDER        the same, with the settings of a recipe
 
 The exit status is 0 if nothing would hurt training, else 1. Writes data_check.json, with all
 details, and data_check.png. With --show N, also writes augmented.png: the first N training images,
@@ -29,14 +30,30 @@ USED = (
 )
 
 
+def by_kind(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The folders among the arguments, of which one is allowed, and the recipes and configs.
+
+    Raises:
+        UserError: there are several folders.
+    """
+    folders = [one for one in given if Path(one).expanduser().is_dir() and one not in recipes()]
+    if len(folders) > 1:
+        raise UserError(f"{' and '.join(folders)} are folders: check one data set at a time")
+    return folders, [one for one in given if one not in folders]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     line = CommandLine(USAGE, DESCRIPTION, USED, COMMON)
-    line.add("files", "RECIPE|CONFIG.yaml", "a recipe by name, or a YAML file", nargs="*")
+    meaning = "the data, as --data.root; or a recipe by name, or a YAML file"
+    line.add("files", "FOLDER|RECIPE|CONFIG.yaml", meaning, nargs="*")
     line.add("--out", "DIR", "where the results go (default: data_check)")
     line.add("--show", "N", "draw this many images as training sees them", int)
     flags = line.parse(arguments)
-    config = config_of(flags, flags.get("files") or [QUICKSTART])
+    folders, files = by_kind(flags.get("files") or [])
+    if folders:
+        flags["data.root"] = folders[0]
+    config = config_of(flags, files or [OWN_DATA if folders else QUICKSTART])
     out, show = Path(flags.get("out") or "data_check"), flags.get("show")
     if show is not None and show < 1:
         raise UserError(f"--show is {show}, but has to be at least 1")

@@ -21,6 +21,7 @@ from ssd.common.errors import UserError
 LONGEST_NAME = 200
 LARGEST_COORDINATE = 1e9
 MAX_PIXELS = 100_000_000
+MAX_PIXELS_TO_PREDICT = 400_000_000
 MOST_CLASSES = 20_000
 MOST_OBJECTS = 5_000
 
@@ -82,11 +83,11 @@ def as_number(field: str, value: Any) -> float:
     raise ValueError(f"{field} holds {short(value)} where a finite number is required")
 
 
-def check_pixels(width: int, height: int) -> None:
-    """Raises a ValueError if the size in a header or an annotation is above `MAX_PIXELS`."""
-    if width * height > MAX_PIXELS:
-        size = f"{width}x{height}"
-        raise ValueError(f"image is {size}, but at most {MAX_PIXELS} pixels are allowed")
+def check_pixels(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """Raises a ValueError if the size in a header or an annotation is above `most` pixels."""
+    if width * height > most:
+        allowed = f"at most {most} pixels are allowed: make it smaller, or cut it into tiles"
+        raise ValueError(f"image is {width}x{height}, but {allowed}")
 
 
 def as_box(value: Any) -> list[float]:

@@ -9,28 +9,53 @@ from ssd.common.errors import UserError
 from ssd.common.untrusted import MOST_CLASSES, as_name, short
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
+AUTO = "auto"  # a setting that is found out
+SHARE = "share"  # the split to evaluate on is a share of the one to train on
+
 
 @dataclass(frozen=True)
 class DataConfig:
     """The images, and how they are read."""
 
-    format: Literal["voc", "coco", "shapes"] = "shapes"
-    """Format of the data: `voc` (Pascal VOC folders), `coco` (COCO's JSON files) or `shapes`, the
-    embedded data set, which is drawn as a VOC folder on first use."""
+    format: Literal["auto", "voc", "coco", "yolo", "shapes"] = "shapes"
+    """Format of the data: `auto` finds it out, and says what `data.root` was taken for; `voc`
+    (Pascal VOC's XML files), `coco` (COCO's JSON files), `yolo` (YOLO's text files), or `shapes`,
+    the embedded data set, which is drawn as a VOC folder on first use."""
 
     root: str = "datasets/shapes"
-    """VOC: the folder with `Annotations`, `ImageSets/Main` and `JPEGImages`, or a folder of such
-    folders. COCO: the folder with `annotations` and `images`."""
+    """The folder of the data, as the tool that made it left it. `~` is your home folder."""
 
-    train_split: str | list[str] = "trainval"
-    """The split to train on, or several, as in `[VOC2007/trainval, VOC2012/trainval]`. VOC: the
-    name of an image list in `ImageSets/Main`; `VOC2007/trainval` is the list `trainval` of the
-    folder `VOC2007` below `data.root`. COCO: `train2017` is
+    images: str | None = None
+    """Folder of the images below `data.root`; by default, it is found."""
+
+    annotations: str | None = None
+    """Folder of the annotations below `data.root`; by default, it is found."""
+
+    train_split: str | list[str] = "auto"
+    """The split to train on, or several, as in `[VOC2007/trainval, VOC2012/trainval]`. `auto`
+    finds it by its name, with `data.eval_split`: `trainval` where there is `test`, else `train`,
+    else all images. VOC: the name of an image list in `ImageSets/Main`; `VOC2007/trainval` is the
+    list `trainval` of the folder `VOC2007` below `data.root`. COCO: `train2017` is
     `annotations/instances_train2017.json` with the images in `images/train2017`; a path that ends
-    in `.json` is that file below `data.root`, with the images beside it."""
+    in `.json` is that file below `data.root`, with the images beside it. YOLO: a split of
+    `data.yaml`. VOC and YOLO: or the path of a folder or of a list file (`.txt`) below
+    `data.root`."""
 
-    eval_split: str | list[str] = "test"
-    """The split to evaluate on, or several, written like `data.train_split`."""
+    eval_split: str | list[str] | None = "auto"
+    """The split to evaluate on, or several, written like `data.train_split`. `auto` finds it by
+    its name: `test` with `trainval`, else `val`, else `test`, else `share`. `share` keeps
+    `data.eval_share` of the training images for evaluation. `null` trains without evaluation."""
+
+    eval_share: float = 0.2
+    """Share (0 … 1) of the training images that `data.eval_split share` evaluates on."""
+
+    split_seed: int = 0
+    """Seed of `data.eval_split share`. The run folder keeps which images were chosen, and a resumed
+    run evaluates on the same ones."""
+
+    background: bool = False
+    """Take a listed image that has no annotation file for background. Only VOC asks: YOLO always
+    does, and COCO lists images without objects."""
 
     classes: list[str] | None = None
     """Names of the classes to detect, in order. By default, those of the training annotations:
@@ -53,7 +78,14 @@ class DataConfig:
     images that do not fit are decoded in every epoch; `device` needs room for the whole set."""
 
     max_unreadable: float = 0.01
-    """Largest share (0 … 1) of unreadable training images; above it, training stops."""
+    """Largest share (0 … 1) of the images that may be missing or unreadable and are left out, for
+    training and evaluation each; one always may. Above it, the run stops. An evaluation leaves
+    out every image that turns out to be damaged only when it is decoded."""
+
+    exif: Literal["turn", "stored"] = "turn"
+    """Pixels of images with an Exif orientation: `turn` turns them as viewers and annotation tools
+    do, `stored` leaves them. Boxes are taken in the frame that the annotation's size describes,
+    which may be the stored or the turned image, and turned with the pixels."""
 
     max_mended: float = 0.1
     """Largest share (0 … 1) of objects whose boxes make no sense: without area, outside the image,
@@ -68,6 +100,8 @@ class DataConfig:
             cache_gb=(SMALLEST, LARGEST),
             max_unreadable=(0, 1),
             max_mended=(0, 1),
+            eval_share=(SMALLEST, 1),
+            split_seed=(0, LARGEST),
         )
         if self.classes is not None:
             rule = f"a list of different names, at most {MOST_CLASSES}"

@@ -15,7 +15,15 @@ from ssd.config import Config
 from ssd.config.completion import complete, is_asked
 from ssd.config.help import help_text, setting_values, used_settings
 from ssd.config.recipes import find_recipe
-from ssd.config.settings import SECTIONS, Settings, explained, nested, read_config, suggestion
+from ssd.config.settings import (
+    SECTIONS,
+    Settings,
+    explained,
+    nested,
+    quoted_names,
+    read_config,
+    suggestion,
+)
 
 HELP = ("-h", "--help")
 
@@ -88,7 +96,8 @@ class CommandLine:
             print(help_text(*text, whole="all" in arguments))
             raise SystemExit(0)
         try:
-            given = self._parser.parse_args(self._in_order(arguments), defaults=False)
+            words = with_quoted_names(self._in_order(arguments))
+            given = self._parser.parse_args(words, defaults=False)
         except ArgumentError as error:
             message = explained(error, typed_settings(arguments))
             if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):
@@ -120,6 +129,19 @@ class CommandLine:
                 while word in self._lists and words and not words[0].startswith("--"):
                     flags.append(words.pop(0))
         return [*plain, *flags]
+
+
+def with_quoted_names(words: Sequence[str]) -> list[str]:
+    """A command line with the names of `data.classes` in quotes, so that none becomes a number."""
+    flag = "--data.classes"
+    return [
+        f"{flag}={quoted_names(word[len(flag) + 1 :])}"
+        if word.startswith(f"{flag}=")
+        else quoted_names(word)
+        if before == flag
+        else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
 
 
 def typed_settings(arguments: Sequence[str]) -> Settings:

@@ -14,6 +14,7 @@ _INSTALLED, _CLONED = (
 )
 RECIPES = _INSTALLED if _INSTALLED.is_dir() else _CLONED
 QUICKSTART = RECIPES / "quickstart.yaml"
+OWN_DATA = RECIPES / "custom_voc.yaml"
 SPIKES = RECIPES / "spikes.yaml"
 SPIKES_QUESTION = RECIPES / "spikes_question.yaml"
 ALBUMENTATIONS = RECIPES / "augment" / "ssd_albumentations.yaml"

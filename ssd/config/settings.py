@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ Flat = Mapping[str, Any]
 
 LONGEST_ERROR = 500
 LONGEST_NUMBER = 40  # characters
+NAMES = ("classes", "names")  # keys of lists of class names, here and in YOLO's data.yaml
 LONGEST_LIST = 1000  # the parser's time grows with the square of it
 
 SECTIONS = tuple(field.name for field in fields(Config))
@@ -179,6 +181,16 @@ def load_yaml(text: str) -> Any:
         raise ValueError("a value does not fit its tag") from error
 
 
+def quoted_names(text: str) -> str:
+    """A list of names on a command line with each of them in quotes; any other text as it is."""
+    try:
+        names = load_yaml(f"{NAMES[0]}: {text}")[NAMES[0]]
+    except ValueError:
+        return text
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return json.dumps(names) if listed else text
+
+
 class _Loader(yaml.SafeLoader):
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Refuses what a config cannot mean and Python cannot print: it may come from elsewhere."""
@@ -197,7 +209,16 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuses a key that comes twice."""
+        """Refuses a key that comes twice, and takes the names of classes as they are written.
+
+        In YAML, `[yes, no]` are truth values and `[0, 1]` numbers.
+        """
+        for key, value in node.value:
+            if key.value in NAMES and not isinstance(value, yaml.ScalarNode):
+                pairs = [item if isinstance(item, tuple) else (None, item) for item in value.value]
+                for _, name in pairs:
+                    if isinstance(name, yaml.ScalarNode):
+                        name.tag = "tag:yaml.org,2002:str"
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := [key for key, count in Counter(keys).items() if count > 1]:
             line = node.start_mark.line + 1

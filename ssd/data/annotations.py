@@ -27,6 +27,7 @@ class Listed(NamedTuple):
     | path | Path | the image file |
     | width, height | int | pixels by the annotation; 0 where it does not say |
     | source | Path | the file to look into where something is wrong with its objects |
+    | orientation | int | see `Record`; `ssd.data.frames` sets it |
     """
 
     image_id: str
@@ -34,6 +35,7 @@ class Listed(NamedTuple):
     width: int
     height: int
     source: Path
+    orientation: int = 1
 
 
 @dataclass
@@ -51,8 +53,8 @@ class Annotations:
     | difficult, crowd | [N] | bool | see `Record` |
     | called | – | row → str | the object in a message, after the name of its file |
     | relative | – | bool | corners are 0 … 1 |
-    | given | [N, 4] or None | float64 | corners as written, where a swap was mended |
-    | category_ids | – | dict or None | COCO's number of each name |
+    | swapped | [N, 2] or None | bool | in x, in y: the file has the ends of the box exchanged |
+    | category_ids | – | dict or None | COCO's id of each name |
     | sides | [N, 4] or None | float64 | COCO's own x, y, width, height |
     | areas | [N] or None | float64 | COCO's own, in pixels |
     | repairs | – | Counter | how many entries were mended, by the kind of the fault |
@@ -68,8 +70,8 @@ class Annotations:
     crowd: BoolArray
     called: Callable[[int], str]
     relative: bool = False
-    given: npt.NDArray[np.float64] | None = None
-    category_ids: Mapping[str, int] | None = None
+    swapped: BoolArray | None = None
+    category_ids: Mapping[str, int | str] | None = None
     sides: npt.NDArray[np.float64] | None = None
     areas: npt.NDArray[np.float64] | None = None
     repairs: Counter[str] = field(default_factory=Counter)

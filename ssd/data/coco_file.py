@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from ssd.common.errors import UserError
-from ssd.common.untrusted import (
-    MOST_CLASSES,
-    MOST_OBJECTS,
-    as_box,
-    as_name,
-    as_number,
-    as_whole,
-    check_pixels,
-    read_json,
-    required,
-    short,
+from ssd.common.untrusted import MOST_CLASSES, MOST_OBJECTS, as_name, check_pixels, short
+from ssd.data.coco_entries import (
+    AnnotationEntry,
+    CategoryEntry,
+    ImageEntry,
+    Key,
+    as_key,
+    mend_annotation,
+    mend_category,
+    mend_image,
 )
+from ssd.data.coco_lists import EntryReader, Take, read_lists
 from ssd.data.findings import Findings
-from ssd.data.links import list_folder, real_folders, refuse_to_leave
+from ssd.data.names import FileIndex
 from ssd.structures import BoolArray, IntArray
 
+ID_MISSING = "annotation id missing"
+ID_REPEATED = "annotation id repeated"
+SWAPPED = "corners swapped"
+ROOT = "category that only groups the others, left out"
+NO_IMAGE = -1
 
-@dataclass(frozen=True)
-class Image:
-    """An entry of `images`."""
 
-    image_id: int
+class Image(NamedTuple):
+    """An entry of `images` with its file; its sides are 0 if they are not known."""
+
+    key: Key
     path: Path
     width: int
     height: int
@@ -42,181 +48,226 @@ class Image:
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """An annotation file; the columns have one row for each valid annotation."""
+    """An annotation file; the columns have one row for each valid annotation.
+
+    `category` is a position in `categories`, which has None for what is no class. `number` is the
+    annotation's id, or −n for the n-th entry if it has no id of its own.
+    """
 
     path: Path
     images: list[Image]
-    categories: dict[str, int]
+    categories: list[CategoryEntry | None]
     image_index: IntArray
     category: IntArray
     boxes: npt.NDArray[np.float64]
     areas: npt.NDArray[np.float64]
     crowd: BoolArray
-    annotation_id: IntArray
+    number: IntArray
+    repairs: Counter[str]
 
 
 def read_annotation_file(
-    path: Path, folders: Sequence[Path], root: Path, findings: Findings
+    path: Path,
+    folders: Sequence[Path],
+    index: FileIndex,
+    classes: Sequence[str] | None,
+    findings: Findings,
 ) -> AnnotationFile:
     """Reads and checks the annotation file `path`.
 
-    Its images are in the first of `folders` that contains the first image. Links in that folder
-    may lead to files in it or below `root`. Invalid entries are reported to `findings` and left
-    out.
+    Invalid entries, and images without a file, are reported to `findings` and left out.
+
+    Args:
+        path: the file.
+        folders: where its images are looked for first.
+        index: finds the images.
+        classes: the wanted ones, if they are known.
+        findings: receives the problems.
 
     Raises:
-        UserError: it is not an annotation file at all, lists no image, or exceeds a limit.
+        UserError: it is not an annotation file at all, none of its images is there, or it exceeds
+            a limit.
     """
-    content = _read_lists(path)
-    folder = _folder_of(content["images"], folders)
-    categories: dict[str, int] = {}
-    _each(content["categories"], path, "category", findings, _category_reader(categories))
-    images: dict[int, Image] = {}
-    named: set[int] = set()
-    _each(content["images"], path, "image", findings, _image_reader(images, named, folder, root))
-    if not images:
-        raise UserError(f"{path}: lists no image")
-    rows: list[tuple[Any, ...]] = []
-    reader = _annotation_reader(rows, list(images), named, set(categories.values()))
-    _each(content["annotations"], path, "annotation", findings, reader)
-    columns = zip(*rows, strict=True) if rows else iter([()] * 6)
-    index, category, boxes, areas, crowd, annotation_id = columns
-    fullest, objects = Counter(index).most_common(1)[0] if index else (0, 0)
-    if objects > MOST_OBJECTS:
-        image_id = list(images)[fullest]
-        raise UserError(
-            f"{path}: image id {image_id} has {objects} objects, "
-            f"but at most {MOST_OBJECTS} are allowed"
-        )
-    return AnnotationFile(
-        path,
-        list(images.values()),
-        categories,
-        np.array(index, np.int64),
-        np.array(category, np.int64),
-        np.array(boxes, np.float64).reshape(-1, 4),
-        np.array(areas, np.float64),
-        np.array(crowd, np.bool_),
-        np.array(annotation_id, np.int64),
-    )
-
-
-def _read_lists(path: Path) -> dict[str, list[Any]]:
-    """The lists of images, annotations and categories; their entries are not checked yet."""
-    content: dict[str, list[Any]] = read_json(path)
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(
-                f"{path}: is not a COCO annotation file, which is an object with the lists "
-                f"images, annotations and categories; {key} is missing"
-            )
-    if len(content["categories"]) > MOST_CLASSES:
-        found = len(content["categories"])
+    lists = read_lists(path)
+    if len(lists.categories) > MOST_CLASSES:
+        found = len(lists.categories)
         raise UserError(f"{path}: has {found} categories, but at most {MOST_CLASSES} are allowed")
-    return content
+    reader = EntryReader(path, findings)
+    categories: dict[Key, CategoryEntry] = {}
+    take_category = _category_taker(categories)
+    reader.read("category", lists.categories, CategoryEntry, mend_category, take_category)
+    images: list[Image] = []
+    named: dict[Key, int] = {}
+    take_image = _image_taker(images, named, folders, index, reader)
+    reader.read("image", lists.images, ImageEntry, mend_image, take_image)
+    if not images:
+        where = folders[0] if folders else index.root
+        why = f"none of its {len(named)} images is below {index.root}: put them into {where}"
+        raise UserError(f"{path}: {why if named else 'lists no image'}")
+    columns = _Columns(named, list(categories))
+    reader.read("annotation", lists.annotations, AnnotationEntry, mend_annotation, columns.take)
+    del lists  # they hold the text of the file
+    file = AnnotationFile(
+        path=path,
+        images=images,
+        categories=_without_root(list(categories.values()), columns.category, classes, reader),
+        image_index=np.array(columns.image_index),
+        category=np.array(columns.category),
+        boxes=_with_positive_sides(columns, reader),
+        areas=np.array(columns.areas),
+        crowd=np.array(columns.crowd).astype(np.bool_),
+        number=_unique_numbers(columns, reader),
+        repairs=reader.repairs,
+    )
+    reader.tell()
+    _check_limit(file)
+    return file
 
 
-def _folder_of(entries: list[Any], folders: Sequence[Path]) -> Path:
-    """The first folder that contains the file of the first entry, or else the first folder."""
-    first = entries[0].get("file_name") if entries and isinstance(entries[0], dict) else None
-    if isinstance(first, str):
-        for folder in folders:
-            relative = PurePosixPath(first)
-            if relative.name in list_folder(folder / relative.parent):
-                return folder
-    return folders[0]
+def _category_taker(categories: dict[Key, CategoryEntry]) -> Take[CategoryEntry]:
+    """Returns a function that fills `categories`."""
 
-
-def _each(
-    entries: list[Any], path: Path, what: str, findings: Findings, read: Callable[[Any], None]
-) -> None:
-    """Reads every entry, and reports an invalid one with its id, or else its number from 1."""
-    for place, entry in enumerate(entries, start=1):
-        try:
-            read(entry)
-        except ValueError as problem:
-            own = entry.get("id") if isinstance(entry, dict) else None
-            which = f"id {own}" if type(own) is int and abs(own) < 2**63 else f"number {place}"
-            findings.broken(f"broken {what}", f"{path}: {what} {which}: {problem}")
-
-
-def _category_reader(categories: dict[str, int]) -> Callable[[Any], None]:
-    ids: set[int] = set()
-
-    def read(entry: Any) -> None:
-        category_id, category = required(entry, "id", "name")
-        category_id, category = as_whole("id", category_id, 0), as_name("name", category)
-        if category_id in ids:
+    def take(entry: CategoryEntry, number: int, faults: set[str]) -> None:
+        key = as_key("id", entry.id, faults)
+        if key in categories:
             raise ValueError("another category has this id")
-        if category in categories:
-            raise ValueError(f"category id {categories[category]} has the name {category!r} too")
-        ids.add(category_id)
-        categories[category] = category_id
+        categories[key] = CategoryEntry(key, as_name("name", entry.name), entry.supercategory)
 
-    return read
+    return take
 
 
-def _image_reader(
-    images: dict[int, Image], named: set[int], folder: Path, root: Path
-) -> Callable[[Any], None]:
-    """Returns a reader that fills `images`; `named` also gets the ids of broken images."""
-    homes = real_folders(folder, root)
+def _image_taker(
+    images: list[Image],
+    named: dict[Key, int],
+    folders: Sequence[Path],
+    index: FileIndex,
+    reader: EntryReader,
+) -> Take[ImageEntry]:
+    """Returns a function that fills `images`, and `named` with their places or NO_IMAGE."""
 
-    @cache
-    def files_of(subfolder: Path) -> Mapping[str, bool]:
-        if names := list_folder(subfolder):
-            refuse_to_leave(subfolder, homes)
-        return names
-
-    def read(entry: Any) -> None:
-        image_id, file_name, width, height = required(entry, "id", "file_name", "width", "height")
-        image_id = as_whole("id", image_id, 0)
-        if image_id in named:
+    def take(entry: ImageEntry, number: int, faults: set[str]) -> None:
+        key = as_key("id", entry.id, faults)
+        if key in named:
             raise ValueError("another image has this id")
-        named.add(image_id)
-        if not isinstance(file_name, str):
-            raise ValueError(f"file_name is {short(file_name)}, but has to be a string")
-        relative = PurePosixPath(file_name)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise ValueError(f"file_name {short(file_name)} leaves the folder {folder}")
-        is_link = files_of(folder / relative.parent).get(relative.name)
-        if is_link is None:
-            raise ValueError(f"file_name {short(file_name)} is not a file in {folder}")
-        if is_link:
-            refuse_to_leave(folder / relative, homes)
-        sides = as_whole("width", width, 1), as_whole("height", height, 1)
-        check_pixels(*sides)
-        images[image_id] = Image(image_id, folder / relative, *sides)
+        named[key] = NO_IMAGE
+        check_pixels(entry.width, entry.height)
+        where = f"{reader.path}: image id {key}: file_name {short(entry.file_name)}"
+        try:
+            found = index.find(entry.file_name, folders)
+        except ValueError as problem:
+            reader.findings.unusable("image file in doubt", f"{where}: {problem}")
+            return
+        if found is None:
+            missing = f"{where} is not a file below {index.root}"
+            reader.findings.unusable("missing image", missing)
+            return
+        if found.repair:
+            faults.add(found.repair)
+        named[key] = len(images)
+        images.append(Image(key, found.path, entry.width, entry.height))
 
-    return read
+    return take
 
 
-def _annotation_reader(
-    rows: list[tuple[Any, ...]], image_ids: list[int], named: set[int], category_ids: set[int]
-) -> Callable[[Any], None]:
-    """Returns a reader that fills `rows`, but skips broken images, which are already reported."""
-    index_of = {image_id: index for index, image_id in enumerate(image_ids)}
-    seen: set[int] = set()
+class _Columns:
+    """The annotations of a file in columns that grow."""
 
-    def read(entry: Any) -> None:
-        fields = required(entry, "id", "image_id", "category_id", "bbox")
-        annotation_id, image_id, category_id = (
-            as_whole(field, value, 0)
-            for field, value in zip(("id", "image_id", "category_id"), fields, strict=False)
+    def __init__(self, named: dict[Key, int], categories: list[Key]) -> None:
+        self.named = named
+        self.position = {key: position for position, key in enumerate(categories)}
+        self.image_index, self.category, self.number = array("q"), array("q"), array("q")
+        self.boxes, self.areas, self.crowd = array("d"), array("d"), array("b")
+
+    def take(self, entry: AnnotationEntry, number: int, faults: set[str]) -> None:
+        """Adds an annotation; skips that of an image without a file, which is reported already."""
+        image_id = as_key("image_id", entry.image_id, faults)
+        category_id = as_key("category_id", entry.category_id, faults)
+        place, position = self.named.get(image_id), self.position.get(category_id)
+        if place is None:
+            raise ValueError(f"image_id {short(image_id)} is none of the {len(self.named)} images")
+        if position is None:
+            known = f"none of {len(self.position)} categories"
+            raise ValueError(f"category_id {short(category_id)} is {known}")
+        if place == NO_IMAGE:
+            return
+        if entry.id is None:
+            faults.add(ID_MISSING)
+        width, height = entry.bbox[2:]
+        self.image_index.append(place)
+        self.category.append(position)
+        self.boxes.extend(entry.bbox)
+        self.areas.append(abs(width * height) if entry.area is UNSET else entry.area)
+        self.crowd.append(entry.iscrowd)
+        self.number.append(entry.id if isinstance(entry.id, int) else -number)
+
+
+def _with_positive_sides(columns: _Columns, reader: EntryReader) -> npt.NDArray[np.float64]:
+    """The boxes; one that was drawn from its right or lower side starts at the other one."""
+    boxes_N4 = np.array(columns.boxes).reshape(-1, 4)
+    swapped = (boxes_N4[:, 2:] < 0).any(1)
+    if swapped.any():
+        boxes_N4[:, :2] += boxes_N4[:, 2:].clip(max=0)
+        boxes_N4[:, 2:] = abs(boxes_N4[:, 2:])
+        first = int(swapped.argmax())
+        reader.count(SWAPPED, int(swapped.sum()), called(columns.number[first]))
+    return boxes_N4
+
+
+def _unique_numbers(columns: _Columns, reader: EntryReader) -> IntArray:
+    """The annotations' numbers; one that repeats an id gets the number of its row instead."""
+    number_N = np.array(columns.number)
+    unique, firsts = np.unique(number_N, return_index=True)
+    if len(unique) < len(number_N):
+        repeated = np.ones(len(number_N), np.bool_)
+        repeated[firsts] = False
+        first = called(number_N[repeated][0])
+        reader.count(ID_REPEATED, int(repeated.sum()), first)
+        number_N[repeated] = -1 - np.flatnonzero(repeated)
+    return number_N
+
+
+def called(number: int) -> str:
+    """An annotation in a message."""
+    return f"annotation id {number}" if number >= 0 else f"annotation number {-number}"
+
+
+def _without_root(
+    categories: list[CategoryEntry],
+    used: Iterable[int],
+    classes: Sequence[str] | None,
+    reader: EntryReader,
+) -> list[CategoryEntry | None]:
+    """The categories, with None for the one that only groups the others: Roboflow adds one.
+
+    No object has it, and it is the `supercategory` of all others, one of which may have its name.
+    """
+    parents = Counter(entry.supercategory for entry in categories)
+    names = Counter(entry.name for entry in categories)
+    unused = set(range(len(categories))) - set(used)
+    kept: list[CategoryEntry | None] = list(categories)
+    for position in sorted(unused):
+        entry = categories[position]
+        children = parents[entry.name] - (entry.supercategory == entry.name)
+        wanted = entry.name in (classes or ()) and names[entry.name] == 1
+        if children == len(categories) - 1 > 0 and not wanted:
+            kept[position] = None
+            reader.count(ROOT, 1, f"category {entry.name!r}")
+            break
+    ids: dict[str, Key] = {}
+    for entry in filter(None, kept):
+        if entry.name in ids:
+            twice = f"category id {ids[entry.name]} has the name {entry.name!r} too"
+            told = f"{reader.path}: category id {entry.id}: {twice}: rename one of them"
+            reader.findings.broken("broken category", told)
+        ids.setdefault(entry.name, entry.id)
+    return kept
+
+
+def _check_limit(file: AnnotationFile) -> None:
+    objects_I = np.bincount(file.image_index, minlength=1)
+    if (most := int(objects_I.max())) > MOST_OBJECTS:
+        image_id = file.images[int(objects_I.argmax())].key
+        raise UserError(
+            f"{file.path}: image id {image_id} has {most} objects, but at most {MOST_OBJECTS} are "
+            "allowed: leave that image out"
         )
-        if annotation_id in seen:
-            raise ValueError("another annotation has this id")
-        if image_id not in named:
-            raise ValueError(f"image_id {image_id} is none of the {len(named)} images")
-        if category_id not in category_ids:
-            raise ValueError(f"category_id {category_id} is none of {len(category_ids)} categories")
-        sides = as_box(fields[3])
-        crowd = entry.get("iscrowd", 0)
-        if type(crowd) not in (int, bool) or crowd not in (0, 1):
-            raise ValueError(f"iscrowd is {short(crowd)}, but has to be 0 or 1")
-        area = as_number("area", entry.get("area", sides[2] * sides[3]))
-        seen.add(annotation_id)
-        if (index := index_of.get(image_id)) is not None:
-            rows.append((index, category_id, sides, area, bool(crowd), annotation_id))
-
-    return read

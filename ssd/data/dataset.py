@@ -15,6 +15,8 @@ from ssd.data.image import read_pixels
 from ssd.data.stand_in import first_readable
 from ssd.structures import PackedSamples, Record, Sample
 
+BLANK: Pixels = np.zeros((8, 8, 3), np.uint8)
+
 
 class Request(NamedTuple):
     """An image that is wanted, and the pass over the data that wants it."""
@@ -39,8 +41,9 @@ class DetectionDataset(Dataset[Sample]):
         Args:
             records: the images.
             train_difficult: whether Samples contain objects marked `difficult`.
-            strict: whether an unreadable image is an error, as an evaluation needs it.
-                Otherwise another one stands in.
+            strict: whether no other image stands in for an unreadable one, as an evaluation needs
+                it. Every Sample then has one problem, empty if the image was read; the pixels of
+                an unreadable one are blank.
             cache: of the decoded images, by their positions in `records`.
             transform: changes every Sample once it is decoded.
         """
@@ -60,12 +63,14 @@ class DetectionDataset(Dataset[Sample]):
         `Sample.problems` tells of every unreadable image on the way.
 
         Raises:
-            UserError: no image can be read; when strict, this image cannot be read; the
-                transform fails.
+            UserError: no image can be read and the dataset is not strict; the transform fails.
         """
-        index, problems = request.image_index, list[str]()
+        index = request.image_index
         if self.strict:
-            pixels = self._pixels(index)
+            try:
+                pixels, problems = self._pixels(index), [""]
+            except UserError as error:
+                pixels, problems = BLANK, [str(error)]
         else:
             index, pixels, problems = first_readable(index, len(self.records), self._pixels)
         sample = self.to_sample(self.records[index], request.epoch, pixels, tuple(problems))

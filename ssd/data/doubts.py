@@ -46,9 +46,9 @@ def doubt_of(found: Annotations, classes: Sequence[str]) -> Doubt | None:
     known = set(classes)
     wanted = np.array([False, *(name in known for name in found.names)])[found.category + 1]
     judged = np.flatnonzero(wanted & (sizes_N2 > 0).all(1))
-    given = found.corners if found.given is None else found.given
-    written, sizes = given[judged], sizes_N2[judged]
-    boxes = written * np.tile(sizes, 2) if found.relative else written
+    boxes, sizes = found.corners[judged], sizes_N2[judged]
+    if found.swapped is not None:  # as the file has them
+        boxes = np.where(np.tile(found.swapped[judged], 2), boxes[:, [2, 3, 0, 1]], boxes)
     kinds = _doubtful(boxes, sizes, found.sound[judged])
     wrong = np.any(list(kinds.values()), axis=0)
     counted = ", ".join(f"{rows.sum()} {kind}" for kind, rows in kinds.items() if rows.any())
@@ -57,7 +57,10 @@ def doubt_of(found: Annotations, classes: Sequence[str]) -> Doubt | None:
     first = int(judged[wrong.argmax()])
     where = f"{found.images[found.image_index[first]].source}: {found.called(first)}"
     share = f"{wrong.sum()} of {len(judged)} objects ({100 * wrong.mean():.0f} %)"
-    reason = _reason(written, boxes, sizes, wrong, found) or "no simple reason explains them all"
+    reason = (
+        _reason(boxes, sizes, wrong, found.sides is not None)
+        or "no simple reason explains them all"
+    )
     message = f"the boxes of {share} make no sense ({counted}; the first: {where}): {reason}"
     return Doubt(int(wrong.sum()), len(judged), message)
 
@@ -78,17 +81,14 @@ def _doubtful(boxes: Boxes, sizes: Boxes, sound: BoolArray) -> dict[str, BoolArr
     }
 
 
-def _reason(
-    written: Boxes, boxes: Boxes, sizes: Boxes, wrong: BoolArray, found: Annotations
-) -> str:
+def _reason(boxes: Boxes, sizes: Boxes, wrong: BoolArray, has_sides: bool) -> str:
     """The first reading by which nearly all boxes lie in their images; empty if there is none.
 
     Args:
-        written: [N, 4] corners as the file has them.
-        boxes: [N, 4] the same in pixels.
+        boxes: [N, 4] corners as the file has them.
         sizes: [N, 2] width and height of the image.
         wrong: [N] the doubtful ones.
-        found: says what the format means by its numbers.
+        has_sides: the file has x, y, width, height.
     """
 
     def fit(reading: Boxes) -> bool:
@@ -96,17 +96,14 @@ def _reason(
         return _nearly_all(inside) and _nearly_all(inside[wrong])
 
     starts, ends = boxes[:, :2], boxes[:, 2:]
-    flips = ends < starts
-    if found.relative and fit(written) and _nearly_all(written[:, 2:].max(1) > 1):
-        return "they are probably pixels, where the format has parts of the image from 0 to 1"
-    if not found.relative and _nearly_all(np.abs(written).max(1) <= 1):  # VOC's are less 1
+    if _nearly_all(np.abs(boxes).max(1) <= 1):  # VOC's are less 1
         return "they are probably parts of the image from 0 to 1, where the format has pixels"
     if fit(boxes):  # they are only small
         return ""
     # Corners swapped by a tool may lie so too, but hardly in both directions.
-    if found.sides is None and flips.any(0).all() and fit(np.hstack([starts, starts + ends])):
+    if not has_sides and (ends < starts).any(0).all() and fit(np.hstack([starts, starts + ends])):
         return "width and height probably stand in the place of xmax and ymax"
-    if found.sides is not None and fit(np.hstack([starts, ends - starts])):
+    if has_sides and fit(np.hstack([starts, ends - starts])):
         return "xmax and ymax probably stand in the place of width and height"
     if fit(boxes[:, [1, 0, 3, 2]]):
         return "x and y are probably exchanged"

@@ -1,52 +1,98 @@
 """Image files → pixels.
 
-Pixels are as stored: the Exif orientation is not applied. Grayscale, palette, CMYK and 16-bit
-images become 8-bit RGB; transparency is dropped. The first bytes of a file, not its name, say
-whether it is JPEG, PNG or BMP. An image is unreadable if
+The first bytes of a file, not its name, say whether it is JPEG, PNG, BMP, WebP, TIFF or GIF, of
+which the first frame is taken. Grayscale, palette and CMYK images become RGB; transparency is
+dropped. Values of 16 bits lose their lower byte, or what a TIFF says of its depth lets them lose.
+Exif's orientation is applied, unless `data.exif` says otherwise. An image is unreadable if
 
 - its file cannot be opened, is empty, or has another format;
 - its end is missing: no end marker (FF D9) after a JPEG's first scan, no IEND in a PNG. Some
   versions of OpenCV fill the missing part with grey and only print a warning. Bytes after the end
   do no harm;
-- its header is broken or claims more than `MAX_PIXELS`, or OpenCV fails to decode it;
+- its header is broken or claims more than `MAX_PIXELS`, or it cannot be decoded;
+- its values cannot be shown in 8 bits without a choice that nobody has made;
 - its size is not the annotation's, because the boxes then belong to another picture.
 """
 
 from __future__ import annotations
 
-import struct
+import io
+import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import MAX_PIXELS, check_pixels, read_regular
 from ssd.data.cache import Pixels
+from ssd.data.exif import turned_pixels
+from ssd.data.image_header import (
+    ENDS,
+    JPEG,
+    LONGEST_END,
+    PNG,
+    TIFF,
+    Header,
+    depth_of_tiff,
+    read_header,
+)
 from ssd.structures import Record
 
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
-OLD_BMP_HEADER = 12  # bytes, of OS/2, with sizes of 16 bits
+FLAGS = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
+NEARLY_BLACK = 1 << 12  # values of 16 bits below it have levels below 16 of 255
 
 
-def read_image(path: Path) -> Pixels:
-    """The pixels [H, W, 3] of an image file, RGB, uint8, as stored.
+def read_image(path: Path, most_pixels: int = MAX_PIXELS) -> Pixels:
+    """The pixels [H, W, 3] of an image file, RGB, uint8, turned by its Exif orientation.
+
+    Args:
+        path: the file.
+        most_pixels: number of pixels above which its header refuses it.
 
     Raises:
         UserError: the image is unreadable, by the rules above.
     """
-    return decode_image(path, read_file(path))
+    data = read_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of broken Exif data
+            header = header_of(data)
+        check_pixels(header.width, header.height, most_pixels)
+        return turned_pixels(_decode(data), header.orientation)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def read_pixels(record: Record) -> Pixels:
-    """The pixels [H, W, 3] of a record's image, of the size that its annotation says.
+    """The pixels [H, W, 3] of a record's image, turned as the record says.
+
+    The header is not looked at again, since `ssd.data.headers` has seen it.
 
     Raises:
         UserError: the image is unreadable, by the rules above.
     """
-    pixels = read_image(record.path)
+    return decode_image(record, read_file(record.path))
+
+
+def decode_image(record: Record, data: bytes) -> Pixels:
+    """The pixels of `read_pixels`, of the bytes of the record's file.
+
+    Raises:
+        UserError: the image is unreadable, by the rules above.
+    """
+    try:
+        pixels = turned_pixels(_decode(data), record.orientation)
+    except ValueError as error:
+        raise UserError(f"{record.path}: {error}") from error
     height, width = pixels.shape[:2]
-    check_size(record, width, height)
+    if (width, height) != (record.width, record.height):
+        expected = f"{record.width}x{record.height} was expected"
+        raise UserError(f"{record.path}: image is {width}x{height}, but {expected}")
     return pixels
 
 
@@ -62,86 +108,76 @@ def read_file(path: Path) -> bytes:
         raise UserError(f"{path}: the image cannot be opened ({error.strerror})") from error
 
 
-def decode_image(path: Path, data: bytes) -> Pixels:
-    """The pixels [H, W, 3] of an image file's bytes; `path` names it in errors.
+def header_of(data: bytes) -> Header:
+    """The header of an image file's bytes, with the whole image decoded if need be.
 
     Raises:
-        UserError: the image is unreadable, by the rules above.
+        ValueError: the image is unreadable, by the rules above.
     """
-    try:
-        return _decode(data)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def check_size(record: Record, width: int, height: int) -> None:
-    """Refuses an image whose size is not its annotation's.
-
-    Raises:
-        UserError: the sizes differ.
-    """
-    if (width, height) != (record.width, record.height):
-        claim = f"its annotation says {record.width}x{record.height}"
-        raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
+    header = read_header(io.BytesIO(data))
+    if header is None and data.startswith(PNG):
+        # A wrong checksum of a comment makes Pillow refuse it: it sees the first chunk, which
+        # holds the size, and the pixels.
+        header = read_header(io.BytesIO(data[:33] + data[max(33, data.find(b"IDAT") - 4) :]))
+    if header is None:
+        rgb = _decoded_by_opencv(data)
+        if rgb is None:
+            raise ValueError("image is cut off or its header is broken")
+        header = Header(rgb.shape[1], rgb.shape[0])
+    return header
 
 
 def _decode(data: bytes) -> Pixels:
-    try:
-        width, height = _claimed_size(data)
-    except (IndexError, struct.error):
-        width, height = 0, 0
-    if width < 1 or height < 1:
-        raise ValueError("image is cut off or its header is broken")
-    check_pixels(width, height)
-    try:
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        rgb = None
+    """The pixels [H, W, 3] as stored, RGB, uint8."""
+    for mark, end in ENDS.items():
+        if data.startswith(mark) and end not in data[-LONGEST_END:]:
+            header = read_header(io.BytesIO(data))
+            if not (end in data if header is None else header.is_whole):
+                raise ValueError("image is cut off: its end marker is missing")
+    rgb = _decoded_by_opencv(data)
+    if rgb is None and not data.startswith((JPEG, PNG, b"BM")):
+        rgb = _decoded_by_pillow(data)  # an older OpenCV lacks GIF, and builds of it may lack more
     if rgb is None:
         raise ValueError("image is damaged and cannot be decoded")
-    return np.asarray(rgb, np.uint8)
+    return _in_8_bits(rgb, data)
 
 
-def _claimed_size(data: bytes) -> tuple[int, int]:
-    """(width, height) by the header, after a look at whether the end is there.
-
-    Not by Pillow, which refuses files that OpenCV reads: a PNG for a wrong checksum of a comment, a
-    JPEG for a short ICC segment, a BMP for unusual masks.
-    """
-    if data.startswith(b"\xff\xd8"):
-        size, scan = _jpeg_header(data)
-        whole = data.rfind(b"\xff\xd9", scan) >= 0
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        size = struct.unpack_from(">II", data, 16)
-        whole = data.rfind(b"IEND") >= 0
-    elif data.startswith(b"BM"):
-        (header,) = struct.unpack_from("<I", data, 14)
-        size = struct.unpack_from("<HH" if header == OLD_BMP_HEADER else "<ii", data, 18)
-        whole = True
-    else:
-        raise ValueError("image is neither JPEG nor PNG nor BMP" if data else "image is empty")
-    if not whole:
-        raise ValueError("image is cut off: its end marker is missing")
-    width, height = size
-    return width, abs(height)  # a BMP stored from top to bottom has a negative height
+def _decoded_by_opencv(data: bytes) -> npt.NDArray[Any] | None:
+    encoded = np.frombuffer(data, np.uint8)
+    try:
+        if not data.startswith(TIFF):
+            return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | FLAGS)  # type: ignore[no-any-return]
+        # As RGB, OpenCV 5.0 leaves the values of a TIFF of three times 16 bits uninitialised.
+        bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR_BGR | FLAGS)
+    except cv2.error:
+        return None
+    return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1])
 
 
-def _jpeg_header(data: bytes) -> tuple[tuple[int, int], int]:
-    """(width, height), and where the first scan starts.
+def _decoded_by_pillow(data: bytes) -> npt.NDArray[Any] | None:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Exception:  # broken files make Pillow raise anything
+        return None
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(np.asarray(image)[..., None], 3, 2)
+    return np.asarray(image.convert("RGB"))
 
-    Source: ITU-T T.81, annex B: segments of marker, length and content, but for the markers 01
-    and D0 … D9, which stand alone; the start-of-frame segments C0 … CF, without C4, C8 and CC,
-    hold the size.
-    """
-    width, height, at = 0, 0, 2
-    while True:
-        while data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
-            at += 1
-        marker = data[at + 1]
-        if marker == 0xDA:
-            return (width, height), at
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-        alone = marker == 0x01 or 0xD0 <= marker <= 0xD9
-        at += 2 + (0 if alone else struct.unpack_from(">H", data, at + 2)[0])
+
+def _in_8_bits(values: npt.NDArray[Any], data: bytes) -> Pixels:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype != np.uint16:
+        raise ValueError(f"image has values of type {values.dtype}: convert it to 8 bits")
+    depth = depth_of_tiff(data) if data.startswith(TIFF) else None
+    if depth is None:
+        largest = int(values.max())
+        if 0 < largest < NEARLY_BLACK:
+            # PNG defines values of 16 bits to reach up to 65535, whatever the camera's depth.
+            raise ValueError(
+                f"image has values of 16 bits, but none above {largest}, which would be nearly "
+                "black: convert it to 8 bits, or give a TIFF its MaxSampleValue"
+            )
+        depth = 16
+    return np.minimum(values >> max(0, depth - 8), 255).astype(np.uint8)

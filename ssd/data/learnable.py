@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def nothing_to_evaluate(evaluation: DataSet, config: DataConfig) -> Iterator[Fin
         yield Finding("nothing to evaluate on", True, f"{where}: {why}")
 
 
-def _why_none_counts(records: list[Record], use: str, with_difficult: bool) -> str:
+def _why_none_counts(records: Sequence[Record], use: str, with_difficult: bool) -> str:
     """Why none of the objects counts, and what to do; `use` is `train` or `evaluate`."""
     crowds = sum(int(record.crowd.sum()) for record in records)
     difficult = sum(int((record.difficult & ~record.crowd).sum()) for record in records)

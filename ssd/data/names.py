@@ -5,7 +5,8 @@ A name is looked for, in this order,
 1. as it is, with or without a suffix, below the given folders, those above them, and the root;
 2. there as well, but without regard to case, composed or decomposed letters, the kind of slash
    and the suffix;
-3. by its longest end that a file below the root has: a path of another machine.
+3. by its longest end that a file below the root has: a path of another machine. The last part
+   alone has to be in one of the given folders.
 
 Only files below the root are listed, so nothing else can be found. A linked folder may lead
 anywhere. Below the second level, no link in a linked folder may lead out of the data again, and a
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 import posixpath
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -97,14 +99,14 @@ class FileIndex:
         for base in bases:
             whole = _fold(base) + wanted
             depth = whole.count("/")
-            alike = [name for name in self._ending_in(whole) if name.count("/") == depth]
+            alike = [name for name in self._by_tail.get(whole, []) if name.count("/") == depth]
             if name := self._best(alike, text, regions):
                 return self._found(name, SPELLED_OTHERWISE)
         parts = wanted.split("/")
         for start in range(max(0, len(parts) - LONGEST_TAIL), len(parts)):
-            alike = self._ending_in("/".join(parts[start:]))
+            alike = self._by_tail.get("/".join(parts[start:]), [])
             if start == len(parts) - 1 and regions and len(alike) <= MOST_ALIKE:
-                alike = [name for name in alike if name.startswith(tuple(regions))]
+                alike = [name for name in alike if _lies_in(name, regions, start == 0)]
             if name := self._best(alike, text, regions):
                 return self._found(name, WITHOUT_FOLDER if start == 0 else OTHER_MACHINE)
         for closed, homes in self._closed.items():
@@ -121,7 +123,7 @@ class FileIndex:
     def _where(self, folders: tuple[Path, ...]) -> tuple[list[str], list[str]]:
         """The folders below the root, each with a slash at its end; then with those above."""
         if folders not in self._bases:
-            regions = list(dict.fromkeys(filter(None, map(self._relative, folders))))
+            regions = list(dict.fromkeys(map(self._relative, folders)))
             bases = [above for region in regions for above in _folders_above(region)]
             self._bases[folders] = regions, list(dict.fromkeys([*bases, ""]))
         return self._bases[folders]
@@ -141,9 +143,6 @@ class FileIndex:
         """A path without its suffix, if it is one of ours."""
         stem, suffix = posixpath.splitext(path)
         return stem if suffix.lower() in self._suffixes else path
-
-    def _ending_in(self, tail: str) -> list[str]:
-        return self._by_tail.get(tail, [])
 
     def _best(self, alike: list[str], text: str, regions: list[str]) -> str | None:
         """The only file among `alike`, or the only one that lies or is spelled as wanted."""
@@ -247,6 +246,30 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except (OSError, ValueError):
         return []
+
+
+def _lies_in(name: str, regions: list[str], deep: bool) -> bool:
+    """Returns whether a file is in one of the folders; `deep` allows their subfolders."""
+    if deep:
+        return name.startswith(tuple(regions))
+    return name[: name.rfind("/") + 1] in regions
+
+
+def image_ids(root: Path, paths: Sequence[Path]) -> list[str]:
+    """The names of images that are used together, each of them different if the paths are.
+
+    That is the stem; for images that share it, the path below `root` without the suffix, or else
+    with it. These are composed Unicode with slashes.
+    """
+    ids = [path.stem for path in paths]
+    for with_suffix in (False, True):
+        times = Counter(ids)
+        for index, path in enumerate(paths):
+            if times[ids[index]] > 1:
+                inside = path.relative_to(root) if path.is_relative_to(root) else path
+                name = inside if with_suffix else inside.with_suffix("")
+                ids[index] = unicodedata.normalize("NFC", name.as_posix())
+    return ids
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -22,7 +22,8 @@ from ssd.common.untrusted import LARGEST_COORDINATE
 from ssd.data.annotations import Annotations
 from ssd.data.doubts import doubt_of
 from ssd.data.findings import Findings
-from ssd.structures import BoolArray, CocoTruth, DataSet, IntArray, Record
+from ssd.data.records import Records
+from ssd.structures import BoolArray, CocoTruth, DataSet, IntArray
 
 
 def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> DataSet:
@@ -55,20 +56,17 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
             findings.odd(f"{kind} box", f"{where} in an image of {image.width}x{image.height}")
     kept = np.flatnonzero(known & sound)
     kept = kept[np.argsort(found.image_index[kept], kind="stable")]
-    ends = np.searchsorted(found.image_index[kept], np.arange(1, len(found.images)))
-    records = [
-        Record(
-            image_id=image.image_id,
-            path=image.path,
-            width=image.width,
-            height=image.height,
-            boxes=boxes[rows],
-            labels=labels_N[rows],
-            difficult=found.difficult[rows],
-            crowd=found.crowd[rows],
-        )
-        for image, rows in zip(found.images, np.split(kept, ends), strict=True)
-    ]
+    records = Records(
+        image_ids=[image.image_id for image in found.images],
+        paths=[str(image.path) for image in found.images],
+        sizes=sizes_I2,
+        ends=np.searchsorted(found.image_index[kept], np.arange(len(found.images)), "right"),
+        boxes=boxes[kept],
+        labels=labels_N[kept],
+        difficult=found.difficult[kept],
+        crowd=found.crowd[kept],
+        orientations=np.array([image.orientation for image in found.images], np.int64),
+    )
     ids = found.category_ids
     return DataSet(
         records,
@@ -78,7 +76,7 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         None if ids is None else _truth(found, labels_N),
         _left_out(found, known),
         dict(found.repairs),
-        doubt_of(found, classes),
+        doubt=doubt_of(found, classes),
     )
 
 

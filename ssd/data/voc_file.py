@@ -1,8 +1,14 @@
-"""Reads one VOC annotation file, and checks every field."""
+"""Reads one VOC annotation file, and checks every field.
+
+What can be read without doubt is read, and counted as a repair.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -10,109 +16,231 @@ from xml.etree.ElementTree import Element, ParseError
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import LONGEST_NAME, MOST_OBJECTS, check_pixels, read_regular, short
 from ssd.data.findings import Findings
+from ssd.data.voc_xml import parse_xml
 
 LARGEST_ANNOTATION = 1 << 22  # bytes
+
+WRONG_ENCODING = "wrong encoding declared"
+SIZE_MISSING = "size missing"
+DIFFICULT_IN_WORDS = "difficult is no number"
+SEVERAL_BOXES = "several bndbox in one object"
+POLYGON = "polygon instead of a box"
+ROTATED = "rotated box"
+SWAPPED = "corners swapped"
+
+YES = {"true", "yes", "t", "y", "difficult"}
+NO = {"", "false", "no", "f", "n", "none", "unspecified"}
+Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Object:
-    """One `object` element; its corners are still in VOC's form, 1-based and inclusive."""
+    """One box of an `object` element, as it is written: 1-based, inclusive, perhaps swapped."""
 
     name: str
-    corners: tuple[float, float, float, float]
+    corners: Corners
     difficult: bool
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One annotation file and the image file that belongs to it."""
+    """One annotation file.
+
+    `width` and `height` are 0 if the file does not say; `image_names` are the names that it gives
+    to its image, best first; `repairs` counts what was mended by the kind of the fault.
+    """
 
     path: Path
-    image: Path
     width: int
     height: int
-    objects: list[Object]
+    objects: Sequence[Object]
+    image_names: Sequence[str]
+    repairs: Counter[str]
 
 
-def read_annotation(path: Path, image: Path, findings: Findings) -> Annotation:
-    """Reads and checks the annotation file `path`, which belongs to the image file `image`.
+def read_annotation(path: Path, findings: Findings) -> Annotation:
+    """Reads and checks the annotation file `path`.
 
     Invalid objects are reported to `findings` and left out.
 
     Raises:
-        UserError: the file cannot be read, is not XML, has no valid size, or exceeds a limit.
+        UserError: the file cannot be read, is no annotation of VOC, or exceeds a limit.
     """
-    from defusedxml.ElementTree import fromstring
-
     try:
-        tree: Element = fromstring(read_regular(path, LARGEST_ANNOTATION))
+        tree, wrongly_declared = parse_xml(read_regular(path, LARGEST_ANNOTATION))
     except OSError as error:
-        raise UserError(f"{path}: the annotation cannot be read ({error.strerror})") from error
+        raise UserError(
+            f"{path}: the annotation cannot be read ({error.strerror}): make it readable, or take "
+            "the image out of the list"
+        ) from error
     except (ParseError, ValueError, LookupError) as error:
         reason = one_line(error)[:LONGEST_NAME]
         raise UserError(f"{path}: is not well-formed XML ({reason}): fix the annotation") from error
-    objects = []
     elements = tree.findall("object")
-    if len(elements) > MOST_OBJECTS:
-        raise UserError(
-            f"{path}: has {len(elements)} objects, but at most {MOST_OBJECTS} are allowed"
-        )
-    for number, element in enumerate(elements, start=1):
+    _refuse_other_formats(tree, elements, path)
+    objects: list[Object] = []
+    repairs: Counter[str] = Counter()
+    for number, element in enumerate(elements[: MOST_OBJECTS + 1], start=1):
         try:
-            objects.append(_read_object(element, f"{path}, object {number}"))
+            objects += _read_object(element, f"{path}, object {number}", repairs)
         except UserError as error:
             findings.broken("broken object", str(error))
-    size = _child(tree, "size", f"{path}")
-    width, height = (_side(size, field, f"{path}, size") for field in ("width", "height"))
+    if max(len(elements), len(objects)) > MOST_OBJECTS:
+        raise UserError(
+            f"{path}: has {max(len(elements), len(objects))} objects, but at most {MOST_OBJECTS} "
+            "are allowed: take the image out of the list, or cut it into parts"
+        )
+    width, height = _size(tree, path)
+    repairs += Counter({SIZE_MISSING: int(not width), WRONG_ENCODING: int(wrongly_declared)})
+    return Annotation(path, width, height, objects, _image_names(tree), repairs)
+
+
+def _refuse_other_formats(tree: Element, elements: Sequence[Element], path: Path) -> None:
+    """Refuses XML of another kind, which would look like an image without objects."""
+    if elements:
+        return
+    if next(tree.iter("bndbox"), None) is not None:
+        what = "its boxes are not in elements named 'object'"
+    elif tree.findtext("size/width") is None and tree.findtext("filename") is None:
+        what = f"{short(tree.tag)} has no object, no size and no filename"
+    else:
+        return
+    raise UserError(f"{path}: is no annotation of VOC: {what}: export the data as Pascal VOC")
+
+
+def _image_names(tree: Element) -> list[str]:
+    tags = "folder", "filename", "path"
+    folder, name, path = ((tree.findtext(tag) or "").strip() for tag in tags)
+    return [text for text in (f"{folder}/{name}" if folder and name else "", name, path) if text]
+
+
+def _size(tree: Element, path: Path) -> tuple[int, int]:
+    """Width and height in pixels, or zeros where they are not given."""
+    values = [_number_or_nan(tree.findtext(f"size/{side}") or "") for side in ("width", "height")]
+    if not all(value > 0 for value in values):
+        return 0, 0
+    for side, value in zip(("width", "height"), values, strict=True):
+        if value % 1 != 0:
+            rule = "not a whole number of pixels: fix the annotation, or remove its size"
+            raise UserError(f"{path}, size: {side} is {value:g}, {rule}")
+    width, height = map(int, values)
     try:
         check_pixels(width, height)
     except ValueError as error:
-        raise UserError(f"{path}, size: {error}") from error
-    return Annotation(path, image, width, height, objects)
+        raise UserError(f"{path}, size: {error}: fix the annotation, or remove its size") from error
+    return width, height
 
 
-def _read_object(element: Element, where: str) -> Object:
+def _read_object(element: Element, where: str, repairs: Counter[str]) -> list[Object]:
+    """The boxes of one object; `repairs` is changed only if all of them can be read."""
     name = _text(element, "name", where)
     if len(name) > LONGEST_NAME:
         rule = f"a name of at most {LONGEST_NAME} characters: fix the annotation"
         raise UserError(f"{where}: name is {short(name)}, but has to be {rule}")
     where = f"{where} ({name!r})"
-    box = _child(element, "bndbox", where)
+    if _is_set(element.findtext("deleted") or "0"):  # LabelMe keeps what was deleted.
+        return []
+    mended: Counter[str] = Counter()
+    tags = "bndbox", "robndbox", "polygon"
+    shapes = next((found for tag in tags if (found := element.findall(tag))), None)
+    if shapes is None:
+        raise UserError(f"{where}: bndbox is missing: fix the annotation")
+    mended[SEVERAL_BOXES] += len(shapes) > 1
+    difficult = _difficult(element, where, mended)
+    objects = [Object(name, _corners(shape, where, mended), difficult) for shape in shapes]
+    repairs += mended
+    return objects
+
+
+def _difficult(element: Element, where: str, mended: Counter[str]) -> bool:
+    text = element.findtext("difficult")
+    if text is None:
+        return False
+    difficult = _is_set(text)
+    if difficult is None:
+        raise UserError(
+            f"{where}: difficult is {short(text)}, which is neither a number nor yes or no: "
+            "fix the annotation"
+        )
+    mended[DIFFICULT_IN_WORDS] += math.isnan(_number_or_nan(text))
+    return difficult
+
+
+def _is_set(text: str) -> bool | None:
+    """Returns whether a number or a word means yes, or None if that cannot be told."""
+    value, word = _number_or_nan(text), text.strip().lower()
+    if math.isfinite(value):
+        return value != 0
+    return True if word in YES else False if word in NO else None
+
+
+def _corners(shape: Element, where: str, mended: Counter[str]) -> Corners:
+    """The box around a shape.
+
+    The points of polygons and rotated boxes are continuous and 0-based, unlike VOC's corners.
+    """
+    where = f"{where}, {shape.tag}"
+    if shape.find("xmin") is None:
+        points = _rotated(shape, where) if shape.find("cx") is not None else _points(shape, where)
+        if points:
+            mended[ROTATED if shape.find("cx") is not None else POLYGON] += 1
+            xs, ys = zip(*points, strict=True)
+            return min(xs) + 1, min(ys) + 1, max(xs), max(ys)
     xmin, ymin, xmax, ymax = (
-        _number(box, field, f"{where}, bndbox") for field in ("xmin", "ymin", "xmax", "ymax")
+        _number(shape, field, where) for field in ("xmin", "ymin", "xmax", "ymax")
     )
-    difficult = element.find("difficult") is not None and _number(element, "difficult", where) != 0
-    return Object(name, (xmin, ymin, xmax, ymax), difficult)
+    if xmin > xmax or ymin > ymax:
+        mended[SWAPPED] += 1
+    return xmin, ymin, xmax, ymax
 
 
-def _child(element: Element, field: str, where: str) -> Element:
-    child = element.find(field)
-    if child is None:
-        raise UserError(f"{where}: {field} is missing: fix the annotation")
-    return child
+def _rotated(shape: Element, where: str) -> list[tuple[float, float]]:
+    """The corners of a box with a centre, two sides and an angle in radians."""
+    x, y, width, height, angle = (
+        _number(shape, field, where) for field in ("cx", "cy", "w", "h", "angle")
+    )
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    half_width, half_height = (
+        (abs(width) * cos + abs(height) * sin) / 2,
+        (abs(width) * sin + abs(height) * cos) / 2,
+    )
+    return [(x - half_width, y - half_height), (x + half_width, y + half_height)]
+
+
+def _points(shape: Element, where: str) -> list[tuple[float, float]]:
+    """The points of a polygon, whose elements are x and y or x1, y1, x2, … in any depth."""
+    sides: dict[str, list[float]] = {"x": [], "y": []}
+    for each in shape.iter():
+        if re.fullmatch(r"[xy]\d*", each.tag):
+            sides[each.tag[0]].append(_as_number(each.text or "", each.tag, where))
+    if len(sides["x"]) != len(sides["y"]):
+        raise UserError(f"{where}: a point has no x or no y: fix the annotation")
+    return list(zip(sides["x"], sides["y"], strict=True))
 
 
 def _text(element: Element, field: str, where: str) -> str:
-    text = (_child(element, field, where).text or "").strip()
+    child = element.find(field)
+    if child is None:
+        raise UserError(f"{where}: {field} is missing: fix the annotation")
+    text = (child.text or "").strip()
     if not text:
         raise UserError(f"{where}: {field} is empty: fix the annotation")
     return text
 
 
 def _number(element: Element, field: str, where: str) -> float:
-    text = _text(element, field, where)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    return _as_number(_text(element, field, where), field, where)
+
+
+def _as_number(text: str, field: str, where: str) -> float:
+    value = _number_or_nan(text)
     if not math.isfinite(value):
         raise UserError(f"{where}: {field} is {short(text)}, not a number: fix the annotation")
     return value
 
 
-def _side(size: Element, field: str, where: str) -> int:
-    value = _number(size, field, where)
-    if value < 1 or value != int(value):
-        rule = "not a whole number of pixels from 1: fix the annotation"
-        raise UserError(f"{where}: {field} is {value:g}, {rule}")
-    return int(value)
+def _number_or_nan(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

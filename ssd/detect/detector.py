@@ -24,6 +24,7 @@ from ssd.model.ssd import SSD
 from ssd.structures import Detections, PackedSamples, Record, Sample, to_device
 
 NO_OBJECTS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+NO_DETECTIONS = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,23 @@ class Detector:
         )
 
 
+@dataclass(frozen=True)
+class Detected:
+    """The detections in some images, and what is wrong with those that could not be read.
+
+    Attributes:
+        table: `image_index` is a position among the images.
+        left_out: what is wrong with an image, by its position.
+    """
+
+    table: DetectionTable
+    left_out: dict[int, str]
+
+
 def detect(
     detector: Detector, records: Sequence[Record], workers: int, show_progress: bool = True
-) -> DetectionTable:
-    """The model's detections in the images of `records`; it sees each image exactly once.
-
-    Raises:
-        UserError: an image cannot be read.
-    """
+) -> Detected:
+    """The model's detections in the images of `records`; it sees each image exactly once."""
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
     on_gpu = detector.model.default_boxes.is_cuda
     batches = evaluation_batches(dataset, detector.config.batch_size, workers, on_gpu)
@@ -129,11 +139,15 @@ def detect(
         disable=not show_progress,
     )
     found: list[Detections] = []
+    left_out: dict[int, str] = {}
     with closing(batches), bar:
         for samples in batches:
-            found += detector(samples)
+            for detections, problem in zip(detector(samples), samples.problems, strict=True):
+                if problem:
+                    left_out[len(found)] = problem
+                found.append(NO_DETECTIONS if problem else detections)
             bar.update(len(samples.image_ids))
-    return to_table(found, records)
+    return Detected(to_table(found, records), left_out)
 
 
 def to_table(found: Sequence[Detections], records: Sequence[Record]) -> DetectionTable:
@@ -143,8 +157,7 @@ def to_table(found: Sequence[Detections], records: Sequence[Record]) -> Detectio
     """
     sizes_N4 = np.array([[r.width, r.height] * 2 for r in records], np.float32).reshape(-1, 4)
     image_index = np.repeat(np.arange(len(records)), [len(d.scores) for d in found])
-    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    parts = [nothing, *found]
+    parts = [NO_DETECTIONS, *found]
     boxes = torch.cat([part.boxes for part in parts]).numpy() * sizes_N4[image_index]
     return DetectionTable(
         image_index,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.config import Config, EvaluationConfig
 from ssd.config.settings import Settings, to_yaml
+from ssd.data.layout import locate
 from ssd.data.learnable import nothing_to_evaluate, refuse
 from ssd.data.source import load_data
 from ssd.detect.detector import detect
@@ -19,7 +21,7 @@ from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table
 from ssd.report.page import write_report
 from ssd.report.plots import Curve
-from ssd.run.names import CHECKPOINTS, CONFIG, METRICS
+from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
 from ssd.run.results import write_results
 from ssd.run.rows import only, read_rows
 from ssd.spikes.explain import explain
@@ -60,8 +62,7 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judge
     checkpoint = open_checkpoint(path)
     config = config_of(checkpoint, overrides)
     detector = build_detector(checkpoint, config)
-    data = load_data(config.data, config.data.eval_split, detector.classes)
-    refuse(nothing_to_evaluate(data, config.data))
+    config, data = read_data(config, detector.classes, division_of(path))
     table = detect(detector, data.records, config.data.workers)
     is_run = path != checkpoint.path
     folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
@@ -76,11 +77,34 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
     Raises:
         UserError: the file or the data is invalid.
     """
-    data = load_data(config.data, config.data.eval_split, config.data.classes)
-    refuse(nothing_to_evaluate(data, config.data))
+    config, data = read_data(config, config.data.classes)
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
     return judge(table, data, config, out)
+
+
+def division_of(path: Path) -> Path:
+    """The file in a run folder that keeps its division of the images; also of its checkpoints."""
+    is_run = (path / CHECKPOINTS).is_dir()
+    return (path if is_run else path.resolve().parent.parent) / DIVISION
+
+
+def read_data(
+    config: Config, classes: Sequence[str] | None, division: Path | None = None
+) -> tuple[Config, DataSet]:
+    """The images to evaluate on, and the config with the splits that were found.
+
+    Raises:
+        UserError: there are none, or they are invalid.
+    """
+    data, told = locate(config.data)
+    if told:
+        print(told, flush=True)
+    if data.eval_split is None:
+        raise UserError("data.eval_split is null: give the split to evaluate on by --split")
+    loaded = load_data(data, data.eval_split, classes, division=division)
+    refuse(nothing_to_evaluate(loaded, data))
+    return replace(config, data=data), loaded
 
 
 def judge(

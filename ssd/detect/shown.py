@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ssd.data.image import read_image
+from ssd.common.errors import UserError
+from ssd.data.image import read_pixels
 from ssd.evaluation.detections import DetectionTable
 from ssd.report.pictures import Box, Picture
 from ssd.structures import DataSet, Record
@@ -17,19 +19,30 @@ SHOWN_SCORE = 0.4
 
 
 def pictures(data: DataSet, table: DetectionTable, count: int) -> list[Picture]:
-    """`count` images, spread over the data set, with their predictions and ground truth."""
+    """`count` images, spread over the data set, with their predictions and ground truth.
+
+    One that can no longer be read is passed over.
+    """
     chosen = np.linspace(0, len(data.records) - 1, min(count, len(data.records))).astype(int)
-    return [picture(data, table, index) for index in chosen.tolist()]
+    shown = []
+    for index in chosen.tolist():
+        with suppress(UserError):
+            shown.append(picture(data, table, index))
+    return shown
 
 
 def picture(data: DataSet, table: DetectionTable, index: int) -> Picture:
-    """An image with its ground truth and its predictions of at least `SHOWN_SCORE`."""
+    """An image with its ground truth and its predictions of at least `SHOWN_SCORE`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     record = data.records[index]
     rows = (table.image_index == index) & (table.scores >= SHOWN_SCORE)
     scores = table.scores[rows].tolist()
     return Picture(
         record.image_id,
-        read_image(record.path),
+        read_pixels(record),
         boxes(data.classes, table.labels[rows].tolist(), table.boxes[rows], scores),
         ground_truth(record, data.classes),
     )

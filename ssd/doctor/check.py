@@ -20,7 +20,7 @@ from ssd.data.findings import Collect, Finding
 from ssd.data.image import check_size
 from ssd.data.learnable import nothing_to_evaluate, nothing_to_learn
 from ssd.data.source import load_data
-from ssd.data.voc import unlisted_files
+from ssd.data.voc_images import unlisted_files
 from ssd.doctor.box_rules import Boxes, box_findings, repeated_boxes
 from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
 from ssd.evaluation.crowded import crowded
@@ -97,7 +97,8 @@ def check_data(
         found += images_without_objects(split.data, name)
         found += many_objects(split.data, name, evaluation or EvaluationConfig())
         found += split_findings(split.data, files, input_size)
-    if config.format != "coco" and not (train.is_unreadable or held_out.is_unreadable):
+    is_voc = config.format in ("voc", "shapes")
+    if is_voc and not (train.is_unreadable or held_out.is_unreadable):
         found += unlisted(config)
     return Checked(train.data, held_out.data, list(dict.fromkeys(found)))
 
@@ -257,8 +258,8 @@ def unlisted(config: DataConfig) -> Iterator[Finding]:
     """One finding for each VOC folder with files that no list names."""
     splits = [
         split
-        for given in (config.train_split, config.eval_split or [])
-        for split in ([given] if isinstance(given, str) else given)
+        for given in (config.train_split, config.eval_split)
+        for split in ([given] if isinstance(given, str) else given or [])
     ]
     for folder, names in unlisted_files(Path(config.root), splits).items():
         message = f"{folder}: no image list names {len(names)} files: {_first(names)}"

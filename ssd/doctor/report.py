@@ -13,6 +13,7 @@ from ssd.common.files import write_whole
 from ssd.common.text_table import text_table
 from ssd.config import DataConfig, EvaluationConfig, LossConfig, ModelConfig
 from ssd.data.findings import Finding, repairs_line
+from ssd.data.layout import locate
 from ssd.doctor.check import Checked, check_data
 from ssd.doctor.plots import data_figure
 from ssd.doctor.statistics import (
@@ -57,6 +58,7 @@ def report_data(
     Raises:
         UserError: `data.root` is not a folder, or the model is impossible.
     """
+    data, found = locate(data)
     input_size = model.input_size
     maps = feature_maps(build_backbone(model), model)
     out.mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,7 @@ def report_data(
     write_details(out / DETAILS, data, input_size, loss.match_iou, checked, statistics)
     write_picture(out / PICTURE, statistics, train, maps, input_size)
     lines = [
+        *([found] if found else []),
         *headline(data, checked, statistics),
         *class_table(statistics.classes),
         *size_table(statistics, input_size, loss.match_iou),
@@ -129,7 +132,7 @@ def headline(data: DataConfig, checked: Checked, statistics: Statistics) -> Iter
         ("train", data.train_split, checked.train.records, objects),
         ("eval", data.eval_split, checked.evaluation.records, eval_objects),
     ):
-        shown = splits if isinstance(splits, str) else ", ".join(splits or ["none"])
+        shown = splits if isinstance(splits, str) else ", ".join(splits or ["nothing"])
         yield f"{name:<6}{len(records):>9,} images {count:>9,} objects   {shown}"
     if checked.repairs:
         yield f"mended: {repairs_line(checked.repairs)}"

@@ -15,6 +15,7 @@ from ssd.augment.batch import preprocess_of
 from ssd.augment.library import library_transform
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset
+from ssd.data.layout import locate
 from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
@@ -54,6 +55,7 @@ def write_sheet(
     Raises:
         UserError: the data or its augmentation makes no sense.
     """
+    data, _ = locate(data)
     loaded = load_data(data, data.train_split, data.classes)
     preprocess = preprocess_of(model, augment)
     rows: dict[str, list[Pixels]] = {}

@@ -50,9 +50,9 @@ class DetectionTable:
 def write_detections(
     path: Path,
     detections: DetectionTable,
-    image_ids: Sequence[str] | Sequence[int],
+    image_ids: Sequence[int | str],
     classes: Sequence[str],
-    category_ids: Sequence[int | None] | None = None,
+    category_ids: Sequence[int | str | None] | None = None,
 ) -> None:
     """Writes `detections` as a JSON list of {"image_id", "category", "bbox", "score"}.
 
@@ -83,9 +83,9 @@ def write_detections(
 
 def read_detections(
     path: Path,
-    image_ids: Sequence[str] | Sequence[int],
+    image_ids: Sequence[int | str],
     classes: Sequence[str],
-    category_ids: Sequence[int | None] | None = None,
+    category_ids: Sequence[int | str | None] | None = None,
 ) -> DetectionTable:
     """Reads a file in the format of `write_detections`; unknown keys are ignored.
 
@@ -126,7 +126,10 @@ def read_detections(
 
 
 def _parse_entry(
-    entry: Any, index_of: dict[Any, int], label_of: dict[str, int], label_of_id: dict[int, int]
+    entry: Any,
+    index_of: dict[Any, int],
+    label_of: dict[str, int],
+    label_of_id: dict[int | str, int],
 ) -> tuple[int, int, float, list[float]]:
     """(image index, label, score, [x, y, w, h]) of one entry; raises ValueError if it is wrong."""
     image_id, bbox, score = required(entry, "image_id", "bbox", "score")

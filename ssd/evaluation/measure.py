@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ssd.config import EvaluationConfig
 from ssd.evaluation.coco import evaluate_coco
 from ssd.evaluation.detections import DetectionTable
@@ -16,7 +18,8 @@ def measure(
     """Evaluates the detections in the images of `data` by the metric of `config`."""
     match config.metric:
         case "coco":
-            return evaluate_coco(data, detections, config.coco_evaluator)
+            result = evaluate_coco(data, detections, config.coco_evaluator)
         case metric:
             threshold = config.iou_threshold
-            return evaluate_voc(data.records, detections, data.classes, metric, threshold)
+            result = evaluate_voc(data.records, detections, data.classes, metric, threshold)
+    return replace(result, images_left_out=len(data.unusable))

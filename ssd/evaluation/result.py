@@ -26,6 +26,7 @@ class EvaluationResult:
     | detections_per_class | detections, including those that do not count |
     | num_images, num_detections | all of them |
     | coco | COCO's twelve figures by name, 0 … 1 or NaN; None under VOC's metrics |
+    | images_left_out | images that could not be read; nothing above counts them |
     """
 
     mAP: float  # noqa: N815 - the field's standard name
@@ -36,6 +37,7 @@ class EvaluationResult:
     num_images: int
     num_detections: int
     coco: dict[str, float] | None = None
+    images_left_out: int = 0
 
 
 def result_table(result: EvaluationResult) -> str:

@@ -208,6 +208,7 @@ def config_of(run: Run, base: Config, full_steps: int) -> Config:
             format="voc",
             root=str(data_root(base, full_steps)),
             train_split=image_list(num_images),
+            eval_split="test",
         ),
         loss=replace(base.loss, divisor=run.arm.divisor, short_step=run.arm.short_step),
         optimizer=same_way(base.optimizer, factor),

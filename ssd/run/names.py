@@ -7,6 +7,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+DIVISION = "division.json"
 UNREADABLE = "unreadable.txt"
 
 DETECTIONS = "detections.json"

@@ -31,6 +31,7 @@ def write_evaluation(path: Path, result: EvaluationResult, metric: Metric) -> No
         "mAP": _null_if_nan(result.mAP),
         "per_class": _nulls_for_nans(result.per_class),
         "num_images": result.num_images,
+        "images_left_out": result.images_left_out,
         "num_detections": result.num_detections,
         "num_ground_truth": result.num_ground_truth,
     }

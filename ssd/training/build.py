@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
-from ssd.config import Config, OptimizerConfig, TrainingConfig
+from ssd.config import Config, DataConfig, OptimizerConfig, TrainingConfig
 from ssd.data.learnable import (
     nothing_to_evaluate,
     nothing_to_learn,
@@ -27,7 +28,7 @@ from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.initial import load_initial
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
-from ssd.training.ranks import first_rank_first, rank, synchronise_batchnorm, world_size
+from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
 from ssd.training.resume import restore
 from ssd.training.step import StepSettings, TrainState
@@ -39,7 +40,7 @@ class Parts:
 
     Attributes:
         train_data: the images to train on.
-        eval_data: the images to evaluate on, with the same classes.
+        eval_data: the images to evaluate on, with the same classes; None for no evaluation.
         objects_per_class: number of objects to train on, by class name.
         order: the images that each step trains on.
         feed: makes the batches in that order.
@@ -54,7 +55,7 @@ class Parts:
     """
 
     train_data: DataSet
-    eval_data: DataSet
+    eval_data: DataSet | None
     objects_per_class: dict[str, int]
     order: Order
     feed: Feed
@@ -68,12 +69,13 @@ class Parts:
     last_step: int
 
 
-def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
+def build(config: Config, checkpoint: Checkpoint | None, division: Path | None = None) -> Parts:
     """Builds all parts of a run; every rank has to call it.
 
     Args:
-        config: the whole run.
+        config: the whole run, its data as `locate` returns it.
         checkpoint: the checkpoint to resume from, or None for a new run.
+        division: see `load_data`.
 
     Raises:
         UserError: data, weights or checkpoint do not fit the config, or each other.
@@ -85,12 +87,7 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
 
-    with first_rank_first():  # it may have to generate the `shapes` data set
-        train_data = load_data(config.data, config.data.train_split, config.data.classes)
-    eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
-    refuse(
-        [*nothing_to_learn(train_data, config.data), *nothing_to_evaluate(eval_data, config.data)]
-    )
+    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division))
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
     graphs = uses_graphs(training, device)
@@ -143,6 +140,17 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         graphs=graphs,
         last_step=last_step,
     )
+
+
+def load_splits(config: DataConfig, division: Path | None) -> tuple[DataSet, DataSet | None]:
+    """Reads the images to train on, and those to evaluate on with the same classes, if any."""
+    train_data = load_data(config, config.train_split, config.classes, division=division)
+    refuse(nothing_to_learn(train_data, config))
+    if config.eval_split is None:
+        return train_data, None
+    eval_data = load_data(config, config.eval_split, train_data.classes, division=division)
+    refuse(nothing_to_evaluate(eval_data, config))
+    return train_data, eval_data
 
 
 def uses_graphs(training: TrainingConfig, device: torch.device) -> bool:

@@ -1,48 +1,56 @@
-"""Unreadable training images: each is reported once, and their share is limited."""
+"""Unreadable images of a run: each is reported once, and the share of training images is limited.
+
+Every rank has to be told of the same problems, so that all of them end a run at the same step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from ssd.common.errors import UserError
+from ssd.data.left_out import refuse_too_many
 from ssd.run.names import UNREADABLE
+from ssd.training.ranks import is_first
 
 
 class Quarantine:
-    """Counts unreadable images and lists them in `unreadable.txt`.
+    """Counts unreadable training images, and lists all unreadable images in `unreadable.txt`.
 
     A resumed run counts from zero, since the images may have been repaired.
 
     Args:
         run_dir: the run folder.
-        num_images: images of the training data.
+        num_images: images of the training data, with those that were left out.
         max_share: share of them that may be unreadable.
+        left_out: the problems of the training images that were left out before the first step.
     """
 
-    def __init__(self, run_dir: Path, num_images: int, max_share: float) -> None:
-        self._path = run_dir / UNREADABLE
+    def __init__(
+        self, run_dir: Path, num_images: int, max_share: float, left_out: Iterable[str] = ()
+    ) -> None:
+        self.path = run_dir / UNREADABLE
         self._num_images = num_images
         self._max_share = max_share
-        self._known: set[str] = set()
+        self._noted: set[str] = set()
+        self._training = dict.fromkeys(left_out)
+
+    def note(self, problems: Iterable[str]) -> list[str]:
+        """Records problems of any images; returns the new ones."""
+        new = sorted(set(problems) - self._noted)
+        self._noted |= set(new)
+        if new and is_first():
+            with self.path.open("a") as file:
+                file.writelines(problem + "\n" for problem in new)
+        return new
 
     def take(self, problems: Iterable[str]) -> list[str]:
-        """Records the problems; returns the new ones.
+        """Records problems of training images; returns the new ones.
 
         Raises:
             UserError: more than the allowed share of the images are unreadable.
         """
-        new = sorted(set(problems) - self._known)
-        if not new:
-            return new
-        self._known |= set(new)
-        with self._path.open("a") as file:
-            file.writelines(problem + "\n" for problem in new)
-        if len(self._known) > self._max_share * self._num_images:
-            shown = "; ".join(sorted(self._known)[:5])
-            raise UserError(
-                f"{len(self._known)} of {self._num_images} training images cannot be read, more "
-                f"than data.max_unreadable {self._max_share:g} allows: repair them or raise the "
-                f"limit; {self._path} lists all of them: {shown}"
-            )
+        new = self.note(problems)
+        self._training.update(dict.fromkeys(new))
+        where = f"{self.path} lists all of them"
+        refuse_too_many(self._training, self._num_images, self._max_share, "training images", where)
         return new

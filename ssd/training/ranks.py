@@ -6,15 +6,16 @@ Without torchrun there is one rank, and none of these functions communicates.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from ssd.common.errors import UserError
+from ssd.training.signals import Stopped
 
 Item = TypeVar("Item")
 
@@ -88,16 +89,6 @@ def is_first() -> bool:
     return rank() == 0
 
 
-@contextmanager
-def first_rank_first() -> Iterator[None]:
-    """Lets the first rank go before the others, so that they find the files it makes."""
-    if dist.is_initialized() and not is_first():
-        dist.barrier()
-    yield
-    if dist.is_initialized() and is_first():
-        dist.barrier()
-
-
 def sum_over_ranks(value: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, in place, on its device; every rank has to call it."""
     if dist.is_initialized():
@@ -116,6 +107,25 @@ def from_first_rank(item: Item) -> Item:
     if dist.is_initialized():
         dist.broadcast_object_list(items)
     return items[0]
+
+
+def made_by_first_rank(make: Callable[[], Item]) -> Item:
+    """What `make` returns on the first rank, on all ranks; the others do not call it.
+
+    Raises:
+        UserError, OSError, Stopped: `make` raised it. Every rank does, or they would wait.
+    """
+    item: Item | None = None
+    problem: UserError | OSError | Stopped | None = None
+    if is_first():
+        try:
+            item = make()
+        except (UserError, OSError, Stopped) as error:
+            problem = error
+    item, problem = from_first_rank((item, problem))
+    if problem is not None:
+        raise problem
+    return cast(Item, item)
 
 
 def from_all_ranks(item: Item) -> list[Item]:

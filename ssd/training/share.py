@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from ssd.detect.detector import Detector, detect
+from ssd.detect.detector import Detected, Detector, detect
 from ssd.evaluation.detections import DetectionTable
 from ssd.structures import Record
 from ssd.training.ranks import (
@@ -22,7 +22,7 @@ from ssd.training.signals import Signals, Stopped
 
 def detect_on_all_ranks(
     detector: Detector, records: Sequence[Record], workers: int, signals: Signals
-) -> DetectionTable | None:
+) -> Detected | None:
     """The detections in the images of `records`, the same on every rank.
 
     Returns None if a rank was asked to stop: it drops its share, and the others finish theirs.
@@ -35,16 +35,23 @@ def detect_on_all_ranks(
     own = None
     with suppress(Stopped), signals.interrupting():
         own = detect(detector, records[rank() :: ranks], workers, show_progress=is_first())
-    tables = [table for table in from_all_ranks(own) if table is not None]
-    if len(tables) < ranks:
+    shares = [share for share in from_all_ranks(own) if share is not None]
+    if len(shares) < ranks:
         return None
+    tables = [share.table for share in shares]
     image_index = np.concatenate(
         [first + ranks * table.image_index for first, table in enumerate(tables)]
     )
     order = np.argsort(image_index, kind="stable")
-    return DetectionTable(
+    table = DetectionTable(
         image_index[order],
         np.concatenate([table.labels for table in tables])[order],
         np.concatenate([table.scores for table in tables])[order],
         np.concatenate([table.boxes for table in tables])[order],
     )
+    left_out = {
+        first + ranks * index: problem
+        for first, share in enumerate(shares)
+        for index, problem in share.left_out.items()
+    }
+    return Detected(table, left_out)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.config import Config
+from ssd.config.data import SHARE
 from ssd.config.settings import to_yaml
+from ssd.data.layout import locate
+from ssd.data.split import write_division
 from ssd.model.device import choose_device
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
-from ssd.run.names import CHECKPOINTS, CONFIG, ENVIRONMENT, EVALUATION, METRICS
+from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, METRICS
 from ssd.run.rows import has_evaluation
 from ssd.training.build import Parts, build
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks
@@ -42,7 +46,8 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
                 checkpoint = find_on_first_rank(run_dir, resume)
                 if checkpoint is not None:
                     config = keep_short_step(config, checkpoint)
-                parts = build(config, checkpoint)
+                config = find_data(config)
+                parts = build(config, checkpoint, run_dir / DIVISION)
         except Stopped:
             tell("stopped before the first step")
             return STOPPED_BY_SIGNAL
@@ -66,20 +71,32 @@ def keep_short_step(config: Config, checkpoint: Checkpoint) -> Config:
     return kept
 
 
+def find_data(config: Config) -> Config:
+    """The config with the format and the splits of the data that lies there."""
+    data, told = from_first_rank(locate(config.data) if is_first() else (config.data, ""))
+    if told:
+        tell(told)
+    return replace(config, data=data)
+
+
 def is_finished(run_dir: Path, parts: Parts) -> bool:
-    """Returns whether the last step has been taken and its evaluation written."""
+    """Returns whether the last step has been taken and its evaluation, if any, written."""
     last = parts.last_step
-    return (
-        parts.state.step >= last
-        and (run_dir / EVALUATION).exists()
+    return parts.state.step >= last and (
+        parts.eval_data is None
+        or (run_dir / EVALUATION).exists()
         and has_evaluation(run_dir / METRICS, last)
     )
 
 
 def describe(run_dir: Path, config: Config, parts: Parts) -> None:
-    """Creates the run folder with config.yaml and environment.json."""
+    """Creates the run folder with config.yaml, environment.json and a division of the images."""
     run_dir.mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / CONFIG, to_yaml(config))
+    if config.data.eval_split == SHARE and parts.eval_data is not None:
+        both = parts.train_data, parts.eval_data
+        names = ([record.image_id for record in data.records] for data in both)
+        write_division(run_dir / DIVISION, *names)
     environment = json.dumps(describe_environment(parts.device), indent=2)
     write_whole(run_dir / ENVIRONMENT, environment + "\n")
 

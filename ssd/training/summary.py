@@ -19,6 +19,8 @@ SHOWN_CLASSES = 25
 def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     """The run about to start, in a few lines."""
     data, order, model = parts.train_data, parts.order, parts.detector.model
+    both = [data] if parts.eval_data is None else [data, parts.eval_data]
+    repairs = sum((Counter(one.repairs) for one in both), Counter[str]())
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dtype = parts.settings.dtype
@@ -30,9 +32,9 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     scaled = f"{optimizer.lr:g}: {base.lr:g} x {order.images_per_step} images a step"
     lines = {
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
-        f"{len(parts.eval_data.records)} to evaluate on",
-        "mended": repairs_line(Counter(data.repairs) + Counter(parts.eval_data.repairs)),
-        "caution": loud_doubt(data.doubt) or loud_doubt(parts.eval_data.doubt),
+        f"{len(parts.eval_data.records) if parts.eval_data else 'none'} to evaluate on",
+        "mended": repairs_line(repairs),
+        "caution": " / ".join(loud_doubt(one.doubt) for one in both if loud_doubt(one.doubt)),
         "cache": parts.feed.cache_line,
         "classes": class_counts(parts.objects_per_class),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "

@@ -11,16 +11,17 @@ from pathlib import Path
 from ssd.common.graph import Graphs
 from ssd.config import Config
 from ssd.config.settings import to_yaml
-from ssd.detect.evaluate import publish
+from ssd.detect.evaluate import publish, spikes_of_run
 from ssd.detect.shown import pictures
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import result_table
+from ssd.report.page import write_report
 from ssd.report.pictures import draw, fit
 from ssd.run.names import CHECKPOINTS, EVALUATION, METRICS
 from ssd.run.rows import has_evaluation
 from ssd.steps import StepFigures
-from ssd.structures import Batch
+from ssd.structures import Batch, DataSet
 from ssd.training.build import Parts
 from ssd.training.log import Log, Position
 from ssd.training.quarantine import Quarantine
@@ -120,7 +121,7 @@ class Trainer:
         only been given a checkpoint, whose run has evaluated already.
         """
         step, metrics = self.state.step, self.run_dir / METRICS
-        if step == 0 or not self.evaluation_is_due():
+        if step == 0 or self.parts.eval_data is None or not self.evaluation_is_due():
             return False
         unfinished = metrics.exists() and not has_evaluation(metrics, step)
         return from_first_rank(step == self.last_step or unfinished)
@@ -162,16 +163,27 @@ class Trainer:
         Raises:
             UserError: an image cannot be read.
         """
-        records, workers = self.parts.eval_data.records, self.config.data.workers
-        table = detect_on_all_ranks(self.parts.detector, records, workers, self.signals)
+        data, workers = self.parts.eval_data, self.config.data.workers
+        if data is None:
+            self.report_training()
+            return
+        table = detect_on_all_ranks(self.parts.detector, data.records, workers, self.signals)
         if table is not None and self.writer is not None and self.saver is not None:
             with suppress(Stopped), self.signals.interrupting():
-                self.publish_evaluation(table, self.writer, self.saver)
+                self.publish_evaluation(data, table, self.writer, self.saver)
         self.log.restart_clock()
 
-    def publish_evaluation(self, table: DetectionTable, writer: RunWriter, saver: Saver) -> None:
+    def report_training(self) -> None:
+        """Writes the report of a finished run that has nothing to evaluate on."""
+        if self.state.step >= self.last_step and self.writer is not None:
+            page = write_report(self.run_dir, spikes_of_run(self.run_dir))
+            self.writer.say(f"report: {page}")
+
+    def publish_evaluation(
+        self, data: DataSet, table: DetectionTable, writer: RunWriter, saver: Saver
+    ) -> None:
         """Computes the metric and writes the results, on the first rank."""
-        config, step, data = self.config.evaluation, self.state.step, self.parts.eval_data
+        config, step = self.config.evaluation, self.state.step
         result = measure(data, table, config)
         saver.add_score(step, result.mAP)
         for picture in pictures(data, table, TENSORBOARD_PICTURES):

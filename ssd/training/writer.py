@@ -95,7 +95,8 @@ class RunWriter:
         self._board.scalar("evaluation/mAP", result.mAP, step)
         self._board.flush()
         self._file.add(row)  # last: a run that ends before this repeats the evaluation
-        self.say(f"epoch {epoch + 1}, step {step}: mAP {result.mAP:.4f}")
+        left_out = f", {result.images_left_out} images left out" if result.images_left_out else ""
+        self.say(f"epoch {epoch + 1}, step {step}: mAP {result.mAP:.4f}{left_out}")
 
     def picture(self, tag: str, pixels: Any, step: int) -> None:
         """Shows a picture [H, W, 3] uint8 in TensorBoard."""

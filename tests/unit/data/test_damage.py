@@ -123,7 +123,8 @@ def test_a_folder_in_place_of_a_file(voc, name):
     path = voc.fill(3).root / name
     path.unlink()
     path.mkdir()
-    assert str(path) in ends_well(voc.root)
+    told = ends_well(voc.root)
+    assert str(path) in told or f"img01 has no image in {path.parent}" in told
 
 
 @pytest.mark.parametrize("name", ["Annotations", "ImageSets/Main/trainval.txt", "JPEGImages"])

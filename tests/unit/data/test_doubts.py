@@ -25,7 +25,7 @@ def boxes(seed=0, width=WIDTH, height=HEIGHT):
     return np.hstack([low, high])
 
 
-def annotations(corners, sides=None, relative=False, given=None, width=WIDTH):
+def annotations(corners, sides=None, swapped=None, width=WIDTH):
     count = len(corners)
     images = [Listed(str(n), Path(f"{n}.jpg"), width, HEIGHT, Path(f"{n}.xml")) for n in range(2)]
     return Annotations(
@@ -38,9 +38,8 @@ def annotations(corners, sides=None, relative=False, given=None, width=WIDTH):
         difficult=np.zeros(count, np.bool_),
         crowd=np.zeros(count, np.bool_),
         called=lambda row: f"object {row}",
-        relative=relative,
         sides=sides,
-        given=given,
+        swapped=swapped,
     )
 
 
@@ -72,7 +71,6 @@ READINGS = {
     "x and y are probably exchanged": annotations(boxes()[:, [1, 0, 3, 2]]),
     "images of another size, since they reach to 3 times": annotations(3 * boxes()),
     "xmax and ymax probably stand in the place of width": read_as_sides(boxes()),
-    "probably pixels, where the format has parts": annotations(boxes(), relative=True),
 }
 
 
@@ -88,10 +86,9 @@ def test_the_likely_reason(reason):
 def test_sound_boxes_leave_no_doubt(seed):
     corners = boxes(seed)
     whole = annotations(corners)
-    relative = annotations(corners / np.tile((WIDTH, HEIGHT), 2), relative=True)
     sides = annotations(corners, sides=by_sides(corners))
     outsized = annotations(corners + np.tile([1.5, -1.5], 2))  # rounding, and VOC's 1
-    for one in (whole, relative, sides, outsized):
+    for one in (whole, sides, outsized):
         assert doubt_of(one, ["cat"]) is None
 
 
@@ -122,9 +119,19 @@ def test_tiny_boxes_are_not_explained_by_another_reading():
 
 def test_a_swap_that_the_reader_mended_counts_too():
     given = flipped(boxes())
-    mended = annotations(boxes(), given=given)
-    doubt = doubt_of(mended, ["cat"])
-    assert doubt.doubtful == int((given[:, 2:] < given[:, :2]).any(1).sum())
+    swapped = given[:, 2:] < given[:, :2]
+    doubt = doubt_of(annotations(boxes(), swapped=swapped), ["cat"])
+    assert doubt.doubtful == int(swapped.any(1).sum())
+    assert doubt.message == doubt_of(annotations(given), ["cat"]).message
+
+
+def test_width_and_height_are_seen_after_the_reader_mended_a_swap():
+    given = by_sides(boxes())
+    swapped = given[:, 2:] < given[:, :2]
+    mended = np.hstack(
+        [np.minimum(given[:, :2], given[:, 2:]), np.maximum(given[:, :2], given[:, 2:])]
+    )
+    assert "width and height" in doubt_of(annotations(mended, swapped=swapped), ["cat"]).message
 
 
 def test_other_classes_and_images_of_unknown_size_are_not_judged():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ssd.common.errors import UserError
 from ssd.data import names
-from ssd.data.names import IMAGE_SUFFIXES, FileIndex
+from ssd.data.names import IMAGE_SUFFIXES, FileIndex, image_ids
 
 
 def put(root, *files):
@@ -75,6 +75,9 @@ def test_a_bare_name_is_not_taken_from_other_folders(tmp_path):
     index = put(tmp_path, "SegmentationClass/a.png", "VOC2012/JPEGImages/b.jpg", "JPEGImages/c.jpg")
     assert found(index, "a", "JPEGImages") is None
     assert found(index, "/elsewhere/b.jpg", "JPEGImages") is None
+    index = put(tmp_path, "JPEGImages/cam1/d.jpg")
+    assert found(index, "cam2/d", "JPEGImages") is None
+    assert found(index, "d", "JPEGImages") == ("JPEGImages/cam1/d.jpg", names.WITHOUT_FOLDER)
 
 
 def test_nearer_folders_come_first(tmp_path):
@@ -137,6 +140,13 @@ def test_a_linked_file_stays_in_the_data(tmp_path):
     for text in ("out", "OUT.jpg", "/old/out.jpg"):
         with pytest.raises(ValueError, match=r"out\.jpg links to .*secret\.jpg, outside the data"):
             found(index, text)
+
+
+def test_images_that_share_a_stem_are_named_by_their_paths(tmp_path):
+    files = ["a/x.jpg", "b/x.jpg", "b/y.jpg", "z.v2.jpg", "q.jpg", "q.png", "e\u0301/x.jpg"]
+    ids = image_ids(tmp_path, [tmp_path / file for file in files])
+    assert ids == ["a/x", "b/x", "y", "z.v2", "q.jpg", "q.png", "\u00e9/x"]
+    assert image_ids(tmp_path / "a", [tmp_path / file for file in files[:2]])[0] == "x"
 
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def test_odd_boxes_are_counted_by_the_stated_rules(voc):
             ("cat", (5, 5, 41, 33)),  # beyond the image: clamped
             ("cat", (41, 5, 50, 9)),  # outside
             ("cat", (-9, 5, 0, 9)),  # outside
-            ("cat", (9, 5, 5, 9)),  # swapped
+            ("cat", (9, 5, 5, 8)),  # swapped: mended
             ("cat", (5, 5, 5, 9)),  # equal corners
             ("emu", (5, 5, 9, 9)),  # another class
             ("cat", (-1e300, -1e300, 1e300, 1e300)),  # clamped
@@ -49,11 +49,12 @@ def test_odd_boxes_are_counted_by_the_stated_rules(voc):
         classes=["dog", "cat"],
     )
     (record,) = data.records
-    expected = [[4, 4, 9, 9], [0, 4, 9, 9], [4, 4, 40, 30], [0, 0, 40, 30]]
+    expected = [[4, 4, 9, 9], [0, 4, 9, 9], [4, 4, 40, 30], [4, 4, 9, 8], [0, 0, 40, 30]]
     assert record.boxes.tolist() == expected
-    assert record.labels.tolist() == [2, 2, 2, 2]
+    assert record.labels.tolist() == [2, 2, 2, 2, 2]
     assert data.classes == ("dog", "cat")
-    assert data.counts == {"objects": 9, "other_class": 1, "degenerate": 4, "clamped": 3}
+    assert data.counts == {"objects": 9, "other_class": 1, "degenerate": 3, "clamped": 3}
+    assert data.repairs == {"corners swapped": 1}
 
 
 def test_a_box_between_pixels_is_not_clamped(voc):
@@ -117,12 +118,10 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
         ("</annotation>", "", "not well-formed XML"),
         ("<annotation>", BOMB + "<annotation>", "EntitiesForbidden"),
         ("<annotation>", "<?xml version='1.0' encoding='klingon'?><annotation>", "not well-formed"),
-        ("<size>.*</size>", "", "size is missing"),
-        ("<width>40</width>", "", "size: width is missing"),
-        ("<width>40<", "<width>0<", "size: width is 0, not a whole number"),
-        ("<height>30<", "<height>-3<", "size: height is -3, not a whole number"),
         ("<height>30<", "<height>30.5<", "size: height is 30.5, not a whole number"),
-        ("<height>30<", "<height>nan<", "size: height is 'nan', not a number"),
+        ("<height>30<", "<height>inf<", "size: height is inf, not a whole number"),
+        ("<object>.*</object>", "<outputs><bndbox/></outputs>", "no annotation of VOC: its boxes"),
+        ("<annotation>.*<", "<annotation><", "'annotation' has no object, no size and no filename"),
         ("<name>cat</name>", "", "object 1: name is missing"),
         ("<name>cat<", "<name> <", "object 1: name is empty"),
         ("<bndbox>.*</bndbox>", "", "object 1 ('cat'): bndbox is missing"),
@@ -132,7 +131,10 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
         ("<xmax>9<", "<xmax>NaN<", "object 1 ('cat'), bndbox: xmax is 'NaN', not a number"),
         ("<xmax>9<", "<xmax>-inf<", "object 1 ('cat'), bndbox: xmax is '-inf', not a number"),
         ("<xmax>9<", "<xmax>1e999<", "object 1 ('cat'), bndbox: xmax is '1e999', not a number"),
-        ("</bndbox>", "</bndbox><difficult>x</difficult>", "('cat'): difficult is 'x'"),
+        ("</bndbox>", "</bndbox><difficult>x</difficult>", "('cat'): difficult is 'x', which"),
+        ("<bndbox>.*</bndbox>", "<polygon><x1>1</x1></polygon>", "polygon: a point has no x or no"),
+        ("<bndbox>.*</bndbox>", "<polygon></polygon>", "('cat'), polygon: xmin is missing"),
+        ("<bndbox>.*</bndbox>", "<robndbox><cx>1</cx></robndbox>", "robndbox: cy is missing"),
     ],
 )
 def test_a_bad_annotation_is_told_by_file_object_and_field(voc, found, instead, told):
@@ -156,7 +158,7 @@ def test_missing_root(tmp_path):
 def test_missing_split_lists_those_that_exist(make_voc, tmp_path):
     for folder in ("", "VOC2007"):
         make_voc(tmp_path / folder).split("test", ["a"])
-    with pytest.raises(UserError, match=r"trainval\.txt.* has VOC2007/test, test$"):
+    with pytest.raises(UserError, match=r"trainval\.txt.* has: VOC2007/test, test$"):
         read_voc(tmp_path, ["VOC2007/trainval"], None)
 
 
@@ -165,18 +167,11 @@ def test_missing_files(voc):
     with pytest.raises(UserError, match=r"train\.txt: a has no image in .*JPEGImages"):
         read_voc(voc.root, ["train"], None)
     voc.image("a")
-    with pytest.raises(UserError, match=r"a\.xml: the annotation cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"a\.jpg: .* \(.*a\.xml does not exist\).*background true"):
         read_voc(voc.root, ["train"], None)
     (voc.root / "JPEGImages/a.jpg").unlink()
     (voc.root / "JPEGImages").rmdir()
     with pytest.raises(UserError, match="JPEGImages is not a folder"):
-        read_voc(voc.root, ["train"], None)
-
-
-def test_a_stem_cannot_leave_the_folder(voc):
-    voc.image("a")
-    voc.split("train", ["../JPEGImages/a"])
-    with pytest.raises(UserError, match="has no image"):
         read_voc(voc.root, ["train"], None)
 
 
@@ -199,7 +194,7 @@ def test_an_image_listed_twice_names_both_lists(voc):
 def test_two_images_of_one_stem(voc):
     voc.fill(1)
     voc.image("img00", suffix=".png")
-    with pytest.raises(UserError, match=r"img00\.jpg and img00\.png"):
+    with pytest.raises(UserError, match=r"'img00' may be .*img00\.jpg or .*img00\.png"):
         read_voc(voc.root, ["trainval"], None)
 
 

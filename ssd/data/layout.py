@@ -1,0 +1,152 @@
+"""Recognises what a folder of data holds: its format and its splits.
+
+folder ─ survey ─┬─ VOC?  ─┐
+├─ COCO? ─┼─ Layout ─ choose ─► the settings that the readers take
+└─ YOLO? ─┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from ssd.common.errors import UserError
+from ssd.common.untrusted import shown
+from ssd.config import DataConfig
+from ssd.config.data import AUTO, SHARE
+from ssd.data.layouts import FINDERS, Layout
+from ssd.data.survey import Role, roles_up, survey
+
+Splits = str | list[str]
+
+# The splits to train and to evaluate on, the first pair that is there; None is a share of the
+# former. Most sets have `train` and `val`, and use `test` only where there is nothing else; VOC
+# has all four, and papers train on `trainval` and evaluate on `test`.
+PAIRS: tuple[tuple[Role, Role | None], ...] = (
+    ("trainval", "test"),
+    ("train", "val"),
+    ("train", "test"),
+    ("", "val"),
+    ("", "test"),
+    ("trainval", None),
+    ("train", None),
+    ("", None),
+)
+SHOWN_FLAGS = 4
+NO_DATA = (
+    "VOC (XML files), COCO (a JSON file) or YOLO (a text file for each image): give the folder "
+    "that holds images and annotations, or say how to read it with --data.format, "
+    "--data.train_split and --data.eval_split"
+)
+
+
+def recognise(root: Path, config: DataConfig) -> Layout:
+    """What the folder `root` was taken for, within the limits that the settings give.
+
+    Raises:
+        UserError: it is not a folder, holds nothing known, or can be read in several ways.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
+    found = survey(root)
+    wanted = FINDERS if config.format == AUTO else {config.format: FINDERS[config.format]}
+    layouts = [layout for find in wanted.values() if (layout := find(root, found, config))]
+    if not layouts:
+        kind = "" if config.format == AUTO else f" as data.format {config.format}"
+        raise UserError(
+            f"{root}: there is no data set that can be read{kind}; looked for {NO_DATA}"
+        )
+    if len(layouts) > 1:
+        readings = " or as ".join(layout.what for layout in layouts)
+        flags = " or ".join(f"--data.format {layout.format}" for layout in layouts)
+        raise UserError(f"{root} can be read as {readings}: give {flags}")
+    return layouts[0]
+
+
+def locate(config: DataConfig) -> tuple[DataConfig, str]:
+    """The settings with all that `auto` stands for, and one line that says what was found.
+
+    Settings without `auto` come back as they are, and the line is empty.
+
+    Raises:
+        UserError: see `recognise`; or there are no splits to choose from.
+    """
+    config = replace(config, root=str(Path(config.root).expanduser()))
+    if config.format == "shapes":
+        return _shapes(config), ""
+    if config.root == DataConfig().root:
+        raise UserError("data.root is not set: give --data.root and the folder of the data")
+    if AUTO not in (config.format, config.train_split, config.eval_split):
+        return config, ""
+    root = Path(config.root)
+    layout = recognise(root, config)
+    train, evaluation = choose(root, layout, config)
+    located = replace(
+        config,
+        format=layout.format,
+        train_split=train,
+        eval_split=evaluation,
+    )
+    told = f"{root} is taken for {layout.what}; training on {_told(train)}"
+    if evaluation == SHARE:
+        return located, f"{told}, but for {config.eval_share:.0%} of it to evaluate on"
+    judged = "no evaluation" if evaluation is None else f"evaluation on {_told(evaluation)}"
+    return located, f"{told}, {judged}"
+
+
+def _shapes(config: DataConfig) -> DataConfig:
+    given = config.train_split, config.eval_split
+    train, evaluation = ("trainval", "test")
+    return replace(
+        config,
+        train_split=train if given[0] == AUTO else given[0],
+        eval_split=evaluation if given[1] == AUTO else given[1],
+    )
+
+
+def _told(splits: Splits) -> str:
+    return shown([splits] if isinstance(splits, str) else splits)
+
+
+def choose(root: Path, layout: Layout, config: DataConfig) -> tuple[Splits, Splits | None]:
+    """The splits to train and to evaluate on; given ones win.
+
+    Raises:
+        UserError: there is nothing to train on, or several splits could be meant.
+    """
+    train, evaluation = config.train_split, config.eval_split
+    if train != AUTO and evaluation != AUTO:
+        return train, evaluation
+    have = set(layout.splits.values())
+    trains = have if train == AUTO else _roles(train)
+    evaluations = {*have, None} if evaluation == AUTO else _roles(evaluation)
+    pairs = [pair for pair in PAIRS if pair[0] in trains and pair[1] in evaluations]
+    if not pairs:  # given splits whose names tell no role
+        pairs = [pair for pair in PAIRS if pair[0] in trains and pair[1] is None]
+    if train == AUTO and not pairs:
+        names = shown(list(layout.splits))
+        raise UserError(
+            f"{root} is taken for {layout.what} with {names}, but none of these is to train on: "
+            "set --data.train_split"
+        )
+    learnt, judged = pairs[0] if pairs else ("", None)
+    if train == AUTO:
+        train = _of_role(root, layout, learnt, "train_split")
+    if evaluation == AUTO:
+        has = judged is not None
+        evaluation = _of_role(root, layout, judged, "eval_split") if has else SHARE
+    return train, evaluation
+
+
+def _roles(splits: Splits | None) -> set[Role | None]:
+    """The roles that the names of given splits tell."""
+    names = [splits] if isinstance(splits, str) else splits or []
+    return {roles_up(PurePosixPath(name))[1] or None for name in names} or {None}
+
+
+def _of_role(root: Path, layout: Layout, role: Role | None, setting: str) -> Splits:
+    names = [name for name, own in layout.splits.items() if own == role]
+    if len(names) > 1 and not (layout.joint and role):
+        flags = " or ".join(f"--data.{setting} {name}" for name in names[:SHOWN_FLAGS])
+        raise UserError(f"{root}: {shown(names)} could each be the split to use: give {flags}")
+    return names[0] if len(names) == 1 else names

@@ -1,0 +1,238 @@
+"""The layout of each format, by the files that lie below a root."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from ssd.config import DataConfig
+from ssd.data.names import IMAGE_SUFFIXES
+from ssd.data.survey import (
+    DESCRIPTIONS,
+    WORDS,
+    Folder,
+    Role,
+    Survey,
+    given_folder,
+    key,
+    role_of,
+    roles_up,
+)
+from ssd.data.yolo import NAME_FILES, describe, label_names, split_path
+
+HEAD = 1 << 16  # bytes that tell what a file is
+WHOLE = 1 << 26  # bytes up to which a JSON file is searched from end to end
+MOST_JSON = 50  # in a folder with more, each belongs to one image
+OTHER_COCO = ("captions", "panoptic", "image_info", "stuff", "person_keypoints")
+FEW = 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a folder was taken for.
+
+    Attributes:
+        format: of its annotations.
+        what: the same in words.
+        splits: each as `data.train_split` takes it, and the role that its name tells.
+        joint: splits of the same role belong together.
+    """
+
+    format: Literal["voc", "coco", "yolo"]
+    what: str
+    splits: Mapping[str, Role]
+    joint: bool = True
+
+
+def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
+    """VOC's own layout, XML files in a folder of their own or beside the images."""
+    folders = [
+        folder
+        for folder, files in found.items()
+        if files.xml and _is_in(root, folder, config.annotations)
+    ]
+    folders = [folder for folder in folders if _is_voc(root, folder)]
+    if not folders:
+        return None
+    stems = set[str]().union(*(found[folder].xml for folder in folders))
+    if lists := _lists(root, found, stems):
+        return Layout("voc", "Pascal VOC with image lists", lists)
+    beside = any(found[folder].xml & found[folder].images for folder in folders)
+    where = "beside the images" if beside else "in folders of their own"
+    return Layout("voc", f"Pascal VOC without lists, XML files {where}", _tops(folders))
+
+
+def _is_in(root: Path, folder: PurePosixPath, wanted: str | None) -> bool:
+    """Returns whether a folder is the one that a setting names, or below it."""
+    return wanted is None or folder.is_relative_to(given_folder(root, wanted).relative_to(root))
+
+
+def _is_voc(root: Path, folder: PurePosixPath) -> bool:
+    files = (path for path in sorted((root / folder).iterdir()) if path.suffix.lower() == ".xml")
+    for path, _ in zip(files, range(FEW), strict=False):
+        if re.search(rb"<annotation[\s>]", _ends_of(path).replace(b"\0", b"")):
+            return True
+    return False
+
+
+def _ends_of(path: Path, most: int = HEAD) -> bytes:
+    """The first and the last bytes of a file; nothing of one that cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            start = file.read(most)
+            file.seek(max(len(start), path.stat().st_size - most))
+            return start + file.read(most)
+    except OSError:
+        return b""
+
+
+def _lists(root: Path, found: Survey, stems: set[str]) -> dict[str, Role]:
+    """The image lists: those in `ImageSets/Main`, or else any text file that names annotations."""
+    main, other = {}, {}
+    for folder, files in found.items():
+        for name in files.names:
+            stem, suffix = posixpath.splitext(name)
+            if suffix.lower() != ".txt" or key(stem) in files.images | files.xml:
+                continue
+            if not _names_any(root / folder / name, stems):
+                continue
+            if key(folder.as_posix()).endswith("imagesets/main"):
+                main[(folder.parent.parent / stem).as_posix()] = stem
+            else:
+                other[(folder / name).as_posix()] = stem
+    lists = main or other
+    plain = {
+        split: stem for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS
+    }
+    roles: dict[str, Role] = {split: role_of(stem) for split, stem in (plain or lists).items()}
+    return roles
+
+
+def _names_any(path: Path, stems: set[str]) -> bool:
+    """Returns whether a text file names one of the annotations, in one of its first lines."""
+    head = _ends_of(path)
+    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    lines = head.decode("utf-16" if wide else "utf-8-sig", "replace").splitlines()
+    return any(
+        key(_bare(name)) in stems
+        for line in filter(None, map(str.strip, lines))
+        for name in (line, line.split()[0])
+    )
+
+
+def _bare(text: str) -> str:
+    stem, suffix = posixpath.splitext(text.replace("\\", "/").rpartition("/")[2])
+    return stem if suffix.lower() in {*IMAGE_SUFFIXES, ".xml"} else stem + suffix
+
+
+def _tops(folders: Iterable[PurePosixPath]) -> dict[str, Role]:
+    """The folders named after a role that hold the given ones; without any, the one above all."""
+    tops = [roles_up(folder) for folder in folders]
+    named: dict[str, Role] = {folder.as_posix(): role for folder, role in tops if role}
+    return named or {posixpath.commonpath([folder.as_posix() for folder, _ in tops]) or ".": ""}
+
+
+def find_coco(root: Path, found: Survey, config: DataConfig) -> Layout | None:
+    """COCO's files of objects, by their content."""
+    paths = [
+        path
+        for folder, files in found.items()
+        if _is_in(root, folder, config.annotations)
+        for path in _coco_files(root, folder, files)
+    ]
+    if not paths:
+        return None
+    exported = any(path.name == "_annotations.coco.json" for path in paths)
+    what = "COCO as Roboflow exports it" if exported else "COCO"
+    splits: dict[str, Role] = {
+        _coco_split(root, path): role_of(path.stem) or roles_up(path.parent)[1] for path in paths
+    }
+    return Layout("coco", what, splits, joint=False)
+
+
+def _coco_files(root: Path, folder: PurePosixPath, files: Folder) -> list[PurePosixPath]:
+    names = [name for name in files.names if name.lower().endswith(".json")]
+    if len(names) > MOST_JSON:
+        return []
+    names = [name for name in names if not name.startswith(OTHER_COCO)]
+    names = [name for name in names if name.startswith("instances")] or names
+    return [folder / name for name in names if _is_coco(root / folder / name)]
+
+
+def _is_coco(path: Path) -> bool:
+    content = _ends_of(path, WHOLE if path.stat().st_size <= WHOLE else HEAD)
+    keys = [key in content for key in (b'"images"', b'"annotations"', b'"categories"')]
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and (
+        all(keys) or (len(content) < path.stat().st_size and sum(keys) > 1)
+    )
+
+
+def _coco_split(root: Path, path: PurePosixPath) -> str:
+    """COCO's own name of a file where the images lie as COCO's do, else its path."""
+    name = path.stem.removeprefix("instances_")
+    places = (root / "images" / name, root / name, root / "images")
+    own = path.parent == PurePosixPath("annotations") and any(map(Path.is_dir, places))
+    return name if own else path.as_posix()
+
+
+def find_yolo(root: Path, found: Survey, config: DataConfig) -> Layout | None:
+    """YOLO's labels, with or without a description."""
+    home = None
+    if config.annotations is not None:
+        labels = given_folder(root, config.annotations).relative_to(root)
+        home = key(labels.as_posix()) + "/"
+    texts = {
+        key((folder / posixpath.splitext(name)[0]).as_posix()): folder / name
+        for folder, files in found.items()
+        for name in files.names
+        if name.lower().endswith(".txt")
+    }
+    labels_in: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for folder, files in found.items():
+        images = (key((folder / stem).as_posix()) for stem in sorted(files.images))
+        names = [name for image in images for name in label_names(image, home) if name in texts]
+        if names and _is_in(root, folder, config.images):
+            labels_in[folder] = [texts[name] for name in names]
+    if not any(_has_rows(root / label) for own in labels_in.values() for label in own[:FEW]):
+        return None
+    described = describe(root, [root / folder / name for folder, name in _descriptions(found)])
+    there = {
+        split: WORDS[split]
+        for split, texts_of in described.splits.items()
+        if any(split_path(root, described, text) for text in texts_of)
+    }
+    if there:
+        assert described.path is not None
+        return Layout("yolo", f"YOLO ({described.path.relative_to(root)})", there)
+    beside = any(label.parent == folder for folder, own in labels_in.items() for label in own)
+    where = "beside the images" if beside else "in folders of their own"
+    return Layout("yolo", f"YOLO without data.yaml, labels {where}", _tops(labels_in))
+
+
+def _descriptions(found: Survey) -> Iterator[tuple[PurePosixPath, str]]:
+    for folder, files in found.items():
+        for name in files.names:
+            if name in NAME_FILES or posixpath.splitext(name)[1].lower() in DESCRIPTIONS:
+                yield folder, name
+
+
+def _has_rows(path: Path) -> bool:
+    """Returns whether a text file starts with a row of labels."""
+    words = _ends_of(path).decode("utf-8-sig", "replace").split("\n")[0].split()
+    try:
+        return len([float(word) for word in words]) >= 5
+    except ValueError:
+        return False
+
+
+FINDERS: dict[str, Callable[[Path, Survey, DataConfig], Layout | None]] = {
+    "voc": find_voc,
+    "coco": find_coco,
+    "yolo": find_yolo,
+}

@@ -1,0 +1,102 @@
+"""Divides the images of one split in two, to train on and to evaluate on.
+
+An image's place in the division is drawn from a seed and its image id, so it depends on neither
+the order of the files nor the machine. The run folder keeps the division, which a resumed run
+takes again even if the data has grown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ssd.common.errors import UserError
+from ssd.common.files import write_whole
+from ssd.common.untrusted import read_json
+from ssd.data.annotations import Annotations
+from ssd.structures import BoolArray
+
+LARGEST_DRAW = 2.0**64
+
+
+def evaluated(
+    image_ids: Sequence[str], share: float, seed: int, kept: Mapping[str, bool] | None = None
+) -> BoolArray:
+    """A mask of the images to evaluate on; at least one is, and at least one is not.
+
+    Args:
+        image_ids: different names.
+        share: of the images to evaluate on, 0 … 1.
+        seed: of the division.
+        kept: an earlier division, in which True means evaluated. Its images stay where they are,
+            and of the new ones each is evaluated on with the probability `share`.
+
+    Raises:
+        UserError: there are fewer than two images.
+    """
+    if len(image_ids) < 2:
+        raise UserError(
+            f"{len(image_ids)} image cannot be divided to train and to evaluate on: add images, "
+            "or set --data.eval_split null to train without evaluation"
+        )
+    draws = np.array([_draw(image_id, seed) for image_id in image_ids])
+    if kept:
+        known = [kept.get(name, draw < share) for name, draw in zip(image_ids, draws, strict=True)]
+        return np.array(known, np.bool_)
+    count = min(max(1, round(share * len(draws))), len(draws) - 1)
+    mask = np.zeros(len(draws), np.bool_)
+    mask[np.argsort(draws, kind="stable")[:count]] = True
+    return mask
+
+
+def _draw(image_id: str, seed: int) -> float:
+    """A number 0 … 1 that depends on the seed and the image id alone."""
+    digest = hashlib.sha256(f"{seed} {image_id}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) / LARGEST_DRAW
+
+
+def only(found: Annotations, mask: BoolArray) -> Annotations:
+    """The images of `found` that `mask` marks, with their objects."""
+    rows = np.flatnonzero(mask[found.image_index])
+    places = np.cumsum(mask) - 1
+    return replace(
+        found,
+        images=[image for image, is_kept in zip(found.images, mask, strict=True) if is_kept],
+        image_index=places[found.image_index[rows]],
+        category=found.category[rows],
+        corners=found.corners[rows],
+        sound=found.sound[rows],
+        difficult=found.difficult[rows],
+        crowd=found.crowd[rows],
+        called=lambda row: found.called(int(rows[row])),
+        swapped=None if found.swapped is None else found.swapped[rows],
+        sides=None if found.sides is None else found.sides[rows],
+        areas=None if found.areas is None else found.areas[rows],
+    )
+
+
+def write_division(path: Path, train: Sequence[str], evaluation: Sequence[str]) -> None:
+    """Writes the image ids of both parts, whole or not at all."""
+    content = {"train": list(train), "eval": list(evaluation)}
+    write_whole(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_division(path: Path) -> dict[str, bool] | None:
+    """The division in a file of `write_division`, in which True means evaluated; None if none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    content = read_json(path)
+    parts = [content.get(part) for part in ("train", "eval")] if isinstance(content, dict) else []
+    if not parts or not all(isinstance(part, list) for part in parts):
+        raise UserError(f"{path}: is no division of images: remove it to divide them anew")
+    train, evaluation = ([str(name) for name in part or []] for part in parts)
+    return dict.fromkeys(train, False) | dict.fromkeys(evaluation, True)

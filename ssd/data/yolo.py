@@ -1,0 +1,264 @@
+"""YOLO folders → Annotations.
+
+    ROOT/data.yaml                    classes and splits; or obj.data, or a list of class names
+    ROOT/images/train/STEM.jpg        or any other folder
+    ROOT/labels/train/STEM.txt        the last `images` of the image's path as `labels`; or beside
+
+An image without a label file is background, as YOLO takes it. Corners are relative to the image.
+A box is degenerate if its width or height is not above 0.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssd.common.errors import UserError
+from ssd.common.untrusted import short, shown
+from ssd.data.annotations import Annotations, Listed
+from ssd.data.findings import Findings
+from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex, image_ids
+from ssd.data.survey import DESCRIPTIONS, key
+from ssd.data.yolo_file import (
+    Description,
+    Row,
+    read_darknet,
+    read_labels,
+    read_names,
+    read_text,
+    read_yaml_description,
+)
+
+NAME_FILES = {"classes.txt", "obj.names", "predefined_classes.txt", "_darknet.labels"}
+TEXTS = {".txt", *DESCRIPTIONS}
+LARGEST_LIST = 1 << 28  # bytes
+
+
+def annotate_yolo(
+    root: Path, splits: Sequence[str], findings: Findings, labels: Path | None = None
+) -> Annotations:
+    """All images of `splits`, one split after another.
+
+    Args:
+        root: the folder of the data.
+        splits: `train`, `val` or `test` of the description, or the path of a folder of images or
+            of a list file below `root`.
+        findings: receives the problems.
+        labels: the folder below `root` that holds the label files; by default, see above.
+
+    Raises:
+        UserError: a split is missing or has no image, or the description makes no sense.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
+    images, texts = FileIndex(root, IMAGE_SUFFIXES), FileIndex(root, TEXTS)
+    described = describe(root, texts.below(root))
+    label_of = _label_finder(texts, labels)
+    repairs: Counter[str] = Counter()
+    paths: dict[Path, str] = {}
+    for split in splits:
+        for path in _images_of(root, split, described, images, findings, repairs):
+            if path in paths:
+                both = f"in {paths[path]} and in {split}"
+                twice = f"{path} is listed twice, {both}: use every image only once"
+                findings.broken("listed twice", twice)
+            paths[path] = split
+    rows: list[list[Row]] = []
+    kept: list[tuple[Path, Path]] = []
+    for path in paths:
+        try:
+            source = label_of(path)
+            rows.append(read_labels(source, described, findings, repairs) if source else [])
+            kept.append((path, source or path))
+        except (ValueError, UserError) as error:
+            findings.unusable("broken annotation", str(error))
+    ids = image_ids(root, [path for path, _ in kept])
+    listed = [
+        Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)
+    ]
+    return _to_columns(listed, rows, described, repairs)
+
+
+def _to_columns(
+    images: list[Listed],
+    rows_of_images: list[list[Row]],
+    described: Description,
+    repairs: Counter[str],
+) -> Annotations:
+    rows = [row for own in rows_of_images for row in own]
+    category = np.array([row.category for row in rows], np.int64)
+    corners = np.array([row.corners for row in rows], np.float64).reshape(-1, 4)
+    names = described.names or [str(number) for number in range(category.max(initial=-1) + 1)]
+
+    def called(row: int) -> str:
+        shown_corners = ", ".join(f"{value:g}" for value in rows[row].corners)
+        return f"line {rows[row].line} ({names[rows[row].category]!r}): corners ({shown_corners})"
+
+    return Annotations(
+        images=images,
+        names=names,
+        image_index=np.repeat(np.arange(len(images)), [len(own) for own in rows_of_images]),
+        category=category,
+        corners=corners,
+        sound=np.asarray((corners[:, 2:] > corners[:, :2]).all(1)),
+        difficult=np.zeros(len(rows), np.bool_),
+        crowd=np.zeros(len(rows), np.bool_),
+        called=called,
+        relative=True,
+        repairs=repairs,
+    )
+
+
+def describe(root: Path, texts: Sequence[Path]) -> Description:
+    """The description among the files `texts` below `root`; an empty one if there is none.
+
+    Raises:
+        UserError: there are several that differ, or it makes no sense.
+    """
+    nearest = sorted(texts, key=lambda path: (len(path.parts), path))
+    yamls = [path for path in nearest if path.suffix.lower() in {".yaml", ".yml"}]
+    found = [one for path in yamls[:100] if (one := read_yaml_description(path))]
+    if found:
+        return _only(root, found)
+    names = [path for path in nearest if path.name in NAME_FILES or path.suffix == ".names"]
+    described = [Description(path, read_names(path)) for path in names[:100]]
+    for path in (path for path in nearest if path.suffix == ".data"):
+        splits, named = read_darknet(path)
+        own = [each for each in described if named and each.path and each.path.name in named]
+        return Description(path, _only(root, own or described).names, splits)
+    return _only(root, described) if described else Description()
+
+
+def _only(root: Path, found: list[Description]) -> Description:
+    for other in found[1:]:
+        if (other.names, other.splits) != (found[0].names, found[0].splits):
+            both = f"{found[0].path} and {other.path}"
+            raise UserError(
+                f"{root}: {both} describe the data differently: keep one of them, or set data.root "
+                "to the folder of one of the data sets"
+            )
+    return found[0] if found else Description()
+
+
+def split_path(root: Path, described: Description, text: str) -> tuple[Path, bool] | None:
+    """The folder or list file below `root` that a description names, and whether it took a repair.
+
+    A path that does not exist, such as one of another machine, is taken for the one that its
+    longest end names below the root.
+    """
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+    home = described.path.parent if described.path else root
+    for base in (home / described.home, home, root):
+        path = Path(posixpath.normpath((base / text.replace("\\", "/")).as_posix()))
+        if path.is_relative_to(root) and path.exists():
+            return path, False
+    for start in range(len(parts)):
+        path = root.joinpath(*parts[start:])
+        if ".." not in parts[start:] and path.exists():
+            return path, True
+    return None
+
+
+def _images_of(
+    root: Path,
+    split: str,
+    described: Description,
+    images: FileIndex,
+    findings: Findings,
+    repairs: Counter[str],
+) -> Iterator[Path]:
+    """The images of a split, in the order of its lists, or sorted by name."""
+    found = 0
+    for text in described.splits.get(split, [split]):
+        path = _place_of(root, split, text, described, findings, repairs)
+        folders = [] if path.is_dir() else [path.parent]
+        for line in _lines(path) if folders else _names_in(images, path):
+            try:
+                image = images.find(line, folders)
+            except ValueError as error:
+                findings.unusable("missing image", f"{path}: {error}")
+                continue
+            if image is None:
+                findings.unusable("missing image", f"{path}: {short(line)} is no image in {root}")
+                continue
+            if image.repair:
+                repairs[image.repair] += 1
+                findings.repaired(image.repair, f"{path}: {short(line)} is {image.path}")
+            found += 1
+            yield image.path
+    if not found:
+        raise UserError(f"{root}, {split}: has no image: set data.train_split and data.eval_split")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    return filter(None, map(str.strip, read_text(path, LARGEST_LIST).splitlines()))
+
+
+def _names_in(index: FileIndex, folder: Path) -> Iterator[str]:
+    return (path.relative_to(index.root).as_posix() for path in index.below(folder))
+
+
+def _place_of(
+    root: Path,
+    split: str,
+    text: str,
+    described: Description,
+    findings: Findings,
+    repairs: Counter[str],
+) -> Path:
+    """The folder or list file of a split."""
+    place = split_path(root, described, text)
+    if place is None:
+        names = shown(list(described.splits)) or "no splits"
+        where = f"{described.path} has {names}" if described.path else "no file names splits"
+        raise UserError(
+            f"{root}, {split}: there is no folder or list {short(text)} below it; {where}: set "
+            "data.train_split and data.eval_split to folders of images or to list files"
+        )
+    path, is_mended = place
+    if is_mended:
+        repairs[OTHER_MACHINE] += 1
+        findings.repaired(OTHER_MACHINE, f"{described.path}: {split} is taken for {path}")
+    return path
+
+
+def _label_finder(texts: FileIndex, labels: Path | None) -> Callable[[Path], Path | None]:
+    """Returns a function from an image to its label file, if it has one.
+
+    It raises a ValueError where that is a link out of the data.
+    """
+    root = texts.root
+    below = _names_in(texts, root)
+    by_key = {key(name[:-4]): name for name in below if name.lower().endswith(".txt")}
+    home = None if labels is None else key(labels.relative_to(root).as_posix()) + "/"
+
+    def find(image: Path) -> Path | None:
+        name = key(posixpath.splitext(image.relative_to(root).as_posix())[0])
+        text = next(filter(None, map(by_key.get, label_names(name, home))), None)
+        found = None if text is None else texts.find(text)
+        return found.path if found else None
+
+    return find
+
+
+def label_names(name: str, labels: str | None = None) -> Iterator[str]:
+    """Where the label file of an image may be, without suffix, in this order.
+
+    Args:
+        name: the image's path below the root without suffix, as `key` makes it.
+        labels: the folder of the labels in the same form, if it is known, with a slash.
+    """
+    parts = name.split("/")
+    if labels is not None:
+        yield from (labels.removeprefix("./") + "/".join(parts[at:]) for at in range(len(parts)))
+        return
+    folders = parts[:-1]
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        yield "/".join([*folders[:last], "labels", *parts[last + 1 :]])
+    yield name
+    yield "/".join([*folders, "labels", parts[-1]])
