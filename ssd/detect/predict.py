@@ -75,7 +75,8 @@ def predict(
         f"{out}, listed in {out / DETECTIONS}"
     ]
     if left_out:
-        lines.append(f"left out {len(left_out)} of {len(sources)} images:")
+        remedy = "save them anew as JPEG or PNG, or leave them out"
+        lines.append(f"left out {len(left_out)} of {len(sources)} images ({remedy}):")
     return Predicted("\n".join([*lines, *(f"  {each}" for each in left_out)]), bool(left_out))
 
 

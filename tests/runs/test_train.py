@@ -237,7 +237,8 @@ def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
     (tmp_path / "photos/sub/whole.jpg").write_bytes(whole)
     done = tool("predict.py", "run", "photos", "--recursive", "--min-score", "0.01")
     assert done.returncode == 1, done.stderr
-    assert "left out 1 of 2 images:\n  photos/broken.jpg: " in done.stdout
+    assert "left out 1 of 2 images (" in done.stdout
+    assert "\n  photos/broken.jpg: " in done.stdout
     found = json.loads((tmp_path / "predictions" / "detections.json").read_text())
     assert {entry["image_id"] for entry in found} == {"whole"}
     missing = tool("predict.py", "run", "photos", "nowhere.jpg")
