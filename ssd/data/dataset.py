@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ssd.common.errors import UserError
 from ssd.data.cache import HostCache, Pixels
 from ssd.data.image import read_pixels
 from ssd.data.stand_in import first_readable

@@ -76,7 +76,8 @@ def _look(path: Path, before: Mapping[str, list[int]], rows: Kept) -> Header | U
         known = before.get(str(path))
         if known is not None and known[:2] == [state.st_size, state.st_mtime_ns]:
             rows[str(path)] = known
-            return Header(*known[2:])
+            width, height, orientation = known[2:]
+            return Header(width, height, orientation)
         header = _read(path, state.st_mode, state.st_size)
     except OSError as error:
         return UserError(f"{path}: the image cannot be opened ({error.strerror})")

@@ -146,7 +146,7 @@ def _decoded_by_opencv(data: bytes) -> npt.NDArray[Any] | None:
     encoded = np.frombuffer(data, np.uint8)
     try:
         if not data.startswith(TIFF):
-            return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | FLAGS)  # type: ignore[no-any-return]
+            return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | FLAGS)
         # As RGB, OpenCV 5.0 leaves the values of a TIFF of three times 16 bits uninitialised.
         bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR_BGR | FLAGS)
     except cv2.error:
@@ -167,7 +167,7 @@ def _decoded_by_pillow(data: bytes) -> npt.NDArray[Any] | None:
 
 def _in_8_bits(values: npt.NDArray[Any], data: bytes) -> Pixels:
     if values.dtype == np.uint8:
-        return values
+        return np.asarray(values, np.uint8)
     if values.dtype != np.uint16:
         raise ValueError(f"image has values of type {values.dtype}: convert it to 8 bits")
     depth = depth_of_tiff(data) if data.startswith(TIFF) else None
@@ -180,4 +180,4 @@ def _in_8_bits(values: npt.NDArray[Any], data: bytes) -> Pixels:
                 "black: convert it to 8 bits, or give a TIFF its MaxSampleValue"
             )
         depth = 16
-    return np.minimum(values >> max(0, depth - 8), 255).astype(np.uint8)
+    return np.asarray(np.minimum(values >> max(0, depth - 8), 255), np.uint8)

@@ -12,6 +12,7 @@ from ssd.config import Config, EvaluationConfig
 from ssd.config.settings import Settings, to_yaml
 from ssd.data.layout import locate
 from ssd.data.learnable import nothing_to_evaluate, refuse
+from ssd.data.left_out import SHOWN
 from ssd.data.source import load_data
 from ssd.detect.detector import detect
 from ssd.detect.load import build_detector, config_of, open_checkpoint
@@ -19,6 +20,7 @@ from ssd.detect.shown import pictures
 from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table
+from ssd.evaluation.seen import without
 from ssd.report.page import write_report
 from ssd.report.plots import Curve
 from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
@@ -63,7 +65,8 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judge
     config = config_of(checkpoint, overrides)
     detector = build_detector(checkpoint, config)
     config, data = read_data(config, detector.classes, division_of(path))
-    table = detect(detector, data.records, config.data.workers)
+    found = detect(detector, data.records, config.data.workers)
+    data, table = without(data, found.table, found.left_out)
     is_run = path != checkpoint.path
     folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
     if folder != path:
@@ -116,6 +119,10 @@ def judge(
     page = publish(folder, data, table, result, settings)
     overlap = "0.50 … 0.95" if settings.metric == "coco" else f"{settings.iou_threshold:g}"
     rule = f"{settings.metric} at IoU {overlap}, {len(data.records)} images"
+    left_out = [f"left out: {problem}" for problem in data.unusable[:SHOWN]]
+    if data.unusable:
+        rule += f", {len(data.unusable)} left out"
+    rule = "\n".join([rule, *left_out])
     return Judged(result, f"{head}{rule}\n\n{result_table(result)}\n\nreport: {page}")
 
 

@@ -19,7 +19,7 @@ PAIRS_AT_A_TIME = 1 << 20
 
 
 class Boxes:
-    """The objects of a data set as columns; images of the wrong size are left out, see `paths`.
+    """The objects of a data set as columns, without crowds.
 
     | field | shape | dtype | unit |
     |---|---|---|---|
@@ -29,13 +29,13 @@ class Boxes:
     | sizes | [N, 2] | int64 | width and height of the image |
     """
 
-    def __init__(self, data: DataSet, without: frozenset[Path] = frozenset()) -> None:
-        """Collects the objects of all images but those of the paths `without`."""
+    def __init__(self, data: DataSet) -> None:
+        """Collects the objects of all images."""
         self.data = data
         records = [
             (index, record, ~record.crowd)
             for index, record in enumerate(data.records)
-            if len(record.labels) and record.path not in without
+            if len(record.labels)
         ]
         counts = np.array([own.sum() for _, _, own in records], np.int64)
         none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)

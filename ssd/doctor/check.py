@@ -17,12 +17,11 @@ import numpy as np
 from ssd.common.errors import UserError
 from ssd.config import DataConfig, EvaluationConfig
 from ssd.data.findings import Collect, Finding
-from ssd.data.image import check_size
 from ssd.data.learnable import nothing_to_evaluate, nothing_to_learn
 from ssd.data.source import load_data
 from ssd.data.voc_images import unlisted_files
 from ssd.doctor.box_rules import Boxes, box_findings, repeated_boxes
-from ssd.doctor.image_files import UPRIGHT, ImageFile, read_image_files
+from ssd.doctor.image_files import read_image_files
 from ssd.evaluation.crowded import crowded
 from ssd.structures import DataSet, Record
 
@@ -31,7 +30,7 @@ MOST_SQUASHED = 4
 FEW_OBJECTS, MANY_OBJECTS = 5, 50
 SHOWN_FILES = 5
 
-Files = Mapping[Path, ImageFile | UserError]
+Files = Mapping[Path, str | UserError]  # the hash of a readable image
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,7 @@ def check_data(
         held_out = _read(config, config.eval_split, train.data.classes or None)
     both = {"train": train, "eval": held_out}
     records = [record for split in both.values() for record in split.data.records]
-    paths = list(dict.fromkeys(record.path for record in records))
-    files = read_image_files(paths, max(1, config.workers))
+    files = read_image_files(records, max(1, config.workers))
     found = [
         *train.told,
         *held_out.told,
@@ -138,13 +136,9 @@ def _unless_lost(split: Split, findings: Iterable[Finding]) -> Iterator[Finding]
 
 def split_findings(data: DataSet, files: Files, input_size: int) -> Iterator[Finding]:
     """What is to be said of the images of a split and the objects in them."""
-    contradicting = set()
     for record in data.records:
-        for finding in image_findings(record, files[record.path]):
-            if finding.is_broken:  # of its objects, nothing else can be said
-                contradicting.add(record.path)
-            yield finding
-    objects = Boxes(data, frozenset(contradicting))
+        yield from image_findings(record, files[record.path])
+    objects = Boxes(data)
     yield from box_findings(objects, input_size)
     yield from repeated_boxes(objects)
 
@@ -228,29 +222,20 @@ def identical_files(
     trained_on = {record.path for record in train}
     for path in dict.fromkeys(record.path for record in [*train, *evaluation]):
         file = files[path]
-        if isinstance(file, ImageFile) and (other := first.setdefault(file.sha256, path)) != path:
+        if isinstance(file, str) and (other := first.setdefault(file, path)) != path:
             leak = path not in trained_on and other in trained_on
             kind = "identical images in train and eval" if leak else "identical images"
             yield Finding(kind, ODD, f"{path}: is the same file as {other}, byte for byte")
 
 
-def image_findings(record: Record, file: ImageFile | UserError) -> Iterator[Finding]:
-    """An image file that is unreadable, not of the annotated size, turned by Exif or elongated."""
+def image_findings(record: Record, file: str | UserError) -> Iterator[Finding]:
+    """An image file that turns out to be unreadable when it is decoded, or is elongated."""
     if isinstance(file, UserError):
         yield Finding("unreadable image", BROKEN, str(file))
         return
-    try:
-        check_size(record, file.width, file.height)
-    except UserError as error:
-        yield Finding("contradicting size", BROKEN, str(error))
-    if file.orientation != UPRIGHT:
-        stored = "pixels are used as stored, and boxes drawn on the rotated image are misplaced"
-        message = (
-            f"{record.path}: Exif orientation {file.orientation} turns it in viewers: {stored}"
-        )
-        yield Finding("rotated by Exif", ODD, message)
-    if max(file.width, file.height) > MOST_SQUASHED * min(file.width, file.height):
-        squashed = f"{record.path}: {file.width}x{file.height} is squashed into a square"
+    width, height = record.width, record.height
+    if max(width, height) > MOST_SQUASHED * min(width, height):
+        squashed = f"{record.path}: {width}x{height} is squashed into a square"
         yield Finding("extreme image shape", ODD, squashed)
 
 

@@ -1,70 +1,41 @@
-"""Every image file, read once: whether training can read it, and what its bytes tell."""
+"""Every image file, read and decoded once: whether training can read it, and a hash of its bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from PIL.JpegImagePlugin import JpegImageFile
 from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
 from ssd.data.image import decode_image, read_file
-
-UPRIGHT = 1
-ORIENTATION_TAG = 0x0112
+from ssd.structures import Record
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """A readable image file.
-
-    Attributes:
-        sha256: of its bytes, in hexadecimal digits.
-        width: in pixels as stored.
-        height: in pixels as stored.
-        orientation: how a viewer turns a JPEG, by Exif's numbers; `UPRIGHT` is not at all.
-    """
-
-    sha256: str
-    width: int
-    height: int
-    orientation: int
-
-
-def read_image_files(paths: Sequence[Path], workers: int) -> dict[Path, ImageFile | UserError]:
-    """Reads and decodes each file; one that training could not read has its error instead.
+def read_image_files(records: Sequence[Record], workers: int) -> dict[Path, str | UserError]:
+    """The SHA-256 of each image file, in hexadecimal digits, or the error of an unreadable image.
 
     No more than `workers` images are in memory. Ctrl-C waits for these alone.
     """
+    by_path = {record.path: record for record in records}
     pool = ThreadPoolExecutor(workers)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of broken Exif data
+        warnings.simplefilter("ignore")  # Pillow's, of a broken header
         try:
-            looks = tqdm(pool.map(_look, paths), "reading", len(paths), leave=False, unit="image")
-            return dict(zip(paths, looks, strict=True))
+            hashes = pool.map(_hash, by_path.values())
+            bar = tqdm(hashes, "reading", len(by_path), leave=False, unit="image")
+            return dict(zip(by_path, bar, strict=True))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _look(path: Path) -> ImageFile | UserError:
+def _hash(record: Record) -> str | UserError:
     try:
-        data = read_file(path)
-        height, width, _ = decode_image(path, data).shape
+        data = read_file(record.path)
+        decode_image(record, data)
     except UserError as error:
         return error
-    return ImageFile(hashlib.sha256(data).hexdigest(), width, height, orientation_of(data))
-
-
-def orientation_of(data: bytes) -> int:
-    """The orientation, 1 … 8, in the Exif data of a JPEG; `UPRIGHT` without any."""
-    try:
-        value = JpegImageFile(io.BytesIO(data)).getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except Exception:  # another format, or broken Exif data, which raises anything
-        return UPRIGHT
-    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
+    return hashlib.sha256(data).hexdigest()

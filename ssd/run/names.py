@@ -8,6 +8,7 @@ METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 DIVISION = "division.json"
+HEADERS = "image_headers.json"
 UNREADABLE = "unreadable.txt"
 
 DETECTIONS = "detections.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,13 +70,19 @@ class Parts:
     last_step: int
 
 
-def build(config: Config, checkpoint: Checkpoint | None, division: Path | None = None) -> Parts:
+def build(
+    config: Config,
+    checkpoint: Checkpoint | None,
+    division: Path | None = None,
+    headers: Path | None = None,
+) -> Parts:
     """Builds all parts of a run; every rank has to call it.
 
     Args:
         config: the whole run, its data as `locate` returns it.
         checkpoint: the checkpoint to resume from, or None for a new run.
         division: see `load_data`.
+        headers: see `load_data`.
 
     Raises:
         UserError: data, weights or checkpoint do not fit the config, or each other.
@@ -87,7 +94,7 @@ def build(config: Config, checkpoint: Checkpoint | None, division: Path | None =
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
 
-    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division))
+    train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
     preprocess = preprocess_of(config.model, config.augment)
     graphs = uses_graphs(training, device)
@@ -142,13 +149,19 @@ def build(config: Config, checkpoint: Checkpoint | None, division: Path | None =
     )
 
 
-def load_splits(config: DataConfig, division: Path | None) -> tuple[DataSet, DataSet | None]:
+def load_splits(
+    config: DataConfig, division: Path | None, headers: Path | None
+) -> tuple[DataSet, DataSet | None]:
     """Reads the images to train on, and those to evaluate on with the same classes, if any."""
-    train_data = load_data(config, config.train_split, config.classes, division=division)
+
+    def load(splits: str | list[str], classes: Sequence[str] | None) -> DataSet:
+        return load_data(config, splits, classes, division=division, headers=headers)
+
+    train_data = load(config.train_split, config.classes)
     refuse(nothing_to_learn(train_data, config))
     if config.eval_split is None:
         return train_data, None
-    eval_data = load_data(config, config.eval_split, train_data.classes, division=division)
+    eval_data = load(config.eval_split, train_data.classes)
     refuse(nothing_to_evaluate(eval_data, config))
     return train_data, eval_data
 

@@ -17,7 +17,7 @@ from ssd.model.device import choose_device
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
-from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, METRICS
+from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, HEADERS, METRICS
 from ssd.run.rows import has_evaluation
 from ssd.training.build import Parts, build
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks
@@ -47,7 +47,7 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
                 if checkpoint is not None:
                     config = keep_short_step(config, checkpoint)
                 config = find_data(config)
-                parts = build(config, checkpoint, run_dir / DIVISION)
+                parts = build(config, checkpoint, run_dir / DIVISION, run_dir / HEADERS)
         except Stopped:
             tell("stopped before the first step")
             return STOPPED_BY_SIGNAL

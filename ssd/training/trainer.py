@@ -11,11 +11,13 @@ from pathlib import Path
 from ssd.common.graph import Graphs
 from ssd.config import Config
 from ssd.config.settings import to_yaml
+from ssd.data.left_out import SHOWN
 from ssd.detect.evaluate import publish, spikes_of_run
 from ssd.detect.shown import pictures
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import result_table
+from ssd.evaluation.seen import without
 from ssd.report.page import write_report
 from ssd.report.pictures import draw, fit
 from ssd.run.names import CHECKPOINTS, EVALUATION, METRICS
@@ -25,7 +27,7 @@ from ssd.structures import Batch, DataSet
 from ssd.training.build import Parts
 from ssd.training.log import Log, Position
 from ssd.training.quarantine import Quarantine
-from ssd.training.ranks import any_rank, from_first_rank, is_first
+from ssd.training.ranks import any_rank, from_all_ranks, from_first_rank, is_first
 from ssd.training.resume import snapshot
 from ssd.training.saver import Saver
 from ssd.training.share import detect_on_all_ranks
@@ -55,9 +57,10 @@ class Trainer:
         self.writer = self.open_writer() if is_first() else None
         self.log = Log(self.writer, parts.state, config.training, config.loss)
         self.saver = self.open_saver() if is_first() else None
-        num_images = len(parts.train_data.records)
+        unusable = parts.train_data.unusable
+        num_images = len(parts.train_data.records) + len(unusable)
         self.step = Graphs(self.take_step, self.log.say) if parts.graphs else self.take_step
-        self.quarantine = Quarantine(run_dir, num_images, config.data.max_unreadable)
+        self.quarantine = Quarantine(run_dir, num_images, config.data.max_unreadable, unusable)
 
     def run(self) -> int:
         """Trains to the last step, or until a signal; returns the exit status."""
@@ -68,6 +71,7 @@ class Trainer:
             stack.enter_context(closing(steps))
             if self.saver is not None:
                 stack.enter_context(closing(self.saver))
+            self.tell_left_out()
             if self.evaluates_first:
                 self.evaluate()
             # A signal may reach only some ranks, but all have to leave the loop at the same step.
@@ -79,8 +83,11 @@ class Trainer:
 
                 images = [name for batch in ready.batches for name in batch.image_ids]
                 self.log.step(self.position(), figures, ready.waited, images)
-                self.tell_unreadable(ready.problems)
-                stops, saves = any_rank(signals.stop, signals.save)
+                stops, saves, unreadable = any_rank(
+                    signals.stop, signals.save, bool(ready.problems)
+                )
+                every = from_all_ranks(ready.problems) if unreadable else []
+                self.tell_unreadable([problem for each in every for problem in each])
                 # Also before an evaluation, whose score is added to this checkpoint.
                 if stops or saves or self.evaluation_is_due() or self.checkpoint_is_due():
                     signals.save = False
@@ -139,8 +146,20 @@ class Trainer:
         every = self.config.checkpoint.every_steps or self.order.steps_per_epoch
         return self.state.step % every == 0
 
+    def tell_left_out(self) -> None:
+        """Reports the images that were left out before the first step."""
+        for use, data in (
+            ("training", self.parts.train_data),
+            ("evaluation", self.parts.eval_data),
+        ):
+            new = self.quarantine.note(data.unusable if data else ())
+            for problem in new[:SHOWN]:
+                self.log.say(f"left out of the {use}: {problem}")
+            if len(new) > SHOWN:
+                self.log.say(f"… and {len(new) - SHOWN} more, see {self.quarantine.path}")
+
     def tell_unreadable(self, problems: list[str]) -> None:
-        """Reports images that could not be read.
+        """Reports images of any rank that could not be read; every rank has to call it.
 
         Raises:
             UserError: too many of them.
@@ -158,19 +177,20 @@ class Trainer:
     def evaluate(self) -> None:
         """Evaluates the current model; after the last step, also writes results and report.
 
-        A signal to stop ends the evaluation early. The resumed run then starts with it.
-
-        Raises:
-            UserError: an image cannot be read.
+        A signal to stop ends the evaluation early. The resumed run then starts with it. Images
+        that cannot be read are left out.
         """
         data, workers = self.parts.eval_data, self.config.data.workers
         if data is None:
             self.report_training()
             return
-        table = detect_on_all_ranks(self.parts.detector, data.records, workers, self.signals)
-        if table is not None and self.writer is not None and self.saver is not None:
+        found = detect_on_all_ranks(self.parts.detector, data.records, workers, self.signals)
+        if found is not None and self.writer is not None and self.saver is not None:
+            for problem in self.quarantine.note(found.left_out.values()):
+                self.log.say(f"unreadable image, left out of the evaluation: {problem}")
             with suppress(Stopped), self.signals.interrupting():
-                self.publish_evaluation(data, table, self.writer, self.saver)
+                seen, table = without(data, found.table, found.left_out)
+                self.publish_evaluation(seen, table, self.writer, self.saver)
         self.log.restart_clock()
 
     def report_training(self) -> None:

@@ -19,7 +19,9 @@ def records():
     names = ["a", "b", "c", "d"]
     sizes = np.array([[40, 30], [41, 31], [42, 32], [43, 33]])
     paths = [f"folder/{name}.jpg" for name in names]
-    return Records(names, paths, sizes, np.cumsum(OBJECTS), BOXES, LABELS, DIFFICULT, ~DIFFICULT)
+    return Records(
+        names, paths, sizes, np.cumsum(OBJECTS), BOXES, LABELS, DIFFICULT, ~DIFFICULT, TURNS
+    )
 
 
 def same(one, other):
