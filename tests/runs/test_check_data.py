@@ -126,7 +126,7 @@ DAMAGES = [
 
 
 def check(root, out, workers=2):
-    data = DataConfig("voc", str(root), "trainval", "test", workers=workers)
+    data = DataConfig("voc", str(root), train_split="trainval", eval_split="test", workers=workers)
     checked = report_data(data, ModelConfig(input_size=300), LossConfig(), out)
     return checked.is_broken, json.loads((out / "data_check.json").read_text())
 
@@ -250,7 +250,7 @@ def test_a_split_that_cannot_be_read_leaves_the_other_to_be_checked(
 ):
     (coco / f"annotations/instances_{lost}.json").write_text("{")
     (coco / f"images/{left}/{left}2.jpg").write_bytes(b"")
-    data = DataConfig("coco", str(coco), "first", "second")
+    data = DataConfig("coco", str(coco), train_split="first", eval_split="second")
     assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out").is_broken
     printed = capsys.readouterr().out
     assert "BROKEN  unreadable split: 1" in printed
@@ -261,7 +261,7 @@ def test_a_split_that_cannot_be_read_leaves_the_other_to_be_checked(
 def test_nothing_readable_is_told_too(coco, tmp_path, capsys):
     for path in (coco / "annotations").iterdir():
         path.unlink()
-    data = DataConfig("coco", str(coco), "first", "second")
+    data = DataConfig("coco", str(coco), train_split="first", eval_split="second")
     assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out").is_broken
     assert "BROKEN  unreadable split: 2" in capsys.readouterr().out
 

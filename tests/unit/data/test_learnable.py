@@ -30,7 +30,7 @@ def data_set(labels=(), difficult=(), crowd=(), images=1, classes=CLASSES):
 
 
 def config(**more):
-    return DataConfig("voc", "some/data", **more)
+    return DataConfig("voc", "some/data", **{"train_split": "trainval"} | more)
 
 
 def test_objects_are_counted_as_training_uses_them():
