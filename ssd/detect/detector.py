@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from ssd.evaluation.detections import DetectionTable
 from ssd.model.ssd import SSD
 from ssd.structures import Detections, PackedSamples, Record, Sample, to_device
 
+LARGEST_BATCH = 1 << 28  # bytes of pixels, from which on no further picture joins
 NO_OBJECTS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 NO_DETECTIONS = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
@@ -86,8 +86,7 @@ class Detector:
 
     def results(self, named: Iterable[tuple[str, Pixels]], min_score: float) -> Iterator[Result]:
         """The results of pictures [H, W, 3] that have been read, with their names."""
-        waiting = iter(named)
-        while batch := list(islice(waiting, self.config.batch_size)):
+        for batch in in_batches(named, self.config.batch_size):
             samples = pack([Sample(name, 0, 0, pixels, *NO_OBJECTS) for name, pixels in batch])
             for (name, pixels), detections in zip(batch, self(samples), strict=True):
                 yield self._result(name, pixels, detections, min_score)
@@ -121,6 +120,20 @@ class Detected:
 
     table: DetectionTable
     left_out: dict[int, str]
+
+
+def in_batches(
+    named: Iterable[tuple[str, Pixels]], size: int
+) -> Iterator[list[tuple[str, Pixels]]]:
+    """Pictures by `size`, or fewer where they are so large that memory might not hold more."""
+    batch: list[tuple[str, Pixels]] = []
+    for each in named:
+        batch.append(each)
+        if len(batch) == size or sum(pixels.nbytes for _, pixels in batch) > LARGEST_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def detect(

@@ -14,12 +14,14 @@ from PIL.ImageOps import exif_transpose
 from torch import Tensor
 
 from ssd.common.errors import UserError
+from ssd.common.untrusted import MAX_PIXELS
 from ssd.data.image import read_image
 from ssd.data.names import IMAGE_SUFFIXES
 
 Pixels = npt.NDArray[np.uint8]
 Picture = str | Path | npt.NDArray[Any] | Image | Tensor
 CHANNELS = (1, 3, 4)  # gray, RGB, RGB with transparency, which is dropped
+MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
 TAKEN = "8-bit pixels [H, W, 3], or floats from 0 to 1"
 
 
@@ -46,7 +48,7 @@ def read_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, 
     """
     for place, picture in enumerate(_each(pictures)):
         if isinstance(picture, str | Path):
-            yield Path(picture).stem, read_image(Path(picture))
+            yield Path(picture).stem, read_image(Path(picture), MOST_PIXELS)
         else:
             try:
                 yield str(place), as_pixels(picture)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ssd.common.errors import UserError, one_line
 from ssd.config.settings import Settings
 from ssd.data.image import read_image
-from ssd.detect.inputs import Pixels
+from ssd.detect.inputs import MOST_PIXELS, Pixels
 from ssd.detect.load import build_detector, config_of, open_checkpoint
 from ssd.detect.result import Result
 from ssd.detect.sources import Source, image_sources
@@ -86,7 +86,7 @@ def readable(
     """The name and the pixels of each image; appends a line to `left_out` for an unreadable one."""
     for source in sources:
         try:
-            pixels = read_image(source.path)
+            pixels = read_image(source.path, MOST_PIXELS)
         except UserError as error:
             left_out.append(one_line(error))
             bar.write(f"left out: {left_out[-1]}", file=sys.stderr)

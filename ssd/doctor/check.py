@@ -6,11 +6,13 @@ copes with it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,7 +80,7 @@ def check_data(
         held_out = _read(config, config.eval_split, train.data.classes or None)
     both = {"train": train, "eval": held_out}
     records = [record for split in both.values() for record in split.data.records]
-    files = read_image_files(records, max(1, config.workers))
+    files = read_image_files(records, max(config.workers, os.cpu_count() or 1))
     found = [
         *train.told,
         *held_out.told,
@@ -118,7 +120,9 @@ class Split:
 def _read(config: DataConfig, splits: str | list[str], classes: Sequence[str] | None) -> Split:
     told = Collect()
     try:
-        return Split(load_data(config, splits, classes, told), told.findings)
+        data = load_data(config, splits, classes, told)
+        # In a list, since columns make a record anew each time it is asked for.
+        return Split(replace(data, records=list(data.records)), told.findings)
     except UserError as error:
         if not Path(config.root).is_dir():
             raise
@@ -143,28 +147,37 @@ def split_findings(data: DataSet, files: Files, input_size: int) -> Iterator[Fin
     yield from repeated_boxes(objects)
 
 
+class Seen(NamedTuple):
+    """The number of objects of a class, and the file of the first of them."""
+
+    objects: int = 0
+    first: Path | None = None
+
+
 def rare_classes(train: DataSet) -> Iterator[Finding]:
     """Classes with very few objects where the median class has many."""
-    files = _files_by_class(train)
-    median = np.median([len(paths) for paths in files.values()] or [0])
-    for name, paths in files.items():
-        if 0 < len(paths) < FEW_OBJECTS and median >= MANY_OBJECTS:
-            few = f"class {_counted(name, paths)} is rare: the median class has {median:g}"
+    seen = _seen_by_class(train)
+    median = np.median([one.objects for one in seen.values()] or [0])
+    for name, one in seen.items():
+        if 0 < one.objects < FEW_OBJECTS and median >= MANY_OBJECTS:
+            few = f"class {_counted(name, one)} is rare: the median class has {median:g}"
             yield Finding("rare class", ODD, few)
 
 
 def alike_classes(data_sets: Sequence[DataSet]) -> Iterator[Finding]:
     """Class names that differ only in case, spaces or punctuation, left-out classes included."""
-    files: dict[str, list[Path]] = {}
+    seen: dict[str, Seen] = {}
     for data in data_sets:
-        for name, paths in [*_files_by_class(data).items(), *data.left_out.items()]:
-            files.setdefault(name, []).extend(paths)
+        left_out = {name: Seen(len(paths), paths[0]) for name, paths in data.left_out.items()}
+        for name, one in [*_seen_by_class(data).items(), *left_out.items()]:
+            before = seen.get(name, Seen())
+            seen[name] = Seen(before.objects + one.objects, before.first or one.first)
     alike: dict[str, list[str]] = {}
-    for name in sorted(files, key=lambda name: -len(files[name])):
+    for name in sorted(seen, key=lambda name: -seen[name].objects):
         alike.setdefault(re.sub(r"[\W_]", "", name.casefold()) or name, []).append(name)
     for common, *others in alike.values():
         for other in others:
-            pair = f"{_counted(other, files[other])} and {_counted(common, files[common])}"
+            pair = f"{_counted(other, seen[other])} and {_counted(common, seen[common])}"
             message = f"classes {pair} are spelled alike: use one name for each class"
             yield Finding("class names alike", ODD, message)
 
@@ -173,22 +186,27 @@ def left_out_classes(data: DataSet, use: str) -> Iterator[Finding]:
     """Classes of the annotations that are not among those to learn."""
     for name, paths in data.left_out.items():
         why = "it is not among the classes to detect"
-        message = f"class {_counted(name, paths)} is left out of {use}: {why}"
+        seen = Seen(len(paths), paths[0])
+        message = f"class {_counted(name, seen)} is left out of {use}: {why}"
         yield Finding("class left out", ODD, message)
 
 
-def _files_by_class(data: DataSet) -> dict[str, list[Path]]:
-    """The image of every object that is not a crowd, by class."""
-    files: dict[str, list[Path]] = {name: [] for name in data.classes}
-    for record in data.records:
-        for label in record.labels[~record.crowd].tolist():
-            files[data.classes[label - 1]].append(record.path)
-    return files
+def _seen_by_class(data: DataSet) -> dict[str, Seen]:
+    """The objects of each class, without crowds."""
+    own = [record.labels[~record.crowd] for record in data.records]
+    labels = np.concatenate([np.zeros(0, np.int64), *own])
+    image_index = np.repeat(np.arange(len(own)), np.array([len(one) for one in own], np.int64))
+    present, rows, counts = np.unique(labels, return_index=True, return_counts=True)
+    seen = dict.fromkeys(data.classes, Seen())
+    for label, row, count in zip(present.tolist(), rows, counts.tolist(), strict=True):
+        path = data.records[int(image_index[row])].path
+        seen[data.classes[label - 1]] = Seen(count, path)
+    return seen
 
 
-def _counted(name: str, paths: Sequence[Path]) -> str:
-    first = f", the first in {paths[0]}" if paths else ""
-    return f"{name!r} ({len(paths)} objects{first})"
+def _counted(name: str, seen: Seen) -> str:
+    first = f", the first in {seen.first}" if seen.first else ""
+    return f"{name!r} ({seen.objects} objects{first})"
 
 
 def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:

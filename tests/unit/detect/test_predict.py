@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
+from ssd.detect import detector
 from ssd.detect import predict as module
 from ssd.detect.predict import predict
 from ssd.detect.result import Result
@@ -90,3 +91,12 @@ def test_no_picture_is_overwritten(folder, monkeypatch):
     with pytest.raises(UserError, match="would be overwritten: give another --out"):
         predict(Path("run"), [Path("sub")], {}, Path("sub"), 0.4)
     assert Path("sub/a.jpg").read_bytes() == before
+
+
+def test_batches_are_smaller_where_pictures_are_large(monkeypatch):
+    monkeypatch.setattr(detector, "LARGEST_BATCH", 100)
+    sizes = [1, 1, 1, 1, 40, 1, 1, 1]
+    named = [(str(n), np.zeros((size, 1, 3), np.uint8)) for n, size in enumerate(sizes)]
+    batches = list(detector.in_batches(iter(named), 3))
+    assert [[int(name) for name, _ in batch] for batch in batches] == [[0, 1, 2], [3, 4], [5, 6, 7]]
+    assert list(detector.in_batches(iter([]), 3)) == []
