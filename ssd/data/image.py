@@ -91,8 +91,8 @@ def decode_image(record: Record, data: bytes) -> Pixels:
         raise UserError(f"{record.path}: {error}") from error
     height, width = pixels.shape[:2]
     if (width, height) != (record.width, record.height):
-        expected = f"{record.width}x{record.height} was expected"
-        raise UserError(f"{record.path}: image is {width}x{height}, but {expected}")
+        claim = f"its annotation says {record.width}x{record.height}"
+        raise UserError(f"{record.path}: image is {width}x{height}, {claim}")
     return pixels
 
 
@@ -138,6 +138,8 @@ def _decode(data: bytes) -> Pixels:
     if rgb is None and not data.startswith((JPEG, PNG, b"BM")):
         rgb = _decoded_by_pillow(data)  # an older OpenCV lacks GIF, and builds of it may lack more
     if rgb is None:
+        if read_header(io.BytesIO(data)) is None:
+            raise ValueError("image is cut off or its header is broken")
         raise ValueError("image is damaged and cannot be decoded")
     return _in_8_bits(rgb, data)
 

@@ -1,4 +1,4 @@
-"""Every image file, read and decoded once: whether training can read it, and a hash of its bytes."""
+"""Every image file, read and decoded once: is it readable, and what is the hash of its bytes?"""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class RunWriter:
         self._board.scalar("evaluation/mAP", result.mAP, step)
         self._board.flush()
         self._file.add(row)  # last: a run that ends before this repeats the evaluation
-        left_out = f", {result.images_left_out} images left out" if result.images_left_out else ""
+        left_out = f", left out: {result.images_left_out}" if result.images_left_out else ""
         self.say(f"epoch {epoch + 1}, step {step}: mAP {result.mAP:.4f}{left_out}")
 
     def picture(self, tag: str, pixels: Any, step: int) -> None:

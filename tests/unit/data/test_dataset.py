@@ -79,9 +79,10 @@ def test_a_size_other_than_the_annotation_says_is_a_problem(five):
 def test_strict_never_swaps_images(five):
     five[2].path.write_bytes(b"")
     dataset = DetectionDataset(five, train_difficult=True, strict=True)
-    assert dataset[Request(0, 1)].image_id == "b"
-    with pytest.raises(UserError, match=r"c\.png: image is empty"):
-        dataset[Request(0, 2)]
+    assert dataset[Request(0, 1)].problems == ("",)
+    unreadable = dataset[Request(0, 2)]
+    assert unreadable.image_id == "c"
+    assert unreadable.problems == (f"{five[2].path}: image is empty",)
 
 
 def test_no_readable_image_at_all(five):

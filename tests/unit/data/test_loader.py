@@ -84,13 +84,23 @@ def test_evaluation_sees_every_image_once_in_order(dataset, workers):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_in_a_worker_stays_one_line(records, workers):
+    for record in records:
+        record.path.write_bytes(b"")
+    dataset = DetectionDataset(records, train_difficult=True)
+    with pytest.raises(UserError) as error:
+        next(evaluation_batches(dataset, 4, workers, pin_memory=False))
+    first = f"{records[0].path}: image is empty"
+    assert str(error.value) == f"none of {NUM_IMAGES} images is readable; {first}"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_strict_dataset_has_a_problem_for_each_image(records, workers):
     records[6].path.write_bytes(b"")
     strict = DetectionDataset(records, train_difficult=True, strict=True)
-    batches = evaluation_batches(strict, 4, workers, pin_memory=False)
-    assert len(next(batches).image_ids) == 4
-    with pytest.raises(UserError) as error:
-        next(batches)
-    assert str(error.value) == f"{records[6].path}: image is empty"
+    batches = list(evaluation_batches(strict, 4, workers, pin_memory=False))
+    problems = [problem for batch in batches for problem in batch.problems]
+    assert problems == ["" if n != 6 else f"{records[6].path}: image is empty" for n in range(11)]
+    assert batches[1].image_ids == ["img04", "img05", "img06", "img07"]
 
 
 def test_problems_come_through(records):

@@ -12,6 +12,7 @@ OBJECTS = [2, 0, 3, 0]
 BOXES = np.arange(20, dtype=np.float32).reshape(5, 4)
 LABELS = np.array([1, 2, 3, 1, 2])
 DIFFICULT = np.array([True, False, False, True, False])
+TURNS = np.array([1, 6, 1, 3])
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_each_image_has_its_own_rows(records):
             LABELS[rows],
             DIFFICULT[rows],
             ~DIFFICULT[rows],
+            TURNS[place].item(),
         )
         same(records[place], by_hand)
         same(records[place - 4], by_hand)

@@ -14,6 +14,7 @@ RESULT = EvaluationResult(
     detections_per_class={"cat": 100, "potted plant": 0, "emu": 3},
     num_images=11,
     num_detections=103,
+    images_left_out=2,
 )
 
 
@@ -25,6 +26,7 @@ def test_evaluation_json(tmp_path):
         "mAP": 0.625,
         "per_class": {"cat": 0.75, "potted plant": 0.5, "emu": None},
         "num_images": 11,
+        "images_left_out": 2,
         "num_detections": 103,
         "num_ground_truth": {"cat": 12_345, "potted plant": 7, "emu": 0},
     }

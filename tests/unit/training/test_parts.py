@@ -32,11 +32,26 @@ def test_each_unreadable_image_is_told_once_and_too_many_stop(tmp_path):
     assert quarantine.take(["a.jpg: cut off"]) == ["a.jpg: cut off"]
     assert quarantine.take(["a.jpg: cut off"]) == []
     assert quarantine.take(["a.jpg: cut off", "b.jpg: empty"]) == ["b.jpg: empty"]
-    with pytest.raises(UserError, match="3 of 100 training images cannot be read"):
+    with pytest.raises(UserError, match="3 of 100 training images cannot be used"):
         quarantine.take(["c.jpg: gone"])
     assert len((tmp_path / "unreadable.txt").read_text().splitlines()) == 3
     mended = Quarantine(tmp_path, num_images=100, max_share=0.02)
     assert mended.take([]) == []
+
+
+def test_one_training_image_may_always_be_unreadable(tmp_path):
+    quarantine = Quarantine(tmp_path, num_images=3, max_share=0)
+    assert quarantine.take(["a.jpg: cut off"]) == ["a.jpg: cut off"]
+    with pytest.raises(UserError, match="2 of 3 training images cannot be used"):
+        quarantine.take(["b.jpg: cut off"])
+
+
+def test_images_left_out_before_the_first_step_count(tmp_path):
+    quarantine = Quarantine(tmp_path, 100, max_share=0.02, left_out=["a.jpg: gone"])
+    quarantine.note(["e.jpg: an image of the evaluation, which counts for nothing"])
+    quarantine.take(["b.jpg: cut off"])
+    with pytest.raises(UserError, match=r"3 of 100 .*: a\.jpg: gone; b\.jpg: cut off; c\.jpg"):
+        quarantine.take(["c.jpg: cut off"])
 
 
 def test_precision_by_name():
