@@ -64,12 +64,14 @@ def _why_none_counts(records: Sequence[Record], use: str, with_difficult: bool) 
     """Why none of the objects counts, and what to do; `use` is `train` or `evaluate`."""
     crowds = sum(int(record.crowd.sum()) for record in records)
     difficult = sum(int((record.difficult & ~record.crowd).sum()) for record in records)
-    split = f"--data.{'train' if use == 'train' else 'eval'}_split"
+    split = "--data.train_split"
+    if use == "evaluate":
+        split = "--data.eval_split (null trains without evaluation)"
     if not crowds and not difficult:
         none = f"none of {len(records)} images has an object with a usable box"
         return f"{none} of the classes: give another {split} or --data.classes"
     kinds = [
-        f"{crowds} crowds (iscrowd 1)" if crowds else "",
+        f"{crowds} with iscrowd 1" if crowds else "",
         f"{difficult} marked difficult" if difficult and not with_difficult else "",
     ]
     some = f"there is no object to {use} on, only {' and '.join(filter(None, kinds))}"

@@ -43,14 +43,14 @@ def test_objects_are_counted_as_training_uses_them():
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (data_set([1, 2], crowd=[True, True]), "only 2 crowds (iscrowd 1): correct the annot"),
+        (data_set([1, 2], crowd=[True, True]), "only 2 with iscrowd 1: correct the annot"),
         (
             data_set([1, 2], difficult=[True, True]),
             "only 2 marked difficult: set --data.train_difficult true",
         ),
         (
             data_set([1, 2], [True, False], [False, True]),
-            "only 1 crowds (iscrowd 1) and 1 marked difficult: set --data.train_difficult true",
+            "only 1 with iscrowd 1 and 1 marked difficult: set --data.train_difficult true",
         ),
         (data_set(images=3), "none of 3 images has an object with a usable box of the classes: "),
     ],
@@ -83,7 +83,7 @@ def test_a_class_without_objects_is_broken_where_it_was_asked_for():
     ("data", "told"),
     [
         (data_set([1], difficult=[True]), "only 1 marked difficult: correct the annotations, or"),
-        (data_set([1], crowd=[True]), "only 1 crowds (iscrowd 1): correct the annotations, or"),
+        (data_set([1], crowd=[True]), "only 1 with iscrowd 1: correct the annotations, or"),
         (data_set(images=2), "none of 2 images has an object"),
     ],
 )

@@ -125,45 +125,6 @@ def test_extreme_image_shapes(width, height):
     assert not list(check.image_findings(record(width=400, height=100), "0"))
 
 
-def test_tiny_boxes_by_the_side_at_the_models_input():
-    boxes = [(10, 10, 11.9, 60), (10, 10, 12, 60), (10, 10, 60, 10.9), (10, 10, 60, 11)]
-    found = list(check.box_findings(record(boxes), CLASSES, input_size=200))
-    assert kinds(found) == ["box below one pixel"] * 2
-    assert "'cat' at (10, 10, 11.9, 60)" in found[0].message
-    assert "(10, 10, 60, 10.9)" in found[1].message
-
-
-def test_boxes_of_the_whole_image():
-    boxes = [(2, 1, 398, 199), (5, 1, 400, 200), (0, 0, 400, 200), (0, 0, 400, 197)]
-    found = list(check.box_findings(record(boxes), CLASSES, 300))
-    assert kinds(found) == ["box of the whole image"] * 2
-
-
-def test_an_object_that_repeats_another():
-    nearly, less = (10, 10, 60, 62), (10, 10, 60, 63)  # IoU 50 / 52 and 50 / 53
-    found = list(check.repeated_boxes(record([BOX, nearly, BOX, less]), CLASSES))
-    assert kinds(found) == ["object annotated twice"] * 3
-    first = "a.jpg: 'cat' at (10, 10, 60, 60) and 'cat' at (10, 10, 60, 62)"
-    assert found[0].message == first
-    assert not list(check.repeated_boxes(record([BOX, less]), CLASSES))
-
-
-def test_two_classes_in_one_box():
-    found = list(check.repeated_boxes(record([BOX, (10, 10, 60, 61), BOX], [1, 2, 2]), CLASSES))
-    assert lines(found)[-1] == (
-        "two classes in one box",
-        False,
-        "a.jpg: 'cat' at (10, 10, 60, 60) and 'dog' at (10, 10, 60, 60)",
-    )
-    assert kinds(found) == ["object annotated twice", "two classes in one box"]
-
-
-def test_crowds_are_no_objects_of_their_own():
-    crowded = record([BOX, BOX, (0, 0, 400, 200)], crowd=[True, False, True])
-    assert not list(check.repeated_boxes(crowded, CLASSES))
-    assert not list(check.box_findings(crowded, CLASSES, 300))
-
-
 def test_files_that_no_list_names(voc):
     voc.fill(3)
     voc.split("other", ["elsewhere 1", "elsewhere2 -1"])

@@ -50,6 +50,8 @@ def test_up_to_100_objects_are_not_worth_a_line():
 )
 def test_the_limits_that_are_reached(counts, classes, metric, limits):
     line = crowded(data_set(*counts, classes=classes), EvaluationConfig(metric=metric))
+    from_file = crowded(data_set(*counts, classes=classes), EvaluationConfig(metric=metric), False)
+    assert from_file.split("; ")[1:] == [one for one in line.split("; ") if "COCO's" in one]
     head, *told = line.split("; ")
     assert head == (f"1 of 2 images have more than 100 objects, the most {counts[1]} in 1.jpg")
     assert len(told) == len(limits)
