@@ -78,6 +78,12 @@ def coco128() -> Path:
 
 
 @pytest.fixture(scope="session")
+def case():
+    """A small folder of data as some tool or user left it, by name; skips where it is absent."""
+    return lambda name: _shared("cases", name)
+
+
+@pytest.fixture(scope="session")
 def torchrun():
     """Runs a script on several ranks of this machine's CPU; returns the finished process."""
 

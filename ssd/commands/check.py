@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def by_kind(given: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         UserError: there are several folders.
     """
-    folders = [one for one in given if Path(one).expanduser().is_dir() and one not in recipes()]
+    folders = [
+        one for one in given if Path(os.path.expanduser(one)).is_dir() and one not in recipes()
+    ]
     if len(folders) > 1:
         raise UserError(f"{' and '.join(folders)} are folders: check one data set at a time")
     return folders, [one for one in given if one not in folders]

@@ -25,12 +25,6 @@ class DataConfig:
     root: str = "datasets/shapes"
     """The folder of the data, as the tool that made it left it. `~` is your home folder."""
 
-    images: str | None = None
-    """Folder of the images below `data.root`; by default, it is found."""
-
-    annotations: str | None = None
-    """Folder of the annotations below `data.root`; by default, it is found."""
-
     train_split: str | list[str] = "auto"
     """The split to train on, or several, as in `[VOC2007/trainval, VOC2012/trainval]`. `auto`
     finds it by its name, with `data.eval_split`: `trainval` where there is `test`, else `train`,
@@ -45,6 +39,12 @@ class DataConfig:
     """The split to evaluate on, or several, written like `data.train_split`. `auto` finds it by
     its name: `test` with `trainval`, else `val`, else `test`, else `share`. `share` keeps
     `data.eval_share` of the training images for evaluation. `null` trains without evaluation."""
+
+    images: str | None = None
+    """Folder of the images below `data.root`; by default, it is found."""
+
+    annotations: str | None = None
+    """Folder of the annotations below `data.root`; by default, it is found."""
 
     eval_share: float = 0.2
     """Share (0 … 1) of the training images that `data.eval_split share` evaluates on."""

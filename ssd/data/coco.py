@@ -10,7 +10,6 @@ the annotation's id. A box is degenerate if its width or height is not above 0.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from ssd.data.annotations import Annotations, Listed
 from ssd.data.coco_entries import Key
 from ssd.data.coco_file import AnnotationFile, Image, called, read_annotation_file
 from ssd.data.findings import Findings, Refuse
-from ssd.data.names import IMAGE_SUFFIXES, FileIndex
+from ssd.data.names import IMAGE_SUFFIXES, FileIndex, image_ids
 from ssd.data.settle import settle
 from ssd.structures import DataSet, IntArray
 
@@ -138,11 +137,10 @@ def _to_columns(
         return f"{called(numbers[row])}: bbox [{bbox}]"
 
     listed = [(image, file.path) for file in files for image in file.images]
-    image_ids = _image_ids(listed, root)
     return Annotations(
         images=[
             Listed(image_id, image.path, image.width, image.height, path)
-            for image_id, (image, path) in zip(image_ids, listed, strict=True)
+            for image_id, (image, path) in zip(_image_ids(listed, root), listed, strict=True)
         ],
         names=names,
         image_index=np.concatenate(
@@ -174,23 +172,12 @@ def _image_ids(listed: Sequence[tuple[Image, Path]], root: Path) -> list[str]:
         UserError: one image is listed under one id in two files.
     """
     ids = [str(image.key) for image, _ in listed]
-    counts = Counter(ids)
-    doubtful = [place for place, name in enumerate(ids) if counts[name] > 1]
     seen: dict[tuple[str, Path], Path] = {}
-    for place in doubtful:
-        image, file = listed[place]
-        first = seen.setdefault((ids[place], image.path), file)
+    for image_id, (image, file) in zip(ids, listed, strict=True):
+        first = seen.setdefault((image_id, image.path), file)
         if first is not file:
             raise UserError(
-                f"{first} and {file}: both have the image {image.path} with the id {image.key}: "
+                f"{first} and {file}: both have the image {image.path} with the id {image_id}: "
                 "give every split only once, and take each image into one file only"
             )
-    below = {place: listed[place][0].path.relative_to(root) for place in doubtful}
-    names = list(ids)
-    for with_suffix in (False, True):
-        for place, path in below.items():
-            shown_path = (path if with_suffix else path.with_suffix("")).as_posix()
-            names[place] = unicodedata.normalize("NFC", shown_path)
-        if len(set(names)) == len(names):
-            break
-    return names
+    return image_ids(root, [image.path for image, _ in listed], ids)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ssd.common.untrusted import (
@@ -17,10 +16,10 @@ from ssd.common.untrusted import (
     as_name,
     as_number,
     as_whole,
-    check_pixels,
     required,
     short,
 )
+from ssd.data.coco_outlines import around_mask, around_polygons
 
 ID_AS_TEXT = "id as text"
 NUMBER_AS_TEXT = "number as text"
@@ -172,42 +171,7 @@ def _box(entry: dict[str, Any], kinds: set[str]) -> Box | None:
     if not outline:
         kinds.add(NO_BOX)
         return None
-    x, y, width, height = as_box(
-        _around_mask(outline) if isinstance(outline, dict) else _around_polygons(outline)
-    )
-    kinds.add(MASK if isinstance(outline, dict) else POLYGON)
+    is_mask = isinstance(outline, dict)
+    x, y, width, height = as_box(around_mask(outline) if is_mask else around_polygons(outline))
+    kinds.add(MASK if is_mask else POLYGON)
     return x, y, width, height
-
-
-def _around_polygons(outline: Any) -> list[float]:
-    """The box around polygons [[x1, y1, x2, y2, …], …], or around a single one."""
-    parts = outline if isinstance(outline, list) and isinstance(outline[0], list) else [outline]
-    try:
-        points = np.concatenate([np.asarray(part, np.float64).reshape(-1, 2) for part in parts])
-        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
-    except (ValueError, TypeError, OverflowError):
-        rule = "polygons [[x1, y1, x2, y2, …], …], or a mask with counts and size"
-        raise ValueError(f"segmentation is {short(outline)}, but has to be {rule}") from None
-    return [left, top, right - left, bottom - top]
-
-
-def _around_mask(outline: dict[str, Any]) -> list[float]:
-    """The box around the pixels of a run-length encoded mask, which pycocotools decodes."""
-    from pycocotools import mask
-
-    counts, size = required(outline, "counts", "size")
-    if not isinstance(size, list) or len(size) != 2:
-        raise ValueError(f"the mask's size is {short(size)}, but has to be [height, width]")
-    height, width = (as_whole("the mask's size", side, 1) for side in size)
-    check_pixels(width, height)
-    if isinstance(counts, list):
-        runs = [as_whole("the mask's counts", run, 0) for run in counts]
-        if sum(runs) != height * width:
-            raise ValueError(f"the mask's counts do not add up to its {width}x{height} pixels")
-        encoded = mask.frPyObjects({"counts": runs, "size": [height, width]}, height, width)
-    elif isinstance(counts, str) and counts.isascii():
-        encoded = {"counts": counts.encode(), "size": [height, width]}
-    else:
-        raise ValueError(f"the mask's counts are {short(counts)}, but have to be a list or a text")
-    box: list[float] = mask.toBbox(encoded).tolist()
-    return box

@@ -96,20 +96,22 @@ def read_annotation_file(
     categories: dict[Key, CategoryEntry] = {}
     take_category = _category_taker(categories)
     reader.read("category", lists.categories, CategoryEntry, mend_category, take_category)
-    images: list[Image] = []
-    named: dict[Key, int] = {}
-    take_image = _image_taker(images, named, folders, index, reader)
-    reader.read("image", lists.images, ImageEntry, mend_image, take_image)
-    if not images:
+    images = _Images(index, folders)
+    reader.read("image", lists.images, ImageEntry, mend_image, images.take)
+    if not images.found:
         where = folders[0] if folders else index.root
-        why = f"none of its {len(named)} images is below {index.root}: put them into {where}"
-        raise UserError(f"{path}: {why if named else 'lists no image'}")
-    columns = _Columns(named, list(categories))
+        lost = f"none of its {len(images.place)} images is there: {''.join(images.lost[:1])}"
+        raise UserError(
+            f"{path}: {lost}: put them into {where}" if images.lost else f"{path}: lists no image"
+        )
+    for problem in images.lost:
+        findings.unusable("missing image", f"{path}: {problem}")
+    columns = _Columns(images.place, list(categories))
     reader.read("annotation", lists.annotations, AnnotationEntry, mend_annotation, columns.take)
     del lists  # they hold the text of the file
     file = AnnotationFile(
         path=path,
-        images=images,
+        images=images.found,
         categories=_without_root(list(categories.values()), columns.category, classes, reader),
         image_index=np.array(columns.image_index),
         category=np.array(columns.category),
@@ -136,44 +138,48 @@ def _category_taker(categories: dict[Key, CategoryEntry]) -> Take[CategoryEntry]
     return take
 
 
-def _image_taker(
-    images: list[Image],
-    named: dict[Key, int],
-    folders: Sequence[Path],
-    index: FileIndex,
-    reader: EntryReader,
-) -> Take[ImageEntry]:
-    """Returns a function that fills `images`, and `named` with their places or NO_IMAGE."""
+class _Images:
+    """The images of a file.
 
-    def take(entry: ImageEntry, number: int, faults: set[str]) -> None:
+    Attributes:
+        found: those that have a file.
+        place: for each id that the list has, the position in `found`, or NO_IMAGE.
+        lost: tells what is wrong with each that has no file.
+    """
+
+    def __init__(self, index: FileIndex, folders: Sequence[Path]) -> None:
+        self.index, self.folders = index, folders
+        self.found: list[Image] = []
+        self.place: dict[Key, int] = {}
+        self.lost: list[str] = []
+
+    def take(self, entry: ImageEntry, number: int, faults: set[str]) -> None:
+        """Looks for the file of an image."""
         key = as_key("id", entry.id, faults)
-        if key in named:
+        if key in self.place:
             raise ValueError("another image has this id")
-        named[key] = NO_IMAGE
+        self.place[key] = NO_IMAGE
         check_pixels(entry.width, entry.height)
-        where = f"{reader.path}: image id {key}: file_name {short(entry.file_name)}"
+        where = f"image id {key}: file_name {short(entry.file_name)}"
         try:
-            found = index.find(entry.file_name, folders)
+            file = self.index.find(entry.file_name, self.folders)
         except ValueError as problem:
-            reader.findings.unusable("image file in doubt", f"{where}: {problem}")
+            self.lost.append(f"{where}: {problem}")
             return
-        if found is None:
-            missing = f"{where} is not a file below {index.root}"
-            reader.findings.unusable("missing image", missing)
+        if file is None:
+            self.lost.append(f"{where} is not a file below {self.index.root}")
             return
-        if found.repair:
-            faults.add(found.repair)
-        named[key] = len(images)
-        images.append(Image(key, found.path, entry.width, entry.height))
-
-    return take
+        if file.repair:
+            faults.add(file.repair)
+        self.place[key] = len(self.found)
+        self.found.append(Image(key, file.path, entry.width, entry.height))
 
 
 class _Columns:
     """The annotations of a file in columns that grow."""
 
-    def __init__(self, named: dict[Key, int], categories: list[Key]) -> None:
-        self.named = named
+    def __init__(self, images: dict[Key, int], categories: list[Key]) -> None:
+        self.images = images
         self.position = {key: position for position, key in enumerate(categories)}
         self.image_index, self.category, self.number = array("q"), array("q"), array("q")
         self.boxes, self.areas, self.crowd = array("d"), array("d"), array("b")
@@ -182,9 +188,9 @@ class _Columns:
         """Adds an annotation; skips that of an image without a file, which is reported already."""
         image_id = as_key("image_id", entry.image_id, faults)
         category_id = as_key("category_id", entry.category_id, faults)
-        place, position = self.named.get(image_id), self.position.get(category_id)
+        place, position = self.images.get(image_id), self.position.get(category_id)
         if place is None:
-            raise ValueError(f"image_id {short(image_id)} is none of the {len(self.named)} images")
+            raise ValueError(f"image_id {short(image_id)} is none of the {len(self.images)} images")
         if position is None:
             known = f"none of {len(self.position)} categories"
             raise ValueError(f"category_id {short(category_id)} is {known}")

@@ -7,6 +7,7 @@ folder ─ survey ─┬─ VOC?  ─┐
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +23,7 @@ Splits = str | list[str]
 # The splits to train and to evaluate on, the first pair that is there; None is a share of the
 # former. Most sets have `train` and `val`, and use `test` only where there is nothing else; VOC
 # has all four, and papers train on `trainval` and evaluate on `test`.
-PAIRS: tuple[tuple[Role, Role | None], ...] = (
+PAIRS: tuple[tuple[Role | None, Role | None], ...] = (
     ("trainval", "test"),
     ("train", "val"),
     ("train", "test"),
@@ -31,6 +32,9 @@ PAIRS: tuple[tuple[Role, Role | None], ...] = (
     ("trainval", None),
     ("train", None),
     ("", None),
+    (None, "val"),  # to evaluate alone
+    (None, "test"),
+    (None, None),
 )
 SHOWN_FLAGS = 4
 NO_DATA = (
@@ -53,9 +57,7 @@ def recognise(root: Path, config: DataConfig) -> Layout:
     layouts = [layout for find in wanted.values() if (layout := find(root, found, config))]
     if not layouts:
         kind = "" if config.format == AUTO else f" as data.format {config.format}"
-        raise UserError(
-            f"{root}: there is no data set that can be read{kind}; looked for {NO_DATA}"
-        )
+        raise UserError(f"{root}: no data set can be read{kind}; looked for {NO_DATA}")
     if len(layouts) > 1:
         readings = " or as ".join(layout.what for layout in layouts)
         flags = " or ".join(f"--data.format {layout.format}" for layout in layouts)
@@ -63,24 +65,28 @@ def recognise(root: Path, config: DataConfig) -> Layout:
     return layouts[0]
 
 
-def locate(config: DataConfig) -> tuple[DataConfig, str]:
+def locate(config: DataConfig, to_train: bool = True) -> tuple[DataConfig, str]:
     """The settings with all that `auto` stands for, and one line that says what was found.
 
     Settings without `auto` come back as they are, and the line is empty.
 
+    Args:
+        config: the section of the config.
+        to_train: the split to train on is needed too; without it, `auto` may remain there.
+
     Raises:
         UserError: see `recognise`; or there are no splits to choose from.
     """
-    config = replace(config, root=str(Path(config.root).expanduser()))
+    config = replace(config, root=os.path.expanduser(config.root))
     if config.format == "shapes":
         return _shapes(config), ""
     if config.root == DataConfig().root:
         raise UserError("data.root is not set: give --data.root and the folder of the data")
-    if AUTO not in (config.format, config.train_split, config.eval_split):
+    if AUTO not in (config.format, config.eval_split, config.train_split if to_train else ""):
         return config, ""
     root = Path(config.root)
     layout = recognise(root, config)
-    train, evaluation = choose(root, layout, config)
+    train, evaluation = choose(root, layout, config, to_train)
     located = replace(
         config,
         format=layout.format,
@@ -108,8 +114,12 @@ def _told(splits: Splits) -> str:
     return shown([splits] if isinstance(splits, str) else splits)
 
 
-def choose(root: Path, layout: Layout, config: DataConfig) -> tuple[Splits, Splits | None]:
+def choose(
+    root: Path, layout: Layout, config: DataConfig, to_train: bool
+) -> tuple[Splits, Splits | None]:
     """The splits to train and to evaluate on; given ones win.
+
+    Without `to_train`, a set that has nothing to train on will do.
 
     Raises:
         UserError: there is nothing to train on, or several splits could be meant.
@@ -117,20 +127,21 @@ def choose(root: Path, layout: Layout, config: DataConfig) -> tuple[Splits, Spli
     train, evaluation = config.train_split, config.eval_split
     if train != AUTO and evaluation != AUTO:
         return train, evaluation
-    have = set(layout.splits.values())
-    trains = have if train == AUTO else _roles(train)
-    evaluations = {*have, None} if evaluation == AUTO else _roles(evaluation)
-    pairs = [pair for pair in PAIRS if pair[0] in trains and pair[1] in evaluations]
-    if not pairs:  # given splits whose names tell no role
-        pairs = [pair for pair in PAIRS if pair[0] in trains and pair[1] is None]
-    if train == AUTO and not pairs:
-        names = shown(list(layout.splits))
+    have: set[Role | None] = {*layout.splits.values()}
+    usable = have if to_train else {*have, None}
+    trains = usable if train == AUTO else _roles(train, "")
+    evaluations = have | {None} if evaluation == AUTO else _roles(evaluation, None)
+    pairs = [pair for pair in PAIRS if pair[0] in trains]
+    pairs = [pair for pair in pairs if pair[1] in evaluations] or [
+        pair for pair in pairs if pair[1] is None
+    ]
+    if not pairs:
         raise UserError(
-            f"{root} is taken for {layout.what} with {names}, but none of these is to train on: "
-            "set --data.train_split"
+            f"{root} is taken for {layout.what} with {shown(list(layout.splits))}, but none of "
+            "these is to train on: set --data.train_split"
         )
-    learnt, judged = pairs[0] if pairs else ("", None)
-    if train == AUTO:
+    learnt, judged = pairs[0]
+    if train == AUTO and learnt is not None:
         train = _of_role(root, layout, learnt, "train_split")
     if evaluation == AUTO:
         has = judged is not None
@@ -138,10 +149,10 @@ def choose(root: Path, layout: Layout, config: DataConfig) -> tuple[Splits, Spli
     return train, evaluation
 
 
-def _roles(splits: Splits | None) -> set[Role | None]:
-    """The roles that the names of given splits tell."""
+def _roles(splits: Splits | None, without: Role | None) -> set[Role | None]:
+    """The roles that the names of given splits tell; `without` is that of names that tell none."""
     names = [splits] if isinstance(splits, str) else splits or []
-    return {roles_up(PurePosixPath(name))[1] or None for name in names} or {None}
+    return {roles_up(PurePosixPath(name))[1] or without for name in names} or {None}
 
 
 def _of_role(root: Path, layout: Layout, role: Role | None, setting: str) -> Splits:

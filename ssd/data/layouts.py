@@ -106,11 +106,12 @@ def _lists(root: Path, found: Survey, stems: set[str]) -> dict[str, Role]:
                 main[(folder.parent.parent / stem).as_posix()] = stem
             else:
                 other[(folder / name).as_posix()] = stem
-    lists = main or other
-    plain = {
-        split: stem for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS
-    }
-    roles: dict[str, Role] = {split: role_of(stem) for split, stem in (plain or lists).items()}
+    own = {split: stem for split, stem in main.items() if "/" not in split}  # of `root` itself
+    lists = own or main or other
+    roles: dict[str, Role] = {split: role_of(stem) for split, stem in lists.items()}
+    plain = [split for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS]
+    if plain:  # lists of a single class, such as cat_train, say nothing more
+        return {split: role for split, role in roles.items() if split in plain or not role}
     return roles
 
 

@@ -255,13 +255,13 @@ def _lies_in(name: str, regions: list[str], deep: bool) -> bool:
     return name[: name.rfind("/") + 1] in regions
 
 
-def image_ids(root: Path, paths: Sequence[Path]) -> list[str]:
+def image_ids(root: Path, paths: Sequence[Path], own: Sequence[str] = ()) -> list[str]:
     """The names of images that are used together, each of them different if the paths are.
 
-    That is the stem; for images that share it, the path below `root` without the suffix, or else
-    with it. These are composed Unicode with slashes.
+    That is the name in `own`, or else the stem; for images that share it, the path below `root`
+    without the suffix, or else with it. These are composed Unicode with slashes.
     """
-    ids = [path.stem for path in paths]
+    ids = list(own) or [path.stem for path in paths]
     for with_suffix in (False, True):
         times = Counter(ids)
         for index, path in enumerate(paths):

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.config.data import SHARE
@@ -60,7 +58,7 @@ def load_data(
         kept = None if division is None else read_division(division)
         image_ids = [image.image_id for image in found.images]
         mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
-        found = only(found, np.equal(mask, splits == SHARE))
+        found = only(found, mask if splits == SHARE else ~mask)
     seen = read_headers([image.path for image in found.images], headers)
     found = in_frame(found, seen, config.exif, told)
     where = f"{config.root}, {', '.join(names)}"
@@ -97,5 +95,4 @@ def annotate(
     if config.format == "shapes":
         shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
     folders = VocFolders(root, images, annotations, config.background)
-    named = [folders.split(split) for split in splits]
-    return annotate_voc(root, named, findings, config.background)
+    return annotate_voc(root, folders.splits(splits), findings, config.background)

@@ -90,7 +90,7 @@ def given_folder(root: Path, name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    path = root / Path(name).expanduser()
+    path = root / os.path.expanduser(name)
     if not path.is_relative_to(root) or ".." in path.relative_to(root).parts or not path.is_dir():
         raise UserError(
             f"{path}: is no folder below data.root {root}: set data.images and "

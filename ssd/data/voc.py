@@ -122,10 +122,8 @@ def _to_columns(
     names = sorted({item.name for item in objects})
     category_of = {name: category for category, name in enumerate(names)}
     written = np.array([item.corners for item in objects], np.float64).reshape(-1, 4)
-    low, high = (
-        np.minimum(written[:, :2], written[:, 2:]),
-        np.maximum(written[:, :2], written[:, 2:]),
-    )
+    starts, ends = written[:, :2], written[:, 2:]
+    low, high = np.minimum(starts, ends), np.maximum(starts, ends)
 
     def called(row: int) -> str:
         shown_corners = ", ".join(f"{value:g}" for value in objects[row].corners)
@@ -143,6 +141,6 @@ def _to_columns(
         difficult=np.array([item.difficult for item in objects], np.bool_),
         crowd=np.zeros(len(objects), np.bool_),
         called=called,
-        swapped=written[:, 2:] < written[:, :2],
+        swapped=ends < starts,
         repairs=repairs,
     )

@@ -138,59 +138,57 @@ def _read_object(element: Element, where: str, repairs: Counter[str]) -> list[Ob
         rule = f"a name of at most {LONGEST_NAME} characters: fix the annotation"
         raise UserError(f"{where}: name is {short(name)}, but has to be {rule}")
     where = f"{where} ({name!r})"
-    if _is_set(element.findtext("deleted") or "0"):  # LabelMe keeps what was deleted.
+    if _is_set(element.findtext("deleted", "0")):  # LabelMe keeps what was deleted.
         return []
-    mended: Counter[str] = Counter()
-    tags = "bndbox", "robndbox", "polygon"
-    shapes = next((found for tag in tags if (found := element.findall(tag))), None)
+    shapes = next(filter(None, map(element.findall, ("bndbox", "robndbox", "polygon"))), None)
     if shapes is None:
         raise UserError(f"{where}: bndbox is missing: fix the annotation")
-    mended[SEVERAL_BOXES] += len(shapes) > 1
-    difficult = _difficult(element, where, mended)
+    mended = [SEVERAL_BOXES] if len(shapes) > 1 else []
+    difficult = _difficult(element.findtext("difficult", "0"), where, mended)
     objects = [Object(name, _corners(shape, where, mended), difficult) for shape in shapes]
-    repairs += mended
+    for kind in mended:
+        repairs[kind] += 1
     return objects
 
 
-def _difficult(element: Element, where: str, mended: Counter[str]) -> bool:
-    text = element.findtext("difficult")
-    if text is None:
-        return False
+def _difficult(text: str, where: str, mended: list[str]) -> bool:
     difficult = _is_set(text)
     if difficult is None:
         raise UserError(
             f"{where}: difficult is {short(text)}, which is neither a number nor yes or no: "
             "fix the annotation"
         )
-    mended[DIFFICULT_IN_WORDS] += math.isnan(_number_or_nan(text))
+    if math.isnan(_number_or_nan(text)):
+        mended.append(DIFFICULT_IN_WORDS)
     return difficult
 
 
 def _is_set(text: str) -> bool | None:
     """Returns whether a number or a word means yes, or None if that cannot be told."""
-    value, word = _number_or_nan(text), text.strip().lower()
-    if math.isfinite(value):
+    if math.isfinite(value := _number_or_nan(text)):
         return value != 0
+    word = text.strip().lower()
     return True if word in YES else False if word in NO else None
 
 
-def _corners(shape: Element, where: str, mended: Counter[str]) -> Corners:
+def _corners(shape: Element, where: str, mended: list[str]) -> Corners:
     """The box around a shape.
 
     The points of polygons and rotated boxes are continuous and 0-based, unlike VOC's corners.
     """
     where = f"{where}, {shape.tag}"
     if shape.find("xmin") is None:
-        points = _rotated(shape, where) if shape.find("cx") is not None else _points(shape, where)
+        is_rotated = shape.find("cx") is not None
+        points = _rotated(shape, where) if is_rotated else _points(shape, where)
         if points:
-            mended[ROTATED if shape.find("cx") is not None else POLYGON] += 1
+            mended.append(ROTATED if is_rotated else POLYGON)
             xs, ys = zip(*points, strict=True)
             return min(xs) + 1, min(ys) + 1, max(xs), max(ys)
     xmin, ymin, xmax, ymax = (
         _number(shape, field, where) for field in ("xmin", "ymin", "xmax", "ymax")
     )
     if xmin > xmax or ymin > ymax:
-        mended[SWAPPED] += 1
+        mended.append(SWAPPED)
     return xmin, ymin, xmax, ymax
 
 
@@ -229,7 +227,8 @@ def _text(element: Element, field: str, where: str) -> str:
 
 
 def _number(element: Element, field: str, where: str) -> float:
-    return _as_number(_text(element, field, where), field, where)
+    value = _number_or_nan(element.findtext(field, ""))
+    return value if math.isfinite(value) else _as_number(_text(element, field, where), field, where)
 
 
 def _as_number(text: str, field: str, where: str) -> float:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
+from ssd.data.lists import read_lines
 from ssd.data.names import IMAGE_SUFFIXES, FileIndex
-from ssd.data.survey import Survey, roles_up, survey
+from ssd.data.survey import WORDS, Survey, key, role_of, roles_up, survey
 from ssd.data.voc_images import VocSplit, list_splits, own_split
+
+MARKS = {"1", "0", "-1"}  # the class of the list is in the image, hard to see, or not in it
 
 
 class VocFolders:
@@ -29,6 +33,30 @@ class VocFolders:
     ) -> None:
         self.root, self.images, self.annotations = root, images, annotations
         self.background = background
+
+    def splits(self, names: Sequence[str]) -> list[VocSplit]:
+        """The named splits; lists of single classes that belong together are one split.
+
+        Raises:
+            UserError: there is no such list or folder.
+        """
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            folder, _, stem = name.rpartition("/")
+            role = role_of(stem)
+            is_of_class = role and key(stem) not in WORDS and self._main_list(name)
+            groups.setdefault(f"{folder}/*_{role}" if is_of_class else name, []).append(name)
+        return [
+            self.split(group[0]) if len(group) == 1 else self._classwise(group)
+            for group in groups.values()
+        ]
+
+    def _classwise(self, names: Sequence[str]) -> VocSplit:
+        """The images of lists that each mark those of one class with 1 and all others with -1."""
+        parts = [self.split(name) for name in names]
+        lines = [line.split() for part in parts for line in read_lines(part.source)]
+        entries = [" ".join(words[:-1] if words[-1] in MARKS else words) for words in lines]
+        return replace(parts[0], entries=list(dict.fromkeys(entries)))
 
     def split(self, name: str) -> VocSplit:
         """The split `NAME` or `FOLDER/NAME` of an image list, `LIST.txt`, or a folder.

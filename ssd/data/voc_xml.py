@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ssd.data.lists import utf_of
@@ -27,18 +28,22 @@ def parse_xml(data: bytes) -> tuple[Element, bool]:
     from defusedxml.ElementTree import fromstring
 
     encoding, is_wrong = _encoding(data)
-    return fromstring(data.decode(encoding) if encoding else data), is_wrong
+    text = data.decode(encoding) if encoding else data
+    if isinstance(text, str) and "<!DOCTYPE" not in text:
+        # Entities, by which XML does harm, need a DOCTYPE. Without it, the fast parser is safe.
+        return ElementTree.fromstring(text), is_wrong
+    return fromstring(text), is_wrong
 
 
 def _encoding(data: bytes) -> tuple[str | None, bool]:
     """The encoding to decode with, or None if the parser can, and whether another is declared."""
     encoding = utf_of(data)
-    if encoding != "utf-8-sig":
+    declared = DECLARED.match(data)
+    if encoding != "utf-8-sig" or not declared:
         return encoding, False
-    if declared := DECLARED.match(data):
-        name = codecs.lookup(declared[1].decode()).name
-        if name in MULTI_BYTE:
-            return name, False
-        if name.startswith(("utf-16", "utf-32")):  # The declaration itself is of single bytes.
-            return encoding, True
+    name = codecs.lookup(declared[1].decode()).name
+    if name in MULTI_BYTE:
+        return name, False
+    if name.startswith("utf"):  # The declaration itself is of single bytes, so it is not UTF-16.
+        return encoding, not name.startswith("utf-8")
     return None, False

@@ -21,6 +21,7 @@ from ssd.data.findings import Findings
 
 LARGEST_DESCRIPTION = 1 << 22  # bytes; also the limit of a label file
 FARTHEST = 2.0  # corners that stick out of the image are clipped; pixels are no relative numbers
+ROUNDING = 1e-5  # labels have at least five digits
 KEYS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 POLYGON = "polygon instead of a box"
 CONFIDENCE = "confidence in a sixth column"
@@ -202,11 +203,18 @@ def _corners(
     else:
         mended[POLYGON] += 1
         corners = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+    left, top, right, bottom = map(_unrounded, corners)
     if max(map(abs, corners)) > FARTHEST:
         far = max(corners, key=abs)
         rule = "labels are relative to the image, 0 to 1: divide pixels by its size"
         raise ValueError(f"the box reaches {far:g} times the image's side: {rule}")
-    return corners
+    return left, top, right, bottom
+
+
+def _unrounded(side: float) -> float:
+    """The border of the image for a corner that sticks out of it by the rounding of a label."""
+    border = min(max(side, 0.0), 1.0)
+    return border if abs(side - border) <= ROUNDING else side
 
 
 def _finite(word: str) -> float:

@@ -101,7 +101,7 @@ def read_data(
     Raises:
         UserError: there are none, or they are invalid.
     """
-    data, told = locate(config.data)
+    data, told = locate(config.data, to_train=False)
     if told:
         print(told, flush=True)
     if data.eval_split is None:

@@ -19,6 +19,7 @@ import numpy as np
 from ssd.common.errors import UserError
 from ssd.config import DataConfig, EvaluationConfig
 from ssd.data.findings import Collect, Finding
+from ssd.data.layout import locate
 from ssd.data.learnable import nothing_to_evaluate, nothing_to_learn
 from ssd.data.source import load_data
 from ssd.data.voc_images import unlisted_files
@@ -74,6 +75,7 @@ def check_data(
     Raises:
         UserError: `data.root` is not a folder.
     """
+    config, _ = locate(config)
     train = _read(config, config.train_split, config.classes)
     held_out = Split(DataSet([], (), {}), [])
     if config.eval_split is not None:

@@ -13,6 +13,7 @@ scale of its gradient, so its settings do not change.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -254,7 +255,7 @@ def draw_data(base: Config, scenario: Scenario) -> None:
 
 def data_root(base: Config, full_steps: int) -> Path:
     """The folder of the pictures, named after their number."""
-    return Path(f"{base.data.root}_{full_steps}x{base.training.batch_size}")
+    return Path(os.path.expanduser(f"{base.data.root}_{full_steps}x{base.training.batch_size}"))
 
 
 def image_list(num_images: int) -> str:

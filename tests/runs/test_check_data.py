@@ -120,7 +120,11 @@ DAMAGES = [
     ("rare class", False, lambda f: f.edit("<name>.*?<", "<name>eosinophil<")),
     ("images without objects", False, lambda f: f.edit("<object>.*</object>", "")),
     ("image in train and eval", False, lambda f: f.list_in("test", f.stem)),
-    ("turned by Exif, boxes turned with the image", False, lambda f: f.patch_image(exif_rotated)),
+    (
+        "turned by Exif, boxes turned with the image",
+        False,
+        lambda f: f.patch_image(exif_rotated),
+    ),
     ("extreme image shape", False, squash),
     ("unlisted files", False, unlist),
 ]

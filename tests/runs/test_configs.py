@@ -93,7 +93,7 @@ def roots(tmp_path_factory):
     write_voc(voc / "VOC2012", {"trainval": ["2012a", "2012b"]}, VOC_CLASSES[:4])
     for number, split in enumerate(("train", "val", "train2017", "val2017")):
         write_coco(coco, split, 100 * (number + 1))
-    return {"voc": voc, "shapes": voc, "coco": coco}
+    return {"voc": voc, "coco": coco}
 
 
 TRAINED = {  # a config for each backbone, one with weights for the whole detector, and what differs
@@ -159,11 +159,13 @@ def test_a_config_trains_and_evaluates(name, config_of, roots, tmp_path, monkeyp
     monkeypatch.setattr(weights, "fetch", lambda _, network, origin: blank_weights(network))
     config = config_of(name)
     config = replace(config, model=replace(config.model, **TRAINED[name]))
-    root = roots[config.data.format]
-    data_format = "coco" if config.data.format == "coco" else "voc"
+    kind = "coco" if config.evaluation.metric == "coco" else "voc"
+    given = {"format": kind}
+    if config.data.format == "auto":
+        given = {"train_split": "train", "eval_split": "val"} if kind == "coco" else {}
     config = replace(
         config,
-        data=replace(config.data, format=data_format, root=str(root), workers=0),
+        data=replace(config.data, **given, root=str(roots[kind]), workers=0),
         training=replace(config.training, steps=2, batch_size=1, device="cpu"),
         evaluation=replace(config.evaluation, every_epochs=0),
     )

@@ -129,9 +129,12 @@ COCO = {
     "a name of half a pair": (lambda c: c["categories"][0].update(name="\ud800"), "name is '\\ud8"),
     "a name of 300 letters": (
         lambda c: c["images"][0].update(file_name="x" * 300),
-        "is not a file in",
+        "is not a file below",
     ),
-    "a folder with a NUL": (lambda c: c["images"][0].update(file_name="a\0/b"), "is not a file in"),
+    "a folder with a NUL": (
+        lambda c: c["images"][0].update(file_name="a\0/b"),
+        "is not a file below",
+    ),
 }
 
 

@@ -277,7 +277,7 @@ def test_mutated_files_are_read_or_told_in_one_line(coco):
 
 
 @pytest.mark.parametrize(
-    "name", ["c.jpg", "../../c.jpg", "/etc/hostname", "a\0.jpg", "", ".", "x" * 5000, "b/../../.."]
+    "name", ["c.jpg", "../../c.jpg", "/etc/hostname", "a\0.jpg", "", ".", "x" * 5000]
 )
 def test_an_image_without_a_file_is_left_out_with_its_objects(coco, name):
     coco.content["images"][0]["file_name"] = name
@@ -295,5 +295,7 @@ def test_an_image_without_a_file_is_left_out_with_its_objects(coco, name):
 def test_a_file_none_of_whose_images_is_there_is_refused(coco):
     for image in coco.content["images"]:
         image["file_name"] = f"gone {image['file_name']}"
-    with pytest.raises(UserError, match=r"none of its 2 images is below .*: put them into .*val"):
+    with pytest.raises(
+        UserError, match=r"none of its 2 images is there: .* 'gone a.jpg' .*: put them"
+    ):
         read(coco)

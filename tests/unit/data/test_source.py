@@ -3,6 +3,7 @@ import pytest
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data import shapes
+from ssd.data.layout import locate
 from ssd.data.source import load_data
 
 
@@ -21,7 +22,7 @@ def test_voc_with_one_split_or_several(voc):
 def test_shapes_are_drawn_on_first_use(tmp_path, monkeypatch):
     monkeypatch.setattr(shapes, "NUM_TRAINVAL", 4)
     monkeypatch.setattr(shapes, "NUM_TEST", 2)
-    config = DataConfig(format="shapes", root=str(tmp_path / "shapes"))
+    config, _ = locate(DataConfig(format="shapes", root=str(tmp_path / "shapes")))
     assert len(load_data(config, config.train_split, None).records) == 4
     assert len(load_data(config, config.eval_split, shapes.CLASSES).records) == 2
 

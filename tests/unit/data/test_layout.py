@@ -1,0 +1,299 @@
+"""Recognition of layouts: names of splits, folders that are given, and what cannot be told apart.
+
+Whole exports of tools, with their records: test_exports.py.
+"""
+
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from ssd.common.errors import UserError
+from ssd.config import DataConfig
+from ssd.data.layout import locate, recognise
+from ssd.data.source import load_data
+from ssd.data.survey import role_of, roles_up
+
+XML = "<annotation><size><width>4</width><height>4</height></size></annotation>"
+COCO = json.dumps({"images": [], "annotations": [], "categories": []})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes files below a root; their content follows from their suffix."""
+    root = tmp_path / "data"
+
+    def write(*names, **contents):
+        given = dict.fromkeys(names) | contents
+        for name, content in given.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            default = {".xml": XML, ".json": COCO, ".txt": "0 .5 .5 .1 .1\n"}.get(path.suffix, "")
+            path.write_text(default if content is None else content)
+        return root
+
+    return write
+
+
+def found(root, **settings):
+    config, _ = locate(DataConfig(**{"format": "auto", "root": str(root), **settings}))
+    return config.format, config.train_split, config.eval_split
+
+
+def lists(*names):
+    return {f"ImageSets/Main/{name}.txt": "a\n" for name in names}
+
+
+def voc_with(folder, *names, home=""):
+    return folder(
+        *(f"{home}Annotations/a.xml", f"{home}JPEGImages/a.jpg"),
+        **{f"{home}{name}": text for name, text in lists(*names).items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "evaluation"),
+    [
+        (("train", "val", "trainval", "test"), "trainval", "test"),
+        (("train", "val", "test"), "train", "val"),
+        (("train", "valid", "test"), "train", "valid"),
+        (("training", "validation"), "training", "validation"),
+        (("Train", "Test"), "Train", "Test"),
+        (("train", "val", "trainval"), "train", "val"),
+        (("trainval",), "trainval", "share"),
+        (("train",), "train", "share"),
+        (("default",), "default", "share"),
+        (("default", "test"), "default", "test"),
+        (("train", "val", "cat_train", "cat_val", "dog_train"), "train", "val"),
+        (("cat_train", "dog_train", "cat_val"), ["cat_train", "dog_train"], "cat_val"),
+        (("train2012", "val2012"), "train2012", "val2012"),
+    ],
+)
+def test_splits_by_their_names(folder, names, train, evaluation):
+    assert found(voc_with(folder, *names)) == ("voc", train, evaluation)
+
+
+def test_given_splits_win(folder):
+    root = voc_with(folder, "train", "val", "trainval", "test")
+    assert found(root, train_split="train") == ("voc", "train", "val")
+    assert found(root, eval_split="val") == ("voc", "train", "val")
+    assert found(root, eval_split="train") == ("voc", "trainval", "train")
+    assert found(root, eval_split=None) == ("voc", "trainval", None)
+    assert found(root, eval_split="share") == ("voc", "trainval", "share")
+    assert found(root, train_split="x", eval_split="y") == ("voc", "x", "y")
+
+
+def test_nothing_to_train_on(folder):
+    with pytest.raises(UserError, match="with test, val, but none of these is to train on: set"):
+        found(voc_with(folder, "test", "val"))
+
+
+def test_a_set_to_evaluate_on_needs_no_other_split(folder):
+    config = DataConfig("auto", str(voc_with(folder, "test")))
+    located, _ = locate(config, to_train=False)
+    assert (located.format, located.eval_split) == ("voc", "test")
+
+
+def test_lists_that_tell_no_role(folder):
+    flags = "give --data.train_split a or --data.train_split b$"
+    with pytest.raises(UserError, match=flags):
+        found(voc_with(folder, "a", "b"))
+    assert found(voc_with(folder, "a", "b"), train_split="b") == ("voc", "b", "share")
+
+
+def test_folders_of_voc(folder):
+    voc_with(folder, "trainval", "test", home="VOC2007/")
+    root = voc_with(folder, "trainval", "test", home="VOC2012/")
+    (root / "VOC2012/ImageSets/Main/test.txt").write_text("unpublished\n")
+    both = ["VOC2007/trainval", "VOC2012/trainval"]
+    assert found(root) == ("voc", both, "VOC2007/test")
+    voc_with(folder, "trainval", "test")
+    assert found(root) == ("voc", "trainval", "test")
+
+
+def test_lists_beside_the_folders(folder):
+    contents = {"train.txt": "imgs/a.jpg\n", "val.txt": "b 1\n", "notes.txt": "made in May\n"}
+    root = folder("imgs/a.jpg", "imgs/b.jpg", "xml/a.xml", "xml/b.xml", **contents)
+    assert found(root) == ("voc", "train.txt", "val.txt")
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "evaluation"),
+    [
+        (("a.jpg", "a.xml"), ".", "share"),
+        (("my/a.jpg", "my/a.xml"), "my", "share"),
+        (("images/a.jpg", "annotations/a.xml"), "annotations", "share"),
+        (("images/x/a.jpg", "xmls/x/a.xml", "xmls/y/b.xml"), "xmls", "share"),
+        (("train/a.jpg", "train/a.xml", "valid/b.jpg", "valid/b.xml"), "train", "valid"),
+        (("Train/a.xml", "Test/b.xml"), "Train", "Test"),
+        (("train/Annotations/a.xml", "val/Annotations/b.xml"), "train", "val"),
+        (("xml/train_2/a.xml", "xml/train_3/b.xml"), ["xml/train_2", "xml/train_3"], "share"),
+    ],
+)
+def test_xml_files_without_lists(folder, names, train, evaluation):
+    assert found(folder(*names)) == ("voc", train, evaluation)
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "evaluation"),
+    [
+        (("annotations/instances_train.json", "images/a.jpg"), "train", "share"),
+        (
+            ("annotations/instances_train2017.json", "annotations/instances_val2017.json")
+            + ("annotations/captions_train2017.json", "train2017/a.jpg", "val2017/b.jpg"),
+            *("train2017", "val2017"),
+        ),
+        (("result.json", "images/a.jpg"), "result.json", "share"),
+        (
+            ("photos/a.jpg", "annotations/train.json", "annotations/test.json"),
+            *("annotations/train.json", "annotations/test.json"),
+        ),
+        (
+            ("train/_annotations.coco.json", "valid/_annotations.coco.json"),
+            *("train/_annotations.coco.json", "valid/_annotations.coco.json"),
+        ),
+    ],
+)
+def test_files_of_coco(folder, names, train, evaluation):
+    assert found(folder(*names)) == ("coco", train, evaluation)
+
+
+def test_other_json_files_are_not_coco(folder):
+    root = folder("train.json", **{"detections.json": "[]", "package.json": "{}"})
+    assert found(root) == ("coco", "train.json", "share")
+
+
+def test_two_files_of_coco_for_one_role(folder):
+    root = folder(
+        "annotations/instances_train.json", "train/_annotations.coco.json", "images/a.jpg"
+    )
+    with pytest.raises(UserError, match="give --data.train_split train or --data.train_split trai"):
+        found(root)
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "evaluation"),
+    [
+        (("images/a.jpg", "labels/a.txt"), "images", "share"),
+        (("a.jpg", "a.txt", "b.jpg"), ".", "share"),
+        (("images/train/a.jpg", "labels/train/a.txt"), "images/train", "share"),
+        (("train/images/a.jpg", "train/labels/a.txt", "test/images/b.jpg"), "train", "share"),
+        (
+            ("Images/train/a.jpg", "Labels/train/a.txt", "Images/val/b.jpg", "Labels/val/b.txt"),
+            *("Images/train", "Images/val"),
+        ),
+    ],
+)
+def test_labels_of_yolo(folder, names, train, evaluation):
+    assert found(folder(*names)) == ("yolo", train, evaluation)
+
+
+def test_splits_of_data_yaml(folder):
+    text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [a]"
+    root = folder("train/images/a.jpg", "train/labels/a.txt", **{"data.yaml": text})
+    assert found(root) == ("yolo", "train", "share")
+    folder("valid/images/b.jpg", "valid/labels/b.txt")
+    assert found(root) == ("yolo", "train", "val")
+
+
+def test_texts_beside_images_are_not_always_labels(folder):
+    root = folder("a.jpg", "a.xml", **{"a.txt": "a caption\n"})
+    assert found(root) == ("voc", ".", "share")
+
+
+def test_two_formats_in_one_folder(folder):
+    root = folder("images/a.jpg", "labels/a.txt", "Annotations/a.xml")
+    message = (
+        "can be read as Pascal VOC .* or as YOLO .*: give --data.format voc or --data.format yolo"
+    )
+    with pytest.raises(UserError, match=message):
+        found(root)
+    assert found(root, format="yolo") == ("yolo", "images", "share")
+    assert found(root, format="voc") == ("voc", "Annotations", "share")
+    assert found(root, annotations="labels") == ("yolo", "images", "share")
+
+
+def test_nothing_that_can_be_read(folder, tmp_path):
+    root = folder("images/a.jpg", "README.md")
+    with pytest.raises(UserError, match="no data set can be read; looked for VOC .* --data.format"):
+        found(root)
+    with pytest.raises(UserError, match="no data set can be read as data.format coco"):
+        found(root, format="coco")
+    with pytest.raises(UserError, match="is not a folder: set it to"):
+        recognise(tmp_path / "nowhere", DataConfig(format="auto"))
+    with pytest.raises(UserError, match="data.root is not set: give --data.root"):
+        locate(DataConfig(format="auto"))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "..", "/", "a.jpg"])
+def test_folders_that_are_given_lie_below_the_root(folder, name):
+    root = folder("a.jpg", "a.xml")
+    with pytest.raises(UserError, match="is no folder below data.root"):
+        found(root, annotations=name)
+
+
+def test_hidden_and_looping_folders(folder):
+    root = folder("a.jpg", "a.xml", ".cache/b.xml", "__MACOSX/._a.xml", "train/._x.xml")
+    (root / "loop").symlink_to(root)
+    assert found(root) == ("voc", ".", "share")
+
+
+def test_settings_without_auto_stay_as_they_are(tmp_path):
+    config = DataConfig("voc", str(tmp_path / "nowhere"), "a", "b")
+    assert locate(config) == (config, "")
+    shapes = DataConfig("shapes", eval_split="trainval")
+    assert locate(shapes)[0].train_split == "trainval"
+    assert locate(shapes)[0].eval_split == "trainval"
+
+
+def test_the_home_folder(monkeypatch, folder):
+    root = folder("data/a.jpg", "data/a.xml")
+    monkeypatch.setenv("HOME", str(root))
+    config, _ = locate(DataConfig("auto", "~/data"))
+    assert config.root == f"{root}/data"
+
+
+def test_what_was_found_is_found_again(voc):
+    voc.fill(4)
+    (voc.root / "JPEGImages").rename(voc.root / "images")
+    (voc.root / "Annotations").rename(voc.root / "annotations")
+    config, _ = locate(DataConfig("auto", str(voc.root), eval_split=None))
+    assert locate(config) == (config, "")
+    assert len(load_data(config, "trainval", None).records) == 4
+
+
+def test_background_without_lists(voc):
+    voc.fill(4)
+    (voc.root / "ImageSets").rename(voc.root.parent / "gone")
+    voc.image("new")
+    for background, images in ((False, 4), (True, 5)):
+        given = DataConfig("auto", str(voc.root), eval_split=None, background=background)
+        config, _ = locate(given)
+        assert len(load_data(config, config.train_split, None).records) == images
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        *(("train", "train"), ("TrainImages", "train"), ("instances_train2017", "train")),
+        *(("TRAIN", "train"), ("trainval", "trainval"), ("TrainVal", "trainval")),
+        *(("my-valid-set", "val"), ("cat_test", "test"), ("testing", "test")),
+        *(("latest", ""), ("contest", ""), ("default", ""), ("", ""), ("trained", "")),
+    ],
+)
+def test_roles(name, role):
+    assert role_of(name) == role
+
+
+def test_the_innermost_folder_with_a_role():
+    path = PurePosixPath("test/val/images/x")
+    assert roles_up(path) == (PurePosixPath("test/val"), "val")
+    assert roles_up(PurePosixPath(".")) == (PurePosixPath("."), "")
+
+
+def test_every_recipe_for_own_data_finds_the_format(repository: Path):
+    from ssd.config.settings import read_config
+
+    for name in ("custom_voc", "custom_coco"):
+        data = read_config([repository / "configs" / f"{name}.yaml"]).data
+        assert (data.format, data.train_split, data.eval_split) == ("auto", "auto", "auto")
