@@ -80,6 +80,25 @@ class CocoTruth:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Objects whose boxes make no sense, such as one outside its image.
+
+    Attributes:
+        doubtful: their number, never 0.
+        objects: the number of all objects of the classes to learn.
+        message: one line with the numbers, the likely reason and the first of them.
+    """
+
+    doubtful: int
+    objects: int
+    message: str
+
+    def exceeds(self, most: float) -> bool:
+        """True if they are more than this share of the objects; a single one never is."""
+        return self.doubtful > max(1, most * self.objects)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """The images of one or more splits, and the meaning of their labels.
 
@@ -94,6 +113,7 @@ class DataSet:
             annotation file of every one of its objects.
         repairs: how many entries of the annotations were mended, by the kind of the fault.
         unusable: what is wrong with each image that was left out, in a line.
+        doubt: the objects whose boxes make no sense.
     """
 
     records: Sequence[Record]
@@ -104,6 +124,7 @@ class DataSet:
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
+    doubt: Doubt | None = None
 
     @property
     def image_ids(self) -> Sequence[int | str]:

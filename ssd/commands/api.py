@@ -91,7 +91,7 @@ def check(
     """
     with user_errors():
         config = config_of(recipe, {"data.root": str(data), **(settings or {})})
-        return report_data(config.data, config.model, config.loss, Path(out))
+        return report_data(config.data, config.model, config.loss, Path(out), config.evaluation)
 
 
 def config_of(recipe: str | Path, settings: Flat | None) -> Config:

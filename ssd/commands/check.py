@@ -25,7 +25,10 @@ COMMON = (
     *("data.root", "data.format", "data.train_split", "data.eval_split", "data.classes"),
     *("model.backbone", "model.input_size", "model.box_sizes"),
 )
-USED = ("data", "augment", "model", "loss.match_iou", "training.seed")
+USED = (
+    *("data", "augment", "model", "loss.match_iou", "training.seed"),
+    *("evaluation.metric", "evaluation.max_detections", "evaluation.top_k"),
+)
 
 
 def by_kind(given: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     from ssd.doctor.report import FINE, HURTS_TRAINING, report_data
     from ssd.doctor.sheet import write_sheet
 
-    checked = report_data(config.data, config.model, config.loss, out)
+    checked = report_data(config.data, config.model, config.loss, out, config.evaluation)
     if show is not None:
         sections = config.data, config.augment, config.model
         print(f"as training sees them: {write_sheet(*sections, config.training.seed, out, show)}")

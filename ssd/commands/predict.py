@@ -8,13 +8,16 @@ from pathlib import Path
 from ssd.common.errors import UserError
 from ssd.config.flags import CommandLine, given_settings
 
-USAGE = "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--out DIR] [--min-score SCORE]"
+USAGE = (
+    "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--recursive] [--out DIR] [--min-score SCORE]"
+)
 DESCRIPTION = """
 Finds objects in images with a trained run.
 
     ssd predict runs/mine photo.jpg folder/of/photos --out predictions
 
-Writes a copy of every image with its detections drawn in, and detections.json.
+Writes a copy of every image with its detections drawn in, and detections.json. An image that
+cannot be read is left out and named; the exit status is then 1.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
@@ -22,6 +25,7 @@ USED = (
     *("training.device", "training.precision"),
 )
 MIN_SCORE = 0.4
+FINE, INCOMPLETE = 0, 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     line = CommandLine(USAGE, DESCRIPTION, USED, USED)
     line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
     line.add("images", "IMAGE|FOLDER", "images, and folders of images", nargs="*")
+    line.add("--recursive", "", "take the images of subfolders too", bool)
     line.add("--out", "DIR", "where the results go (default: predictions)")
     line.add("--min-score", "SCORE", f"lowest score to show (default: {MIN_SCORE})", float)
     flags = line.parse(arguments)
@@ -38,8 +43,13 @@ def main(arguments: Sequence[str]) -> int:
     out, score = Path(flags.get("out") or "predictions"), flags.get("min_score")
     from ssd.detect.predict import predict
 
-    settings = given_settings(flags)
-    print(
-        predict(Path(flags["run"]), sources, settings, out, MIN_SCORE if score is None else score)
+    predicted = predict(
+        Path(flags["run"]),
+        sources,
+        given_settings(flags),
+        out,
+        MIN_SCORE if score is None else score,
+        bool(flags.get("recursive")),
     )
-    return 0
+    print(predicted.told)
+    return INCOMPLETE if predicted.is_incomplete else FINE

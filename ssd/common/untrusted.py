@@ -48,11 +48,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_regular(path))
     except OSError as problem:
-        raise UserError(f"{path}: cannot be read ({problem.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({problem.strerror}): correct the path") from None
     except RecursionError:
-        raise UserError(f"{path}: is nested too deeply") from None
+        raise UserError(f"{path}: is nested too deeply: write the file anew") from None
     except ValueError as problem:
-        raise UserError(f"{path}: is not JSON ({problem})") from None
+        raise UserError(f"{path}: is not JSON ({problem}): write the file anew") from None
 
 
 def required(entry: Any, *fields: str) -> list[Any]:

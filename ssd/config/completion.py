@@ -35,7 +35,8 @@ def complete(arguments: Iterable[tuple[str, str]]) -> NoReturn:
 
     Args:
         arguments: (name, value) of each flag or argument, both as in the help; the words in small
-            letters are values that it takes, such as `auto` in `auto|CHECKPOINT`.
+            letters are values that it takes, such as `auto` in `auto|CHECKPOINT`. A switch has an
+            empty one.
     """
     try:
         import argcomplete
@@ -43,6 +44,9 @@ def complete(arguments: Iterable[tuple[str, str]]) -> NoReturn:
         raise SystemExit(1) from None
     parser = argparse.ArgumentParser(add_help=False)
     for name, value in arguments:
+        if not value:
+            parser.add_argument(name, action="store_true")
+            continue
         words = [word for word in value.split("|") if word.islower()]
         if value.startswith("RECIPE"):
             words += recipes()

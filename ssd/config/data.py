@@ -90,6 +90,10 @@ class DataConfig:
     do, `stored` leaves them. Boxes are taken in the frame that the annotation's size describes,
     which may be the stored or the turned image, and turned with the pixels."""
 
+    max_mended: float = 0.1
+    """Largest share (0 … 1) of objects whose boxes make no sense: without area, outside the image,
+    or with swapped corners. Above it, training does not start; one is always allowed."""
+
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits(
@@ -98,6 +102,7 @@ class DataConfig:
             workers=(0, 256),
             cache_gb=(SMALLEST, LARGEST),
             max_unreadable=(0, 1),
+            max_mended=(0, 1),
             eval_share=(SMALLEST, 1),
             split_seed=(0, LARGEST),
         )

@@ -45,6 +45,7 @@ class CommandLine:
         self.usage, self.description = usage, description
         self.used, self.common = used, common
         self._lists: set[str] = set()  # the flags that take several values
+        self._switches: set[str] = set()  # the flags that take none
         self._own: list[tuple[str, str, str]] = []  # name, value in the help, meaning
         name = " ".join(usage.split()[:2])
         self._parser = ArgumentParser(
@@ -58,14 +59,18 @@ class CommandLine:
 
         Args:
             flag: its name; an old spelling with underscores works too.
-            shown: its value in the help; empty for an argument.
+            shown: its value in the help; empty for a switch.
             meaning: its text in the help.
-            kind: the type of its value.
+            kind: the type of its value; bool for a switch, which takes none.
             more: of `argparse`, such as `nargs`.
         """
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         names = list(spellings) if flag.startswith("--") else [flag]
-        self._parser.add_argument(*names, type=kind, **more)
+        if kind is bool:
+            self._parser.add_argument(*names, action="store_true")
+            self._switches.update(names)
+        else:
+            self._parser.add_argument(*names, type=kind, **more)
         self._own.append((flag, shown, meaning))
         if more.get("nargs") == "+":
             self._lists.update(names)
@@ -83,7 +88,7 @@ class CommandLine:
         if any(word in HELP for word in arguments):
             with_all = ("--help [all]", "show this; with `all`, every setting")
             flags = [
-                (f"{flag} {shown}" if flag.startswith("-") else shown, meaning)
+                (f"{flag} {shown}".strip() if flag.startswith("-") else shown, meaning)
                 for flag, shown, meaning in self._own
             ]
             flags.append(with_all if self.used else ("--help", "show this"))
@@ -117,7 +122,7 @@ class CommandLine:
                 plain.append(word)
                 continue
             flags.append(word)
-            if "=" not in word:
+            if "=" not in word and word not in self._switches:
                 if not words or words[0].startswith("--"):
                     raise UserError(f"{word} has no value: give one")
                 flags.append(words.pop(0))

@@ -53,6 +53,7 @@ class Annotations:
     | difficult, crowd | [N] | bool | see `Record` |
     | called | – | row → str | the object in a message, after the name of its file |
     | relative | – | bool | corners are 0 … 1 |
+    | swapped | [N, 2] or None | bool | in x, in y: the file has the ends of the box exchanged |
     | category_ids | – | dict or None | COCO's id of each name |
     | sides | [N, 4] or None | float64 | COCO's own x, y, width, height |
     | areas | [N] or None | float64 | COCO's own, in pixels |
@@ -69,6 +70,7 @@ class Annotations:
     crowd: BoolArray
     called: Callable[[int], str]
     relative: bool = False
+    swapped: BoolArray | None = None
     category_ids: Mapping[str, int | str] | None = None
     sides: npt.NDArray[np.float64] | None = None
     areas: npt.NDArray[np.float64] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,3 +83,9 @@ class Collect:
     def odd(self, kind: str, message: str) -> None:
         """Adds something that is worth a look."""
         self.findings.append(Finding(kind, False, message))
+
+
+def repairs_line(repairs: Mapping[str, int]) -> str:
+    """What was mended, the most frequent first: `12 size missing, 3 corners swapped`."""
+    most = sorted(repairs.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {kind}" for kind, count in most)

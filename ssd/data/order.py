@@ -44,9 +44,12 @@ class Order:
         """Refuses an order without steps."""
         if self.steps_per_epoch == 0:
             step = f"{self.images_per_step} images (batch size x accumulate x ranks)"
-            advice = "use a smaller batch or keep the short last step"
-            found = f"{self.num_images} training images do not fill a step of {step}"
-            raise UserError(f"{found}: {advice}" if self.num_images else "no training images")
+            raise UserError(
+                f"{self.num_images} training images do not fill a step of {step}: lower "
+                "--training.batch_size, or keep the short step by --training.drop_last false"
+                if self.num_images
+                else "there are no training images: set --data.train_split"
+            )
 
     @property
     def images_per_step(self) -> int:

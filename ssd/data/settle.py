@@ -20,6 +20,7 @@ import numpy as np
 
 from ssd.common.untrusted import LARGEST_COORDINATE
 from ssd.data.annotations import Annotations
+from ssd.data.doubts import doubt_of
 from ssd.data.findings import Findings
 from ssd.data.records import Records
 from ssd.structures import BoolArray, CocoTruth, DataSet, IntArray
@@ -66,12 +67,17 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         crowd=found.crowd[kept],
         orientations=np.array([image.orientation for image in found.images], np.int64),
     )
-    ids, left_out, repairs = found.category_ids, _left_out(found, known), dict(found.repairs)
-    if ids is None:
-        return DataSet(records, tuple(classes), counts, left_out=left_out, repairs=repairs)
-    category_ids = tuple(ids.get(name) for name in classes)
-    truth = _truth(found, labels_N)
-    return DataSet(records, tuple(classes), counts, category_ids, truth, left_out, repairs)
+    ids = found.category_ids
+    return DataSet(
+        records,
+        tuple(classes),
+        counts,
+        None if ids is None else tuple(ids.get(name) for name in classes),
+        None if ids is None else _truth(found, labels_N),
+        _left_out(found, known),
+        dict(found.repairs),
+        doubt=doubt_of(found, classes),
+    )
 
 
 def _truth(found: Annotations, labels_N: IntArray) -> CocoTruth:

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ssd.common.errors import UserError
-from ssd.common.untrusted import shown
 from ssd.config import DataConfig
 from ssd.config.data import SHARE
 from ssd.data import shapes
 from ssd.data.annotations import Annotations
 from ssd.data.coco import annotate_coco
+from ssd.data.doubts import weigh
 from ssd.data.findings import Findings, Refuse
 from ssd.data.frames import in_frame
 from ssd.data.headers import read_headers
@@ -75,6 +73,7 @@ def load_data(
     if not found.images:
         raise UserError(f"{where}: no image can be used: ssd check lists why")
     data = settle(found, choose_classes(where, found, classes), told)
+    weigh(data.doubt, config.max_mended, told)
     return replace(data, unusable=unusable)
 
 
@@ -97,20 +96,3 @@ def annotate(
         shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
     folders = VocFolders(root, images, annotations, config.background)
     return annotate_voc(root, folders.splits(splits), findings, config.background)
-
-
-def objects_per_class(data: DataSet, asked_for: list[str] | None) -> dict[str, int]:
-    """The number of training objects of each class, without crowds.
-
-    Raises:
-        UserError: a class that the config asks for has no objects.
-    """
-    labels = np.concatenate([record.labels[~record.crowd] for record in data.records])
-    counts = np.bincount(labels, minlength=len(data.classes) + 1)[1:].tolist()
-    missing = [name for name, count in zip(data.classes, counts, strict=True) if count == 0]
-    if asked_for is not None and missing:
-        raise UserError(
-            f"data.classes has {shown(missing)}, but none of {len(data.records)} training "
-            "images has such an object: compare it with the names in the annotations"
-        )
-    return dict(zip(data.classes, counts, strict=True))

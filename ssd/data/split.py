@@ -74,6 +74,7 @@ def only(found: Annotations, mask: BoolArray) -> Annotations:
         difficult=found.difficult[rows],
         crowd=found.crowd[rows],
         called=lambda row: found.called(int(rows[row])),
+        swapped=None if found.swapped is None else found.swapped[rows],
         sides=None if found.sides is None else found.sides[rows],
         areas=None if found.areas is None else found.areas[rows],
     )

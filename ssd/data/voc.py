@@ -121,7 +121,9 @@ def _to_columns(
     objects = [item for annotation in annotations for item in annotation.objects]
     names = sorted({item.name for item in objects})
     category_of = {name: category for category, name in enumerate(names)}
-    corners = np.array([item.corners for item in objects], np.float64).reshape(-1, 4)
+    written = np.array([item.corners for item in objects], np.float64).reshape(-1, 4)
+    starts, ends = written[:, :2], written[:, 2:]
+    low, high = np.minimum(starts, ends), np.maximum(starts, ends)
 
     def called(row: int) -> str:
         shown_corners = ", ".join(f"{value:g}" for value in objects[row].corners)
@@ -134,10 +136,11 @@ def _to_columns(
             np.arange(len(annotations)), [len(each.objects) for each in annotations]
         ),
         category=np.array([category_of[item.name] for item in objects], np.int64),
-        corners=corners - (1, 1, 0, 0),
-        sound=np.asarray((corners[:, 2:] > corners[:, :2]).all(1)),
+        corners=np.hstack([low - 1, high]),
+        sound=np.asarray((high > low).all(1)),
         difficult=np.array([item.difficult for item in objects], np.bool_),
         crowd=np.zeros(len(objects), np.bool_),
         called=called,
+        swapped=ends < starts,
         repairs=repairs,
     )

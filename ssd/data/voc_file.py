@@ -35,7 +35,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Object:
-    """One box of an `object` element; its corners are still in VOC's form: 1-based, inclusive."""
+    """One box of an `object` element, as it is written: 1-based, inclusive, perhaps swapped."""
 
     name: str
     corners: Corners
@@ -187,10 +187,9 @@ def _corners(shape: Element, where: str, mended: list[str]) -> Corners:
     xmin, ymin, xmax, ymax = (
         _number(shape, field, where) for field in ("xmin", "ymin", "xmax", "ymax")
     )
-    if xmin <= xmax and ymin <= ymax:
-        return xmin, ymin, xmax, ymax
-    mended.append(SWAPPED)
-    return min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax)
+    if xmin > xmax or ymin > ymax:
+        mended.append(SWAPPED)
+    return xmin, ymin, xmax, ymax
 
 
 def _rotated(shape: Element, where: str) -> list[tuple[float, float]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from ssd.evaluation.detections import DetectionTable
 from ssd.model.ssd import SSD
 from ssd.structures import Detections, PackedSamples, Predictions, Record, Sample, to_device
 
+LARGEST_BATCH = 1 << 28  # bytes of pixels, from which on no further picture joins
 NO_OBJECTS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 NO_DETECTIONS = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
@@ -83,18 +83,18 @@ class Detector:
         return Graphs(self._find_padded, print)
 
     def predict(
-        self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
+        self, pictures: Picture | Iterable[Picture], min_score: float = SHOWN_SCORE
     ) -> Result | list[Result]:
         """Finds the objects in one picture, or in several.
 
         Args:
             pictures: a path, an array [H, W, 3] of 8-bit RGB, a PIL image, a tensor [3, H, W], or
-                a list, a folder or a batch of such. Gray pictures, floats from 0 to 1 and
+                an iterable, a folder or a batch of such. Gray pictures, floats from 0 to 1 and
                 transparency are taken too.
             min_score: lowest score of an object.
 
         Returns:
-            A Result for one picture; a list of them for a list, a folder or a batch.
+            A Result for one picture; a list of them for an iterable, a folder or a batch.
 
         Raises:
             UserError: a picture cannot be read, or its form leaves a choice.
@@ -103,11 +103,14 @@ class Detector:
         return results if is_several(pictures) else results[0]
 
     def predict_each(
-        self, pictures: Picture | Sequence[Picture], min_score: float = SHOWN_SCORE
+        self, pictures: Picture | Iterable[Picture], min_score: float = SHOWN_SCORE
     ) -> Iterator[Result]:
         """The results of `predict` one after another, in batches of `config.batch_size`."""
-        waiting = read_pictures(pictures)
-        while batch := list(islice(waiting, self.config.batch_size)):
+        return self.results(read_pictures(pictures), min_score)
+
+    def results(self, named: Iterable[tuple[str, Pixels]], min_score: float) -> Iterator[Result]:
+        """The results of pictures [H, W, 3] that have been read, with their names."""
+        for batch in in_batches(named, self.config.batch_size):
             samples = pack([Sample(name, 0, 0, pixels, *NO_OBJECTS) for name, pixels in batch])
             for (name, pixels), detections in zip(batch, self(samples), strict=True):
                 yield self._result(name, pixels, detections, min_score)
@@ -141,6 +144,20 @@ class Detected:
 
     table: DetectionTable
     left_out: dict[int, str]
+
+
+def in_batches(
+    named: Iterable[tuple[str, Pixels]], size: int
+) -> Iterator[list[tuple[str, Pixels]]]:
+    """Pictures by `size`, or fewer where they are so large that memory might not hold more."""
+    batch: list[tuple[str, Pixels]] = []
+    for each in named:
+        batch.append(each)
+        if len(batch) == size or sum(pixels.nbytes for _, pixels in batch) > LARGEST_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def detect(

@@ -11,11 +11,13 @@ from ssd.common.files import write_whole
 from ssd.config import Config, EvaluationConfig
 from ssd.config.settings import Settings, to_yaml
 from ssd.data.layout import locate
+from ssd.data.learnable import nothing_to_evaluate, refuse
 from ssd.data.left_out import SHOWN
 from ssd.data.source import load_data
 from ssd.detect.detector import detect
 from ssd.detect.load import build_detector, config_of, open_checkpoint
 from ssd.detect.shown import pictures
+from ssd.evaluation.crowded import crowded
 from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table
@@ -70,7 +72,7 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judge
     folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
     if folder != path:
         write_config(folder, config)
-    return judge(table, data, config, folder, f"checkpoint {checkpoint.path}\n\n")
+    return judge(table, data, config, folder, checkpoint.path)
 
 
 def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
@@ -82,7 +84,7 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
     config, data = read_data(config, config.data.classes)
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
-    return judge(table, data, config, out)
+    return judge(table, data, config, out, None)
 
 
 def division_of(path: Path) -> Path:
@@ -105,13 +107,14 @@ def read_data(
     if data.eval_split is None:
         raise UserError("data.eval_split is null: give the split to evaluate on by --split")
     loaded = load_data(data, data.eval_split, classes, division=division)
+    refuse(nothing_to_evaluate(loaded, data))
     return replace(config, data=data), loaded
 
 
 def judge(
-    table: DetectionTable, data: DataSet, config: Config, folder: Path, head: str = ""
+    table: DetectionTable, data: DataSet, config: Config, folder: Path, checkpoint: Path | None
 ) -> Judged:
-    """Measures detections and writes the results into `folder`; `head` comes before the table."""
+    """Measures the detections, by the checkpoint if any, and writes the results into `folder`."""
     settings = config.evaluation
     result = measure(data, table, settings)
     page = publish(folder, data, table, result, settings)
@@ -120,8 +123,13 @@ def judge(
     left_out = [f"left out: {problem}" for problem in data.unusable[:SHOWN]]
     if data.unusable:
         rule += f", {len(data.unusable)} left out"
-    rule = "\n".join([rule, *left_out])
-    return Judged(result, f"{head}{rule}\n\n{result_table(result)}\n\nreport: {page}")
+    limit = crowded(data, settings, detects=checkpoint is not None)
+    lines = [
+        *([f"checkpoint {checkpoint}\n"] if checkpoint else []),
+        *(rule, *left_out, *([limit] if limit else [])),
+        f"\n{result_table(result)}\n\nreport: {page}",
+    ]
+    return Judged(result, "\n".join(lines))
 
 
 def write_config(folder: Path, config: Config) -> None:

@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
+from PIL.ImageOps import exif_transpose
 from torch import Tensor
 
 from ssd.common.errors import UserError
+from ssd.common.untrusted import MAX_PIXELS
 from ssd.data.image import read_image
 from ssd.data.names import IMAGE_SUFFIXES
 
 Pixels = npt.NDArray[np.uint8]
 Picture = str | Path | npt.NDArray[Any] | Image | Tensor
 CHANNELS = (1, 3, 4)  # gray, RGB, RGB with transparency, which is dropped
+MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
 TAKEN = "8-bit pixels [H, W, 3], or floats from 0 to 1"
 
 
 def is_several(pictures: object) -> bool:
-    """Returns whether this is a list, a folder or a batch of pictures, and not one picture."""
+    """Returns whether these are many pictures: an iterable, a folder or a batch of them."""
     if isinstance(pictures, str | Path):
         return Path(pictures).is_dir()
     if isinstance(pictures, np.ndarray | Tensor):
         return pictures.ndim == 4
-    return isinstance(pictures, Sequence)
+    return isinstance(pictures, Iterable)
 
 
-def read_pictures(pictures: Picture | Sequence[Picture]) -> Iterator[tuple[str, Pixels]]:
+def read_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, Pixels]]:
     """The name and the pixels [H, W, 3] of each picture, RGB.
 
     A file is named by its stem, all else by its place among the pictures, from 0.
 
     Args:
-        pictures: a path, an array [H, W, 3] or [H, W], a PIL image, a tensor [3, H, W], or a
-            list, a folder or a batch of such.
+        pictures: a path, an array [H, W, 3] or [H, W], a PIL image, a tensor [3, H, W], or an
+            iterable, a folder or a batch of such.
 
     Raises:
         UserError: a picture cannot be read, or its form leaves a choice.
     """
     for place, picture in enumerate(_each(pictures)):
         if isinstance(picture, str | Path):
-            yield Path(picture).stem, read_image(Path(picture))
+            yield Path(picture).stem, read_image(Path(picture), MOST_PIXELS)
         else:
             try:
                 yield str(place), as_pixels(picture)
@@ -52,21 +56,45 @@ def read_pictures(pictures: Picture | Sequence[Picture]) -> Iterator[tuple[str, 
                 raise UserError(f"picture {place}: {error}") from error
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name."""
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+def files_in(folder: Path, recursive: bool = False) -> list[Path]:
+    """The image files of a folder by their suffix, sorted by path; hidden ones are none.
+
+    Args:
+        folder: may be a link, and may hold links.
+        recursive: take those of its subfolders too.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()  # a link may lead back to a folder above it
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = visible if recursive and real not in seen else []
+        if real not in seen:
+            shown = (Path(where, name) for name in names if not name.startswith("."))
+            found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+        seen.add(real)
+    return sorted(found)
 
 
-def _each(pictures: Any) -> Sequence[Any]:
+def _each(pictures: Any) -> Iterable[Any]:
     if not is_several(pictures):
         return [pictures]
     if isinstance(pictures, str | Path):
         files = files_in(Path(pictures))
         if not files:
-            raise UserError(f"no image in {pictures}")
+            raise UserError(no_image([Path(pictures)]))
         return files
-    several: Sequence[Any] = pictures
+    several: Iterable[Any] = pictures
     return several
+
+
+def no_image(sources: Iterable[Path]) -> str:
+    """The error for folders without an image."""
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    return (
+        f"no image in {', '.join(map(str, sources))}: give image files or a folder of them "
+        f"({suffixes}), or --recursive for its subfolders"
+    )
 
 
 def as_pixels(picture: object) -> Pixels:
@@ -78,7 +106,8 @@ def as_pixels(picture: object) -> Pixels:
     if isinstance(picture, Image):
         if picture.mode.startswith(("I", "F")) or 0 in picture.size:
             raise ValueError(f"its mode is {picture.mode}, its size {picture.size}: give {TAKEN}")
-        return np.asarray(picture.convert("RGB"), np.uint8)
+        upright = exif_transpose(picture)  # as a file would be
+        return np.asarray(upright.convert("RGB"), np.uint8)
     if isinstance(picture, Tensor):
         if picture.ndim == 3 and len(picture) in CHANNELS:
             picture = picture.permute(1, 2, 0)

@@ -75,7 +75,8 @@ def build_detector(checkpoint: Checkpoint, config: Config) -> Detector:
         model.load_state_dict(checkpoint.weights)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{checkpoint.path} does not fit the model of its config: {one_line(error)[:300]}"
+            f"{checkpoint.path} does not fit the model of its config ({one_line(error)[:300]}): "
+            "leave out the flags that change the model, or train anew"
         ) from error
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocess = preprocess_of(config.model, config.augment)

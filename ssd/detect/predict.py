@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ssd.common.errors import UserError
+from ssd.common.errors import UserError, one_line
 from ssd.config.settings import Settings
-from ssd.detect.inputs import files_in
+from ssd.data.image import read_image
+from ssd.detect.inputs import MOST_PIXELS, Pixels
 from ssd.detect.load import build_detector, config_of, open_checkpoint
 from ssd.detect.result import Result
+from ssd.detect.sources import Source, image_sources
 from ssd.evaluation.detections import DetectionTable, write_detections
 from ssd.report.pictures import encode_jpeg
 from ssd.run.names import DETECTIONS
@@ -21,77 +25,89 @@ from ssd.run.names import DETECTIONS
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """The text to show to the user, and whether an image was left out."""
+
+    told: str
+    is_incomplete: bool
+
+
 def predict(
-    trained: Path, sources: Sequence[Path], overrides: Settings, out: Path, min_score: float
-) -> str:
-    """Detects objects in images.
+    trained: Path,
+    given: Sequence[Path],
+    overrides: Settings,
+    out: Path,
+    min_score: float,
+    recursive: bool = False,
+) -> Predicted:
+    """Detects objects in images; one that cannot be read is told, and left out.
 
     Args:
         trained: run folder or checkpoint.
-        sources: image files and folders of them.
+        given: image files and folders of them.
         overrides: settings that differ from those it was trained with.
         out: folder for a drawn copy of every image, and one detections.json.
         min_score: detections below it are neither drawn nor written.
-
-    Returns:
-        The text to show to the user.
+        recursive: take the images of subfolders too.
 
     Raises:
-        UserError: an image is missing or cannot be read, or two have the same name.
+        UserError: a file does not exist, or its drawn copy would overwrite an image.
     """
-    files = image_files(sources)
+    sources = image_sources(given, recursive, out)
     checkpoint = open_checkpoint(trained)
     detector = build_detector(checkpoint, config_of(checkpoint, overrides))
     out.mkdir(parents=True, exist_ok=True)
-    refuse_to_overwrite(files, out)
-    results = detector.predict_each(files, min_score)
-    bar = tqdm(results, "predicting", len(files), unit="image", dynamic_ncols=True)
-    found = []
-    for file, result in zip(files, bar, strict=True):
-        drawn_file(file, out).write_bytes(encode_jpeg(result.draw()))
-        found.append(replace(result, pixels=NO_PIXELS))  # many pictures need not be kept
+    refuse_to_overwrite(sources, out)
+    drawn = {source.image_id: out / source.drawn for source in sources}
+    found, left_out = [], list[str]()
+    bar = tqdm(total=len(sources), desc="predicting", unit="image", dynamic_ncols=True)
+    with bar:
+        for result in detector.results(readable(sources, left_out, bar), min_score):
+            drawn[result.image].parent.mkdir(parents=True, exist_ok=True)
+            drawn[result.image].write_bytes(encode_jpeg(result.draw()))
+            found.append(replace(result, pixels=NO_PIXELS))  # many pictures need not be kept
+            bar.update()
     table = table_of(found)
     write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
-    return (
-        f"{len(table)} objects of score {min_score:g} or more in {len(files)} images: drawn in "
+    lines = [
+        f"{len(table)} objects of score {min_score:g} or more in {len(found)} images: drawn in "
         f"{out}, listed in {out / DETECTIONS}"
-    )
+    ]
+    if left_out:
+        remedy = "save them anew as JPEG or PNG, or leave them out"
+        lines.append(f"left out {len(left_out)} of {len(sources)} images ({remedy}):")
+    return Predicted("\n".join([*lines, *(f"  {each}" for each in left_out)]), bool(left_out))
+
+
+def readable(
+    sources: Sequence[Source], left_out: list[str], bar: tqdm[Never]
+) -> Iterator[tuple[str, Pixels]]:
+    """The name and the pixels of each image; appends a line to `left_out` for an unreadable one."""
+    for source in sources:
+        try:
+            pixels = read_image(source.path, MOST_PIXELS)
+        except UserError as error:
+            left_out.append(one_line(error))
+            bar.write(f"left out: {left_out[-1]}", file=sys.stderr)
+            bar.update()
+        else:
+            yield source.image_id, pixels
 
 
 def table_of(results: Sequence[Result]) -> DetectionTable:
     """The results of several pictures as one table."""
     return DetectionTable(
-        np.repeat(np.arange(len(results)), [len(result) for result in results]),
-        np.concatenate([result.labels for result in results]),
-        np.concatenate([result.scores for result in results]).astype(np.float64),
-        np.concatenate([result.boxes for result in results]).astype(np.float64),
+        np.repeat(np.arange(len(results)), np.array([len(one) for one in results], np.int64)),
+        np.concatenate([np.zeros(0, np.int64), *(one.labels for one in results)]),
+        np.concatenate([np.zeros(0), *(one.scores for one in results)]),
+        np.concatenate([np.zeros((0, 4)), *(one.boxes for one in results)]),
     )
 
 
-def image_files(sources: Sequence[Path]) -> list[Path]:
-    """The image files among `sources` and in the folders among them."""
-    files: dict[str, Path] = {}
-    for source in sources:
-        for file in files_in(source) if source.is_dir() else [source]:
-            if file.stem in files:
-                raise UserError(
-                    f"{files[file.stem]} and {file} have the same name: run predict separately "
-                    "for each"
-                )
-            files[file.stem] = file
-    if not files:
-        raise UserError(f"no image in {', '.join(map(str, sources))}")
-    return list(files.values())
-
-
-def drawn_file(file: Path, out: Path) -> Path:
-    """The path for the drawn copy of an image."""
-    return out / f"{file.stem}.jpg"
-
-
-def refuse_to_overwrite(files: Sequence[Path], out: Path) -> None:
+def refuse_to_overwrite(sources: Sequence[Source], out: Path) -> None:
     """Raises a UserError if a drawn copy would overwrite one of the images."""
-    originals = {file.resolve() for file in files}
-    for file in files:
-        if drawn_file(file, out).resolve() in originals:
-            raise UserError(f"{drawn_file(file, out)} would be overwritten: give another --out")
+    originals = {source.path.resolve() for source in sources}
+    for source in sources:
+        if (out / source.drawn).resolve() in originals:
+            raise UserError(f"{out / source.drawn} would be overwritten: give another --out")

@@ -1,33 +1,35 @@
 """Checks a data set, file by file.
 
 A finding is broken if it stops training or makes it learn something wrong, and odd if training
-copes with it. Boxes in the findings about images are xyxy in 0-based pixels.
+copes with it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ssd.common.errors import UserError
-from ssd.config import DataConfig
+from ssd.common.machine import usable_cores
+from ssd.config import DataConfig, EvaluationConfig
 from ssd.data.findings import Collect, Finding
 from ssd.data.layout import locate
+from ssd.data.learnable import nothing_to_evaluate, nothing_to_learn
 from ssd.data.num_workers import num_workers
 from ssd.data.source import load_data
 from ssd.data.voc_images import unlisted_files
+from ssd.doctor.box_rules import Boxes, box_findings, repeated_boxes
 from ssd.doctor.image_files import read_image_files
-from ssd.geometry.boxes import pairwise_iou
-from ssd.structures import DataSet, FloatArray, Record
+from ssd.evaluation.crowded import crowded
+from ssd.structures import DataSet, Record
 
 BROKEN, ODD = True, False
-SAME_OBJECT_IOU = 0.95
-WHOLE_IMAGE = 0.99
 MOST_SQUASHED = 4
 FEW_OBJECTS, MANY_OBJECTS = 5, 50
 SHOWN_FILES = 5
@@ -49,99 +51,136 @@ class Checked:
         return any(finding.is_broken for finding in self.findings)
 
     @property
+    def repairs(self) -> dict[str, int]:
+        """How many entries of the annotations of both splits were mended, by kind."""
+        return dict(Counter(self.train.repairs) + Counter(self.evaluation.repairs))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes to learn; the evaluation's own where the training data cannot be read."""
         return self.train.classes or self.evaluation.classes
 
 
-def check_data(config: DataConfig, input_size: int) -> Checked:
+def check_data(
+    config: DataConfig, input_size: int, evaluation: EvaluationConfig | None = None
+) -> Checked:
     """Reads all annotations and images of both splits and applies every rule.
+
+    A finding that merely follows from others is left out.
+
+    Args:
+        config: the section of the config.
+        input_size: of the model, in pixels.
+        evaluation: the section of the config, of which the limits are held against the data.
 
     Raises:
         UserError: `data.root` is not a folder.
     """
     config, _ = locate(config)
-    told = Collect()
-    train = _read(config, config.train_split, config.classes, told)
-    evaluation = _read(config, config.eval_split, train.classes or None, told)
-    records = [*train.records, *evaluation.records]
-    files = read_image_files(records, max(1, num_workers(config.workers, beside=None)))
+    train = _read(config, config.train_split, config.classes)
+    held_out = Split(DataSet([], (), {}), [])
+    if config.eval_split is not None:
+        held_out = _read(config, config.eval_split, train.data.classes or None)
+    both = {"train": train, "eval": held_out}
+    records = [record for split in both.values() for record in split.data.records]
+    files = read_image_files(records, max(num_workers(config.workers, beside=None), usable_cores()))
     found = [
-        *told.findings,
-        *nothing_to_train_on(train, config),
-        *rare_classes(train),
-        *alike_classes([train, evaluation]),
-        *left_out_classes(train, "training"),
-        *left_out_classes(evaluation, "evaluation"),
-        *images_without_objects(train, "train"),
-        *images_without_objects(evaluation, "eval"),
-        *in_both_splits(train.records, evaluation.records),
-        *identical_files(train.records, evaluation.records, files),
+        *train.told,
+        *held_out.told,
+        *_unless_lost(train, nothing_to_learn(train.data, config)),
+        *_unless_lost(held_out, nothing_to_evaluate(held_out.data, config)),
+        *rare_classes(train.data),
+        *alike_classes([train.data, held_out.data]),
+        *left_out_classes(train.data, "training"),
+        *left_out_classes(held_out.data, "evaluation"),
+        *in_both_splits(train.data.records, held_out.data.records),
+        *identical_files(train.data.records, held_out.data.records, files),
     ]
-    for data in (train, evaluation):
-        for record in data.records:
-            found += image_findings(record, files[record.path])
-            found += box_findings(record, data.classes, input_size)
-            found += repeated_boxes(record, data.classes)
-    if config.format in ("voc", "shapes"):
+    for name, split in both.items():
+        found += images_without_objects(split.data, name)
+        found += many_objects(split.data, name, evaluation or EvaluationConfig())
+        found += split_findings(split.data, files, input_size)
+    is_voc = config.format in ("voc", "shapes")
+    if is_voc and not (train.is_unreadable or held_out.is_unreadable):
         found += unlisted(config)
-    return Checked(train, evaluation, list(dict.fromkeys(found)))
+    return Checked(train.data, held_out.data, list(dict.fromkeys(found)))
 
 
-def _read(
-    config: DataConfig,
-    splits: str | list[str] | None,
-    classes: Sequence[str] | None,
-    told: Collect,
-) -> DataSet:
-    """The data set, empty if it cannot be read at all."""
-    if splits is None:
-        return DataSet([], tuple(classes or ()), {})
+@dataclass(frozen=True)
+class Split:
+    """A split, and what its reader told; the data set is empty if it cannot be read at all."""
+
+    data: DataSet
+    told: list[Finding]
+    is_unreadable: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """True if the reader has left something out."""
+        return any(finding.is_broken for finding in self.told)
+
+
+def _read(config: DataConfig, splits: str | list[str], classes: Sequence[str] | None) -> Split:
+    told = Collect()
     try:
-        return load_data(config, splits, classes, told)
+        data = load_data(config, splits, classes, told)
+        # In a list, since columns make a record anew each time it is asked for.
+        return Split(replace(data, records=list(data.records)), told.findings)
     except UserError as error:
         if not Path(config.root).is_dir():
             raise
-        told.broken("unreadable split", str(error))
-        return DataSet([], tuple(classes or ()), {})
+        split = Split(DataSet([], tuple(classes or ()), {}), told.findings, True)
+        if not split.is_broken:  # else it may follow from what is broken
+            told.broken("unreadable split", str(error))
+        return split
 
 
-def nothing_to_train_on(train: DataSet, config: DataConfig) -> Iterator[Finding]:
-    """No training object at all, or none of a class; the latter is broken if classes are given."""
-    labels = [r.labels[r.trained_on(config.train_difficult)] for r in train.records]
-    counts = np.bincount(np.concatenate([[0], *labels]), minlength=len(train.classes) + 1)[1:]
-    where = f"{config.root}, {config.train_split}"
-    if train.records and not counts.any():
-        yield Finding("nothing to train on", BROKEN, f"{where}: no image has an object")
-        return
-    for name, count in zip(train.classes, counts.tolist(), strict=True):
-        if train.records and count == 0:
-            message = f"{where}: no training image has an object of class {name!r}"
-            yield Finding("class without objects", config.classes is not None, message)
+def _unless_lost(split: Split, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings about a lack of objects, unless all of them were left out as broken."""
+    lost = split.is_broken and not any(len(record.labels) for record in split.data.records)
+    return iter(()) if lost else iter(findings)
+
+
+def split_findings(data: DataSet, files: Files, input_size: int) -> Iterator[Finding]:
+    """What is to be said of the images of a split and the objects in them."""
+    for record in data.records:
+        yield from image_findings(record, files[record.path])
+    objects = Boxes(data)
+    yield from box_findings(objects, input_size)
+    yield from repeated_boxes(objects)
+
+
+class Seen(NamedTuple):
+    """The number of objects of a class, and the file of the first of them."""
+
+    objects: int = 0
+    first: Path | None = None
 
 
 def rare_classes(train: DataSet) -> Iterator[Finding]:
     """Classes with very few objects where the median class has many."""
-    files = _files_by_class(train)
-    median = np.median([len(paths) for paths in files.values()] or [0])
-    for name, paths in files.items():
-        if 0 < len(paths) < FEW_OBJECTS and median >= MANY_OBJECTS:
-            few = f"class {_counted(name, paths)} is rare: the median class has {median:g}"
+    seen = _seen_by_class(train)
+    median = np.median([one.objects for one in seen.values()] or [0])
+    for name, one in seen.items():
+        if 0 < one.objects < FEW_OBJECTS and median >= MANY_OBJECTS:
+            few = f"class {_counted(name, one)} is rare: the median class has {median:g}"
             yield Finding("rare class", ODD, few)
 
 
 def alike_classes(data_sets: Sequence[DataSet]) -> Iterator[Finding]:
     """Class names that differ only in case, spaces or punctuation, left-out classes included."""
-    files: dict[str, list[Path]] = {}
+    seen: dict[str, Seen] = {}
     for data in data_sets:
-        for name, paths in [*_files_by_class(data).items(), *data.left_out.items()]:
-            files.setdefault(name, []).extend(paths)
+        left_out = {name: Seen(len(paths), paths[0]) for name, paths in data.left_out.items()}
+        for name, one in [*_seen_by_class(data).items(), *left_out.items()]:
+            before = seen.get(name, Seen())
+            seen[name] = Seen(before.objects + one.objects, before.first or one.first)
     alike: dict[str, list[str]] = {}
-    for name in sorted(files, key=lambda name: -len(files[name])):
+    for name in sorted(seen, key=lambda name: -seen[name].objects):
         alike.setdefault(re.sub(r"[\W_]", "", name.casefold()) or name, []).append(name)
     for common, *others in alike.values():
         for other in others:
-            pair = f"{_counted(other, files[other])} and {_counted(common, files[common])}"
+            pair = f"{_counted(other, seen[other])} and {_counted(common, seen[common])}"
             message = f"classes {pair} are spelled alike: use one name for each class"
             yield Finding("class names alike", ODD, message)
 
@@ -150,30 +189,41 @@ def left_out_classes(data: DataSet, use: str) -> Iterator[Finding]:
     """Classes of the annotations that are not among those to learn."""
     for name, paths in data.left_out.items():
         why = "it is not among the classes to detect"
-        message = f"class {_counted(name, paths)} is left out of {use}: {why}"
+        seen = Seen(len(paths), paths[0])
+        message = f"class {_counted(name, seen)} is left out of {use}: {why}"
         yield Finding("class left out", ODD, message)
 
 
-def _files_by_class(data: DataSet) -> dict[str, list[Path]]:
-    """The image of every object that is not a crowd, by class."""
-    files: dict[str, list[Path]] = {name: [] for name in data.classes}
-    for record in data.records:
-        for label in record.labels[~record.crowd].tolist():
-            files[data.classes[label - 1]].append(record.path)
-    return files
+def _seen_by_class(data: DataSet) -> dict[str, Seen]:
+    """The objects of each class, without crowds."""
+    own = [record.labels[~record.crowd] for record in data.records]
+    labels = np.concatenate([np.zeros(0, np.int64), *own])
+    image_index = np.repeat(np.arange(len(own)), np.array([len(one) for one in own], np.int64))
+    present, rows, counts = np.unique(labels, return_index=True, return_counts=True)
+    seen = dict.fromkeys(data.classes, Seen())
+    for label, row, count in zip(present.tolist(), rows, counts.tolist(), strict=True):
+        path = data.records[int(image_index[row])].path
+        seen[data.classes[label - 1]] = Seen(count, path)
+    return seen
 
 
-def _counted(name: str, paths: Sequence[Path]) -> str:
-    first = f", the first in {paths[0]}" if paths else ""
-    return f"{name!r} ({len(paths)} objects{first})"
+def _counted(name: str, seen: Seen) -> str:
+    first = f", the first in {seen.first}" if seen.first else ""
+    return f"{name!r} ({seen.objects} objects{first})"
 
 
 def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
-    """One finding for all images that have no object."""
+    """One finding for all images that have no object; if none has one, that is another finding."""
     empty = [str(record.path) for record in data.records if not len(record.labels)]
-    if empty:
+    if 0 < len(empty) < len(data.records):
         some = f"{split}: {len(empty)} of {len(data.records)} images have no object"
         yield Finding("images without objects", ODD, f"{some}: {_first(empty)}")
+
+
+def many_objects(data: DataSet, split: str, evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """One finding for all images with more objects than an evaluation may count."""
+    if line := crowded(data, evaluation):
+        yield Finding("many objects in an image", ODD, f"{split}: {line}")
 
 
 def in_both_splits(train: Sequence[Record], evaluation: Sequence[Record]) -> Iterator[Finding]:
@@ -210,41 +260,6 @@ def image_findings(record: Record, file: str | UserError) -> Iterator[Finding]:
         yield Finding("extreme image shape", ODD, squashed)
 
 
-def box_findings(record: Record, classes: Sequence[str], input_size: int) -> Iterator[Finding]:
-    """Boxes below one pixel at the model's input, and boxes that cover the whole image."""
-    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) / (record.width, record.height)
-    tiny = (sides * input_size < 1).any(1)
-    whole = (sides >= WHOLE_IMAGE).all(1)
-    for rows, kind, what in (
-        (tiny, "box below one pixel", f"is less than a pixel wide or high at {input_size} pixels"),
-        (whole, "box of the whole image", "covers the whole image"),
-    ):
-        for row in np.flatnonzero(rows & ~record.crowd).tolist():
-            box = f"{classes[record.labels[row] - 1]!r} at {_corners(record.boxes[row])}"
-            yield Finding(kind, ODD, f"{record.path}: {box} {what}")
-
-
-def repeated_boxes(record: Record, classes: Sequence[str]) -> Iterator[Finding]:
-    """Objects that repeat an earlier one: the same object twice, or two classes in one box."""
-    own = ~record.crowd
-    boxes, labels = record.boxes[own], record.labels[own]
-    corners = torch.from_numpy(boxes)
-    iou = pairwise_iou(corners, corners).numpy()
-    same_class = labels[:, None] == labels
-    same_box = (boxes[:, None] == boxes).all(2)
-    for repeats, kind in (
-        (same_class & (iou >= SAME_OBJECT_IOU), "object annotated twice"),
-        (~same_class & same_box, "two classes in one box"),
-    ):
-        earlier = np.triu(repeats, 1)
-        for row in np.flatnonzero(earlier.any(0)).tolist():
-            first, second = (
-                f"{classes[labels[one] - 1]!r} at {_corners(boxes[one])}"
-                for one in (int(earlier[:, row].argmax()), row)
-            )
-            yield Finding(kind, ODD, f"{record.path}: {first} and {second}")
-
-
 def unlisted(config: DataConfig) -> Iterator[Finding]:
     """One finding for each VOC folder with files that no list names."""
     splits = [
@@ -260,7 +275,3 @@ def unlisted(config: DataConfig) -> Iterator[Finding]:
 def _first(names: Sequence[str]) -> str:
     shown = ", ".join(names[:SHOWN_FILES])
     return shown if len(names) <= SHOWN_FILES else f"{shown} …"
-
-
-def _corners(box: FloatArray) -> str:
-    return "(" + ", ".join(f"{side:g}" for side in box.tolist()) + ")"

@@ -11,8 +11,8 @@ import numpy as np
 
 from ssd.common.files import write_whole
 from ssd.common.text_table import text_table
-from ssd.config import DataConfig, LossConfig, ModelConfig
-from ssd.data.findings import Finding
+from ssd.config import DataConfig, EvaluationConfig, LossConfig, ModelConfig
+from ssd.data.findings import Finding, repairs_line
 from ssd.data.layout import locate
 from ssd.doctor.check import Checked, check_data
 from ssd.doctor.plots import data_figure
@@ -36,7 +36,13 @@ SHOWN_CLASSES = 30
 DETAILS, PICTURE = "data_check.json", "data_check.png"
 
 
-def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Path) -> Checked:
+def report_data(
+    data: DataConfig,
+    model: ModelConfig,
+    loss: LossConfig,
+    out: Path,
+    evaluation_config: EvaluationConfig | None = None,
+) -> Checked:
     """Checks the data of a run, prints the report and writes the details and a picture to `out`.
 
     Args:
@@ -44,6 +50,7 @@ def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Pat
         model: the section of the config, whose input size and default boxes the data meets.
         loss: the section of the config, by which objects are matched.
         out: the folder; made if need be.
+        evaluation_config: the section of the config, whose limits the data meets.
 
     Returns:
         The data sets and the findings.
@@ -55,7 +62,7 @@ def report_data(data: DataConfig, model: ModelConfig, loss: LossConfig, out: Pat
     input_size = model.input_size
     maps = feature_maps(build_backbone(model), model)
     out.mkdir(parents=True, exist_ok=True)
-    checked = check_data(data, input_size)
+    checked = check_data(data, input_size, evaluation_config)
     train = objects_of(checked.train.records, data.train_difficult)
     evaluation = objects_of(checked.evaluation.records, train_difficult=True)
     boxes = default_boxes(maps, input_size, clamp=model.clamp_boxes)
@@ -91,6 +98,7 @@ def write_details(
         "match_iou": match_iou,
         "images": len(checked.train.records),
         "eval_images": len(checked.evaluation.records),
+        "repairs": checked.repairs,
         "statistics": asdict(statistics),
         "findings": [asdict(finding) for finding in checked.findings],
     }
@@ -126,6 +134,8 @@ def headline(data: DataConfig, checked: Checked, statistics: Statistics) -> Iter
     ):
         shown = splits if isinstance(splits, str) else ", ".join(splits or ["nothing"])
         yield f"{name:<6}{len(records):>9,} images {count:>9,} objects   {shown}"
+    if checked.repairs:
+        yield f"mended: {repairs_line(checked.repairs)}"
 
 
 def class_table(rows: Sequence[ClassRow]) -> Iterator[str]:

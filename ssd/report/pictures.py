@@ -24,6 +24,7 @@ COLORS: tuple[Color, ...] = (
 )
 WHITE: Color = (255, 255, 255)
 DARK: Color = (32, 36, 44)
+LONGEST_JPEG = 65_500  # pixels, by libjpeg
 BRIGHT = 130  # luma, 0 … 255; on paper brighter than this, letters are dark
 
 
@@ -88,9 +89,13 @@ def fit(picture: Picture, side: int) -> Picture:
 
 
 def encode_jpeg(pixels: Pixels) -> bytes:
-    """The image [H, W, 3] (RGB) as a JPEG file."""
+    """The image [H, W, 3] (RGB) as a JPEG file, smaller if it is longer than one can be."""
     import cv2
 
+    if (longest := max(pixels.shape)) > LONGEST_JPEG:
+        scale = LONGEST_JPEG / longest
+        size = [max(1, int(side * scale)) for side in pixels.shape[1::-1]]
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     return encoded.tobytes()
 

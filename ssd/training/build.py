@@ -11,8 +11,14 @@ from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
 from ssd.config import Config, DataConfig, OptimizerConfig, TrainingConfig
+from ssd.data.learnable import (
+    nothing_to_evaluate,
+    nothing_to_learn,
+    objects_per_class,
+    refuse,
+)
 from ssd.data.order import Order
-from ssd.data.source import load_data, objects_per_class
+from ssd.data.source import load_data
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
@@ -131,7 +137,7 @@ def build(
     return Parts(
         train_data=train_data,
         eval_data=eval_data,
-        objects_per_class=objects_per_class(train_data, config.data.classes),
+        objects_per_class=objects_per_class(train_data, config.data.train_difficult),
         order=order,
         feed=feed,
         starts_from=starts_from,
@@ -154,9 +160,12 @@ def load_splits(
         return load_data(config, splits, classes, division=division, headers=headers)
 
     train_data = load(config.train_split, config.classes)
+    refuse(nothing_to_learn(train_data, config))
     if config.eval_split is None:
         return train_data, None
-    return train_data, load(config.eval_split, train_data.classes)
+    eval_data = load(config.eval_split, train_data.classes)
+    refuse(nothing_to_evaluate(eval_data, config))
+    return train_data, eval_data
 
 
 def uses_graphs(training: TrainingConfig, device: torch.device) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
 from ssd.config import Config
+from ssd.data.doubts import loud_doubt
+from ssd.data.findings import repairs_line
 from ssd.data.num_workers import workers_line
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
@@ -17,6 +20,8 @@ SHOWN_CLASSES = 25
 def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     """The run about to start, in a few lines."""
     data, order, model = parts.train_data, parts.order, parts.detector.model
+    both = [data] if parts.eval_data is None else [data, parts.eval_data]
+    repairs = sum((Counter(one.repairs) for one in both), Counter[str]())
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dtype = parts.settings.dtype
@@ -29,6 +34,8 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     lines = {
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
         f"{len(parts.eval_data.records) if parts.eval_data else 'none'} to evaluate on",
+        "mended": repairs_line(repairs),
+        "caution": " / ".join(loud_doubt(one.doubt) for one in both if loud_doubt(one.doubt)),
         "cache": parts.feed.cache_line,
         "workers": workers_line(
             config.data.workers, parts.device.type, parts.feed.device_cache is None

@@ -77,10 +77,19 @@ def test_every_form_of_a_picture_gives_the_same(detector, workplace):
     ]
     results = [detector.predict(form, min_score=0.0) for form in forms]
     assert len(results[0]) > 0
-    for result in [*results[1:], *detector.predict(forms, min_score=0.0)]:
+    several = [*detector.predict(forms, 0.0), *detector.predict((each for each in forms), 0.0)]
+    for result in [*results[1:], *several]:
         np.testing.assert_allclose(result.boxes, results[0].boxes, atol=1e-3)
         np.testing.assert_allclose(result.scores, results[0].scores, atol=1e-5)
         assert result.names == results[0].names
+
+
+def test_a_picture_of_pil_is_turned_as_its_file_is(detector):
+    upright = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    turned = upright.transpose(Image.Transpose.ROTATE_90)  # Exif's 6 turns it back
+    turned.getexif()[0x0112] = 6
+    result = detector.predict(turned)
+    np.testing.assert_array_equal(result.pixels, np.asarray(upright))
 
 
 def test_gray_pictures_are_gray_in_all_channels(detector):

@@ -92,23 +92,24 @@ DAMAGES = [
     ("unreadable image", True, lambda f: f.image.write_text("not an image")),
     ("unreadable image", True, lambda f: f.patch_image(huge_header)),
     ("unreadable image", True, lambda f: f.patch_image(lambda data: data[:30] + data[-300:])),
-    ("unreadable image", True, replace_by_folder),
+    ("missing image", True, replace_by_folder),
     ("missing image", True, lambda f: f.image.unlink()),
     ("contradicting size", True, lambda f: f.resize(320, 240)),
-    ("broken annotation", True, lambda f: f.xml.unlink()),
+    ("missing annotation", True, lambda f: f.xml.unlink()),
     ("broken annotation", True, lambda f: f.xml.write_text(f.xml.read_text()[:700])),
     ("broken annotation", True, bomb),
-    ("broken annotation", True, lambda f: f.edit("<size>.*</size>", "")),
-    ("broken annotation", True, lambda f: f.edit("<width>640<", "<width>0<")),
+    ("size missing", False, lambda f: f.edit("<size>.*</size>", "")),
+    ("size missing", False, lambda f: f.edit("<width>640<", "<width>0<")),
     ("broken object", True, lambda f: f.edit("<name>.*?</name>", "")),
     ("broken object", True, lambda f: f.edit("<bndbox>.*?</bndbox>", "")),
     ("broken object", True, lambda f: f.corners("ten", 10, 50, 50)),
     ("broken object", True, lambda f: f.corners(10, "NaN", 50, 50)),
-    ("broken object", True, lambda f: f.edit("<difficult>0<", "<difficult>yes<")),
-    ("listed twice", True, lambda f: f.list_in("trainval", f.stem)),
+    ("difficult is no number", False, lambda f: f.edit("<difficult>0<", "<difficult>yes<")),
+    ("listed twice in one list", False, lambda f: f.list_in("trainval", f.stem)),
     ("missing image", True, lambda f: f.list_in("trainval", f"{f.stem}_gone")),
-    ("two images of one name", True, lambda f: shutil.copy(f.image, f.image.with_suffix(".png"))),
-    ("degenerate box", False, lambda f: f.corners(90, 10, 50, 50)),
+    ("ambiguous name", True, lambda f: shutil.copy(f.image, f.image.with_suffix(".png"))),
+    ("corners swapped", False, lambda f: f.corners(90, 10, 50, 50)),
+    ("degenerate box", False, lambda f: f.corners(90, 10, 90, 50)),
     ("degenerate box", False, lambda f: f.corners(700, 10, 750, 50)),
     ("clamped box", False, lambda f: f.corners(600, 10, 700, 50)),
     ("box below one pixel", False, lambda f: f.corners(100, 100, 101, 200)),
@@ -130,7 +131,7 @@ DAMAGES = [
 
 
 def check(root, out, workers=2):
-    data = DataConfig("voc", str(root), "trainval", "test", workers=workers)
+    data = DataConfig("voc", str(root), train_split="trainval", eval_split="test", workers=workers)
     checked = report_data(data, ModelConfig(input_size=300), LossConfig(), out)
     return checked.is_broken, json.loads((out / "data_check.json").read_text())
 
@@ -223,7 +224,7 @@ def test_the_command_on_coco(tool, coco, tmp_path):
         {"id": 11, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]},
         {"id": 50, "image_id": 77, "category_id": 1, "bbox": [1, 1, 5, 5]},
         {"id": 51, "image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5]},
-        {"id": 52, "image_id": 2, "category_id": 2, "bbox": [50, 30, 30, 10]},
+        {"id": 52, "image_id": 2, "category_id": 2, "bbox": [40, 30, 30, 10]},
         {"id": 53, "image_id": 2, "category_id": 2, "bbox": [5, 30, 0, 10]},
     ]
     path.write_text(json.dumps(content))
@@ -237,15 +238,15 @@ def test_the_command_on_coco(tool, coco, tmp_path):
         for f in details["findings"]
     }
     assert found == {
-        ("broken image", True, " id 9"),
-        ("broken annotation", True, " id 11"),
+        ("missing image", True, " id 9"),
+        ("annotation id repeated", False, " id 11"),
         ("broken annotation", True, " id 50"),
         ("broken annotation", True, " id 51"),
         ("clamped box", False, " id 52"),
         ("degenerate box", False, " id 53"),
     }
     assert "gone.jpg" in finished.stdout
-    assert finished.stdout.splitlines()[-1].startswith("4 findings would hurt training")
+    assert finished.stdout.splitlines()[-1].startswith("3 findings would hurt training")
 
 
 @pytest.mark.parametrize(("lost", "left"), [("second", "first"), ("first", "second")])
@@ -254,18 +255,18 @@ def test_a_split_that_cannot_be_read_leaves_the_other_to_be_checked(
 ):
     (coco / f"annotations/instances_{lost}.json").write_text("{")
     (coco / f"images/{left}/{left}2.jpg").write_bytes(b"")
-    data = DataConfig("coco", str(coco), "first", "second")
+    data = DataConfig("coco", str(coco), train_split="first", eval_split="second")
     assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out").is_broken
     printed = capsys.readouterr().out
     assert "BROKEN  unreadable split: 1" in printed
     assert f"{left}2.jpg: image is empty" in printed
-    assert "3 objects" in printed
+    assert "2 objects" in printed  # without that of the empty image
 
 
 def test_nothing_readable_is_told_too(coco, tmp_path, capsys):
     for path in (coco / "annotations").iterdir():
         path.unlink()
-    data = DataConfig("coco", str(coco), "first", "second")
+    data = DataConfig("coco", str(coco), train_split="first", eval_split="second")
     assert report_data(data, ModelConfig(), LossConfig(), tmp_path / "out").is_broken
     assert "BROKEN  unreadable split: 2" in capsys.readouterr().out
 

@@ -231,6 +231,20 @@ def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
     assert found
     assert all(entry["image_id"] in stems and entry["score"] >= 0.01 for entry in found)
 
+    (tmp_path / "photos/sub").mkdir(parents=True)
+    whole = next(images.iterdir()).read_bytes()
+    (tmp_path / "photos/broken.jpg").write_bytes(whole[:-100])
+    (tmp_path / "photos/sub/whole.jpg").write_bytes(whole)
+    done = tool("predict.py", "run", "photos", "--recursive", "--min-score", "0.01")
+    assert done.returncode == 1, done.stderr
+    assert "left out 1 of 2 images (" in done.stdout
+    assert "\n  photos/broken.jpg: " in done.stdout
+    found = json.loads((tmp_path / "predictions" / "detections.json").read_text())
+    assert {entry["image_id"] for entry in found} == {"whole"}
+    missing = tool("predict.py", "run", "photos", "nowhere.jpg")
+    assert missing.returncode == 2
+    assert "nowhere.jpg: there is no such file" in missing.stderr
+
     before = {path: path.read_bytes() for path in images.iterdir()}
     refused = tool("predict.py", "run", images, "--out", images)
     assert refused.returncode == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
-from ssd.config import DataConfig
+from ssd.config import DataConfig, EvaluationConfig
 from ssd.doctor import check
 from ssd.structures import DataSet, Record
 
@@ -40,22 +40,6 @@ def kinds(findings):
 
 
 BOX = (10, 10, 60, 60)
-
-
-def test_a_class_without_objects_is_broken_where_it_was_asked_for():
-    train = data_set(record([BOX]))
-    (asked,) = check.nothing_to_train_on(train, DataConfig(classes=list(CLASSES)))
-    (unasked,) = check.nothing_to_train_on(train, DataConfig())
-    assert (asked.is_broken, unasked.is_broken) == (True, False)
-    assert "'dog'" in asked.message
-
-
-@pytest.mark.parametrize("flag", ["difficult", "crowd"])
-def test_no_object_left_to_train_on(flag):
-    train = data_set(record([BOX], **{flag: [True]}))
-    found = list(check.nothing_to_train_on(train, DataConfig(train_difficult=False)))
-    assert kinds(found) == ["nothing to train on"]
-    assert found[0].is_broken
 
 
 def test_a_rare_class_is_one_of_few_objects_among_classes_of_many():
@@ -101,6 +85,7 @@ def test_images_without_objects_are_one_line():
         "train: 7 of 8 images have no object: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg …"
     )
     assert not list(check.images_without_objects(data_set(record([BOX])), "train"))
+    assert not list(check.images_without_objects(data_set(record(), record()), "train"))
 
 
 def test_images_in_both_splits():
@@ -140,45 +125,6 @@ def test_extreme_image_shapes(width, height):
     assert not list(check.image_findings(record(width=400, height=100), "0"))
 
 
-def test_tiny_boxes_by_the_side_at_the_models_input():
-    boxes = [(10, 10, 11.9, 60), (10, 10, 12, 60), (10, 10, 60, 10.9), (10, 10, 60, 11)]
-    found = list(check.box_findings(record(boxes), CLASSES, input_size=200))
-    assert kinds(found) == ["box below one pixel"] * 2
-    assert "'cat' at (10, 10, 11.9, 60)" in found[0].message
-    assert "(10, 10, 60, 10.9)" in found[1].message
-
-
-def test_boxes_of_the_whole_image():
-    boxes = [(2, 1, 398, 199), (5, 1, 400, 200), (0, 0, 400, 200), (0, 0, 400, 197)]
-    found = list(check.box_findings(record(boxes), CLASSES, 300))
-    assert kinds(found) == ["box of the whole image"] * 2
-
-
-def test_an_object_that_repeats_another():
-    nearly, less = (10, 10, 60, 62), (10, 10, 60, 63)  # IoU 50 / 52 and 50 / 53
-    found = list(check.repeated_boxes(record([BOX, nearly, BOX, less]), CLASSES))
-    assert kinds(found) == ["object annotated twice"] * 3
-    first = "a.jpg: 'cat' at (10, 10, 60, 60) and 'cat' at (10, 10, 60, 62)"
-    assert found[0].message == first
-    assert not list(check.repeated_boxes(record([BOX, less]), CLASSES))
-
-
-def test_two_classes_in_one_box():
-    found = list(check.repeated_boxes(record([BOX, (10, 10, 60, 61), BOX], [1, 2, 2]), CLASSES))
-    assert lines(found)[-1] == (
-        "two classes in one box",
-        False,
-        "a.jpg: 'cat' at (10, 10, 60, 60) and 'dog' at (10, 10, 60, 60)",
-    )
-    assert kinds(found) == ["object annotated twice", "two classes in one box"]
-
-
-def test_crowds_are_no_objects_of_their_own():
-    crowded = record([BOX, BOX, (0, 0, 400, 200)], crowd=[True, False, True])
-    assert not list(check.repeated_boxes(crowded, CLASSES))
-    assert not list(check.box_findings(crowded, CLASSES, 300))
-
-
 def test_files_that_no_list_names(voc):
     voc.fill(3)
     voc.split("other", ["elsewhere 1", "elsewhere2 -1"])
@@ -196,7 +142,9 @@ def test_a_class_that_is_left_out_of_the_evaluation_is_told(voc):
     voc.image("new")
     voc.annotation("new", [("Cat", (3, 4, 20, 20))])
     voc.split("test", ["new"])
-    found = check.check_data(DataConfig("voc", str(voc.root), workers=0), 300).findings
+    found = check.check_data(
+        DataConfig("voc", str(voc.root), train_split="trainval", eval_split="test", workers=0), 300
+    ).findings
     assert [one.kind for one in found if "new.xml" in one.message] == [
         "class names alike",
         "class left out",
@@ -206,3 +154,76 @@ def test_a_class_that_is_left_out_of_the_evaluation_is_told(voc):
 def test_a_folder_that_is_none_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         check.check_data(DataConfig("voc", str(tmp_path / "none")), 300)
+
+
+def test_what_follows_from_a_missing_image_is_not_told(voc):
+    voc.fill(3)
+    for path in (voc.root / "JPEGImages").iterdir():
+        path.unlink()
+    config = DataConfig(
+        "voc", str(voc.root), train_split="trainval", eval_split="trainval", workers=0
+    )
+    checked = check.check_data(config, 300)
+    assert set(kinds(checked.findings)) == {"missing image"}
+    assert checked.is_broken
+
+
+def test_what_follows_from_an_unreadable_list_is_not_told(voc):
+    voc.fill(3)
+    voc.split("test", [])
+    config = DataConfig("voc", str(voc.root), train_split="nothing", eval_split="test", workers=0)
+    found = check.check_data(config, 300).findings
+    assert kinds(found) == ["unreadable split"] * 2
+
+
+def test_of_objects_in_an_image_of_another_size_nothing_else_is_told(voc):
+    voc.image("a", width=80)
+    box = ("cat", (1, 1, 40, 30))
+    voc.annotation("a", [box, box])
+    voc.image("b")
+    voc.annotation("b", [("cat", (3, 3, 20, 20))])
+    voc.split("trainval", ["a", "b"])
+    voc.split("test", ["b"])
+    config = DataConfig("voc", str(voc.root), train_split="trainval", eval_split="test", workers=0)
+    found = [one for one in check.check_data(config, 300).findings if "a.jpg" in one.message]
+    assert kinds(found) == ["contradicting size"]
+
+
+def test_data_of_crowds_or_difficult_objects_alone_are_told_once(coco):
+    coco.content["annotations"] = [coco.annotation(1, 3, 9, [1, 2, 10, 20], iscrowd=1)]
+    coco.write()
+    config = DataConfig("coco", str(coco.root), train_split="val", eval_split="val", workers=0)
+    found = check.check_data(config, 300).findings
+    assert [one.kind for one in found if one.is_broken] == [
+        "nothing to train on",
+        "nothing to evaluate on",
+    ]
+
+
+def test_many_objects_and_many_doubts_are_told(voc):
+    voc.image("a")
+    boxes = [("cat", (x, 1, x + 1, y)) for x in range(1, 30) for y in range(3, 10)]
+    voc.annotation("a", boxes)
+    voc.image("b")
+    voc.annotation("b", [("cat", (30, 3, 20, 20)), ("cat", (3, 3, 2, 20))])
+    voc.split("trainval", ["a"])
+    voc.split("test", ["a", "b"])
+    evaluation = EvaluationConfig(metric="coco", max_detections=150)
+    found = check.check_data(
+        DataConfig("voc", str(voc.root), train_split="trainval", eval_split="test", workers=0),
+        300,
+        evaluation,
+    ).findings
+    many = [one.message for one in found if one.kind == "many objects in an image"]
+    assert [line.split(": ")[0] for line in many] == ["train", "eval"]
+    assert "1 of 2 images have more than 100 objects, the most 203 in" in many[1]
+    assert not [one for one in found if one.kind == "many doubtful boxes"]
+
+    voc.split("test", ["b"])
+    found = check.check_data(
+        DataConfig("voc", str(voc.root), train_split="trainval", eval_split="test", workers=0), 300
+    ).findings
+    (doubt,) = [one for one in found if one.kind == "many doubtful boxes"]
+    assert doubt.is_broken
+    assert "2 of 2 objects" in doubt.message
+    assert "--data.max_mended 1" in doubt.message

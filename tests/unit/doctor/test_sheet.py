@@ -40,7 +40,7 @@ def root(tmp_path_factory):
 
 def config_of(root, **augment):
     return Config(
-        data=DataConfig("coco", str(root), "train", "train", workers=0),
+        data=DataConfig("coco", str(root), train_split="train", eval_split="train", workers=0),
         augment=AugmentConfig(**augment),
         model=ModelConfig(input_size=SIDE),
         training=TrainingConfig(seed=5),

@@ -55,3 +55,9 @@ def test_jpeg_keeps_red_red():
     red = np.zeros((16, 16, 3), np.uint8) + np.array([250, 10, 10], np.uint8)
     blue_green_red = cv2.imdecode(np.frombuffer(encode_jpeg(red), np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_allclose(blue_green_red[8, 8], [10, 10, 250], atol=6)
+
+
+@pytest.mark.parametrize("shape", [(4, 65_600, 3), (65_600, 4, 3)])
+def test_a_picture_that_is_too_long_for_jpeg_is_made_smaller(shape):
+    encoded = encode_jpeg(np.full(shape, 90, np.uint8))
+    assert max(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR).shape) == 65_500

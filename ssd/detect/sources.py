@@ -1,0 +1,84 @@
+"""Files and folders to predict → one unambiguous name for each image, and for its drawn copy."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ssd.common.errors import UserError
+from ssd.detect.inputs import files_in, no_image
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file.
+
+    Attributes:
+        path: the file.
+        image_id: its stem; where another one has the same, more of its path.
+        drawn: the path of its drawn copy below the output folder, with the subfolders.
+    """
+
+    path: Path
+    image_id: str
+    drawn: PurePath
+
+
+def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Source]:
+    """The image files among `given` and in the folders among them, each of them once.
+
+    Args:
+        given: image files and folders.
+        recursive: take the images of subfolders too.
+        out: the output folder; drawn copies that an earlier call left in it are no input.
+
+    Raises:
+        UserError: a file does not exist, there is no image, or no name can tell two files apart.
+    """
+    out_folder = Path(os.path.abspath(out))
+    found: dict[Path, tuple[Path, int]] = {}  # by the absolute path
+    for source in given:
+        if not source.exists():
+            raise UserError(f"{source}: there is no such file or folder: correct the path")
+        home = Path(os.path.abspath(source))
+        if not home.is_dir():
+            found.setdefault(home, (source, 1))
+            continue
+        for path in files_in(source, recursive):
+            whole = Path(os.path.abspath(path))
+            if home.is_relative_to(out_folder) or not whole.is_relative_to(out_folder):
+                found.setdefault(whole, (path, len(whole.parts) - len(home.parts)))
+    if not found:
+        raise UserError(no_image(given))
+    paths = [path for path, _ in found.values()]
+    tails = [_tails(whole, depth) for whole, (_, depth) in found.items()]
+    stems = [[unicodedata.normalize("NFC", path.stem)] for path in paths]
+    ids = _unambiguous([stem + longer for stem, longer in zip(stems, tails, strict=True)], paths)
+    drawn = [PurePath(f"{name}.jpg") for name in _unambiguous(tails, paths)]
+    return [Source(*each) for each in zip(paths, ids, drawn, strict=True)]
+
+
+def _tails(path: Path, depth: int) -> list[str]:
+    """The last `depth` parts of a path and ever more of them, without the suffix and with it."""
+    parts = unicodedata.normalize("NFC", path.as_posix().removeprefix(path.anchor)).split("/")
+    longer = ["/".join(parts[-count:]) for count in range(depth, len(parts) + 1)]
+    return [name for tail in longer for name in (tail.removesuffix(path.suffix), tail)]
+
+
+def _unambiguous(names: Sequence[Sequence[str]], paths: Sequence[Path]) -> list[str]:
+    """For each path the first of its names that no other one is left with."""
+    chosen = [0] * len(names)
+    while True:
+        now = [own[place] for own, place in zip(names, chosen, strict=True)]
+        often = Counter(now)
+        again = [index for index, name in enumerate(now) if often[name] > 1]
+        if not again:
+            return now
+        for index in again:
+            chosen[index] += 1
+            if chosen[index] == len(names[index]):
+                raise UserError(f"{paths[index]}: another image has the same name: rename one")

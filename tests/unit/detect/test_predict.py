@@ -1,0 +1,102 @@
+"""Predictions for files, by a detector that finds one object in every picture."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ssd.common.errors import UserError
+from ssd.detect import detector
+from ssd.detect import predict as module
+from ssd.detect.predict import predict
+from ssd.detect.result import Result
+
+CLASSES = ("cat", "dog")
+
+
+class OneObject:
+    """Stands in for a detector."""
+
+    classes = CLASSES
+
+    def results(self, named, min_score):
+        for name, pixels in named:
+            box = np.array([[1, 2, 10, 12]], np.float32)
+            one, label = np.array([0.9], np.float32), np.array([2])
+            yield Result(name, box, one, label, ("dog",), pixels, CLASSES)
+
+
+@pytest.fixture(autouse=True)
+def _one_object(monkeypatch):
+    monkeypatch.setattr(module, "open_checkpoint", lambda trained: None)
+    monkeypatch.setattr(module, "config_of", lambda checkpoint, overrides: None)
+    monkeypatch.setattr(module, "build_detector", lambda checkpoint, config: OneObject())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three pictures, one of them in a subfolder and of the same name as another."""
+    for name in ("a.jpg", "b.jpg", "sub/a.jpg"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        cv2.imwrite(str(path), np.full((40, 60, 3), 90, np.uint8))
+    return tmp_path / "in"
+
+
+def run(*given, recursive=True):
+    return predict(Path("run"), list(given), {}, Path("out"), 0.4, recursive)
+
+
+def test_a_bad_picture_is_named_and_all_others_are_predicted(folder, capfd):
+    whole = (folder / "b.jpg").read_bytes()
+    (folder / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    predicted = run(folder)
+    assert predicted.is_incomplete
+    head, count, line = predicted.told.splitlines()
+    assert head == "2 objects of score 0.4 or more in 2 images: drawn in out, listed in " + str(
+        Path("out/detections.json")
+    )
+    assert count.startswith("left out 1 of 3 images (save them anew as JPEG or PNG")
+    assert line.startswith(f"  {folder / 'b.jpg'}: image is cut off")
+    assert f"left out: {line.strip()}" in capfd.readouterr().err
+    found = json.loads(Path("out/detections.json").read_text())
+    assert [(one["image_id"], one["bbox"]) for one in found] == [
+        ("a", [1, 2, 9, 10]),
+        ("sub/a", [1, 2, 9, 10]),
+    ]
+    drawn = sorted(path.as_posix() for path in Path("out").rglob("*.jpg"))
+    assert drawn == ["out/a.jpg", "out/sub/a.jpg"]
+
+
+def test_nothing_is_told_of_whole_pictures(folder):
+    predicted = run(folder, recursive=False)
+    assert not predicted.is_incomplete
+    assert "left out" not in predicted.told
+
+
+def test_a_named_file_that_is_no_image_is_told(folder):
+    video = folder / "v.mp4"
+    video.write_bytes(b"\0\0\0 ftypisom")
+    predicted = run(video)
+    assert predicted.is_incomplete
+    assert str(video) in predicted.told
+    assert json.loads(Path("out/detections.json").read_text()) == []
+
+
+def test_no_picture_is_overwritten(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    before = Path("sub/a.jpg").read_bytes()
+    with pytest.raises(UserError, match="would be overwritten: give another --out"):
+        predict(Path("run"), [Path("sub")], {}, Path("sub"), 0.4)
+    assert Path("sub/a.jpg").read_bytes() == before
+
+
+def test_batches_are_smaller_where_pictures_are_large(monkeypatch):
+    monkeypatch.setattr(detector, "LARGEST_BATCH", 100)
+    sizes = [1, 1, 1, 1, 40, 1, 1, 1]
+    named = [(str(n), np.zeros((size, 1, 3), np.uint8)) for n, size in enumerate(sizes)]
+    batches = list(detector.in_batches(iter(named), 3))
+    assert [[int(name) for name, _ in batch] for batch in batches] == [[0, 1, 2], [3, 4], [5, 6, 7]]
+    assert list(detector.in_batches(iter([]), 3)) == []
