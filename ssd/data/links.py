@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
+class OutsideError(ValueError):
+    """A link leads out of the data."""
+
+
 def list_folder(folder: Path) -> Mapping[str, bool]:
     """The names in a folder, mapped to whether they are links; empty if there is no folder.
 
@@ -30,10 +34,10 @@ def real_folders(*folders: Path) -> tuple[str, ...]:
 
 
 def refuse_to_leave(path: Path, homes: tuple[str, ...]) -> None:
-    """Raises a ValueError if `path` leads out of all `homes`, which `real_folders` returned."""
+    """Raises an OutsideError if `path` leads out of all `homes`, which `real_folders` returned."""
     real = os.path.realpath(path)
     if not os.path.join(real, "").startswith(homes):
-        raise ValueError(
+        raise OutsideError(
             f"{path} links to {real}, outside the data: link the whole folder instead, or copy "
             "the file"
         )

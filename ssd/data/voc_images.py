@@ -11,6 +11,7 @@ from pathlib import Path
 from ssd.common.errors import UserError
 from ssd.common.untrusted import LONGEST_NAME
 from ssd.data.findings import Collect, Findings
+from ssd.data.links import OutsideError
 from ssd.data.lists import read_lines, without_columns
 from ssd.data.names import IMAGE_SUFFIXES, FileIndex, Found
 from ssd.data.voc_file import Annotation, read_annotation
@@ -85,9 +86,9 @@ def pairs_of(
     Raises:
         UserError: a folder or a list is missing or invalid.
     """
-    listed_in: dict[Path, Path] = {}
+    listed_in: dict[Path, int] = {}
     files = _Files(root)
-    for split in splits:
+    for number, split in enumerate(splits):
         for folder, what in ((split.images, "images"), (split.annotations, "annotations")):
             if not folder.is_dir():
                 raise UserError(
@@ -100,9 +101,9 @@ def pairs_of(
             pair = finder.pair(entry)
             if pair is None:
                 continue
-            first = listed_in.setdefault(pair.image, split.source)
-            if first != split.source:
-                both = f"in {first} and in {split.source}"
+            first = listed_in.setdefault(pair.image, number)
+            if first != number:
+                both = f"in {splits[first].source} and in {split.source}"
                 twice = f"{_short(entry)} is listed twice, {both}: use every image only once"
                 findings.broken("listed twice", twice)
             elif pair.image in finder.seen:
@@ -130,8 +131,9 @@ def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
             finder = _Finder(replace(split, source=image_list), images, annotations, Collect())
             with contextlib.suppress(UserError):
                 for entry in finder.entries():
-                    image = finder.image_or_none(entry)
-                    listed.add(_below(image, split.images) if image else entry)
+                    path = finder.named(entry)
+                    folder = split.annotations if _is_xml(entry) else split.images
+                    listed.add(_below(path, folder) if path else entry)
         for folder, index in ((split.images, images), (split.annotations, annotations)):
             paths = [path for path in index.below(folder) if _below(path, folder) not in listed]
             unlisted[folder] = [path.relative_to(folder).as_posix() for path in paths]
@@ -173,7 +175,7 @@ class _Finder:
         """The names in the list, without its columns."""
         if self.split.entries is not None:
             return self.split.entries
-        return without_columns(read_lines(self.split.source), self._named)
+        return without_columns(read_lines(self.split.source), self.named)
 
     def pair(self, entry: str) -> Pair | None:
         """The files of one entry, or None if it cannot be used, which is reported."""
@@ -181,24 +183,19 @@ class _Finder:
             return self._annotated(entry) if _is_xml(entry) else self._listed(entry)
         except UserError as error:
             self.findings.unusable("broken annotation", str(error))
+        except OutsideError as error:
+            self.findings.unusable("link outside the data", f"{self.split.source}: {error}")
         except ValueError as error:
-            kind = "link outside the data" if "links to" in str(error) else "ambiguous name"
-            self.findings.unusable(kind, f"{self.split.source}: {error}")
+            self.findings.unusable("ambiguous name", f"{self.split.source}: {error}")
         return None
 
-    def image_or_none(self, entry: str) -> Path | None:
-        """The image that an entry names, if that is clear."""
-        with contextlib.suppress(ValueError):
-            if found := self.images.find(entry, [self.split.images]):
-                return found.path
-        return None
-
-    def _named(self, entry: str) -> Path | None:
+    def named(self, entry: str) -> Path | None:
         """The image or the annotation that an entry names, if that is clear."""
-        if not _is_xml(entry):
-            return self.image_or_none(entry)
+        index, folder = self.images, self.split.images
+        if _is_xml(entry):
+            index, folder = self.annotations, self.split.annotations
         with contextlib.suppress(ValueError):
-            if found := self.annotations.find(entry, [self.split.annotations]):
+            if found := index.find(entry, [folder]):
                 return found.path
         return None
 
@@ -274,7 +271,7 @@ def _below(path: Path, folder: Path) -> str:
     """A file without suffix, as it is called in its folder."""
     text, start = path.as_posix(), f"{folder.as_posix()}/"  # ten times as fast as relative_to
     below = text[len(start) :] if text.startswith(start) else path.name
-    return below[: -len(path.suffix)]
+    return below.removesuffix(path.suffix)
 
 
 def _short(entry: str) -> str:

@@ -150,6 +150,8 @@ def test_an_image_may_be_listed_twice_in_one_list_but_not_in_two(tmp_path):
     images, _, broken, _ = read(tmp_path, "x", "y")
     assert list(images) == ["a", "b"]
     assert [kind for kind, _ in broken] == ["listed twice"]
+    images, _, broken, _ = read(tmp_path, "y", "y")
+    assert (list(images), len(broken)) == (["b"], 1)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_files_that_no_list_names(tmp_path):
     for name in ("a", "s/b", "c"):
         put(tmp_path, f"JPEGImages/{name}.jpg", f"Annotations/{name}.xml")
     write_list(tmp_path, "JPEGImages/s/b.jpg 1")
-    write_list(tmp_path, "a", name="y")
+    write_list(tmp_path, "Annotations/a.xml", name="y")
     write_list(tmp_path, name="empty")
     assert unlisted_files(tmp_path, ["x"]) == {
         tmp_path / "JPEGImages": ["c.jpg"],
