@@ -129,8 +129,10 @@ def choose(
         return train, evaluation
     have: set[Role | None] = {*layout.splits.values()}
     usable = have if to_train else {*have, None}
-    trains = usable if train == AUTO else _roles(train, "")
-    evaluations = have | {None} if evaluation == AUTO else _roles(evaluation, None)
+    own = set() if train == AUTO else _roles(train, "")
+    # A given split is to train on, whatever it is called, and is not what is evaluated on.
+    trains = usable if train == AUTO else (own & {"trainval", "train"} or {""})
+    evaluations = (have - own) | {None} if evaluation == AUTO else _roles(evaluation, None)
     pairs = [pair for pair in PAIRS if pair[0] in trains]
     pairs = [pair for pair in pairs if pair[1] in evaluations] or [
         pair for pair in pairs if pair[1] is None

@@ -66,7 +66,7 @@ def _why_none_counts(records: Sequence[Record], use: str, with_difficult: bool) 
     difficult = sum(int((record.difficult & ~record.crowd).sum()) for record in records)
     split = "--data.train_split"
     if use == "evaluate":
-        split = "--data.eval_split (null trains without evaluation)"
+        split = "--data.eval_split, or --data.eval_split null to train without evaluation"
     if not crowds and not difficult:
         none = f"none of {len(records)} images has an object with a usable box"
         return f"{none} of the classes: give another {split} or --data.classes"
