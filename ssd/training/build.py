@@ -81,18 +81,8 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
     eval_data = load_data(config.data, config.data.eval_split, train_data.classes)
     order = build_order(training, len(train_data.records))
     last_step = training.steps or training.epochs * order.steps_per_epoch
-    steps = last_step - (checkpoint.manifest.step if checkpoint else 0)
-    preprocess = preprocess_of(config.model, config.augment)
-    feed = Feed(
-        train_data.records,
-        config.data,
-        config.augment,
-        preprocess,
-        training.seed,
-        device,
-        repeats=steps > order.steps_per_epoch,
-    )
-
+    steps = range(checkpoint.manifest.step if checkpoint else 0, last_step)
+    feed = build_feed(config, train_data, order, steps, device)
     classes = train_data.classes
     model = build_model(config.model, len(classes) + 1)
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
@@ -115,9 +105,25 @@ def build(config: Config, checkpoint: Checkpoint | None) -> Parts:
         optimizer_config=optimizer,
         state=state,
         settings=settings,
-        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation),
+        detector=Detector(for_detection, feed.preprocess, classes, dtype, config.evaluation),
         device=device,
         last_step=last_step,
+    )
+
+
+def build_feed(
+    config: Config, data: DataSet, order: Order, steps: range, device: torch.device
+) -> Feed:
+    """Builds what makes the batches of these steps."""
+    first_epoch, last_epoch = (order.position(step)[0] for step in (steps.start, steps.stop - 1))
+    return Feed(
+        data.records,
+        config.data,
+        config.augment,
+        preprocess_of(config.model, config.augment),
+        config.training.seed,
+        device,
+        repeats=last_epoch > first_epoch,
     )
 
 
