@@ -97,20 +97,9 @@ def build(
     train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
     last_step = training.steps or training.epochs * order.steps_per_epoch
-    steps = last_step - (checkpoint.manifest.step if checkpoint else 0)
-    preprocess = preprocess_of(config.model, config.augment)
+    steps = range(checkpoint.manifest.step if checkpoint else 0, last_step)
     graphs = uses_graphs(training, device)
-    feed = Feed(
-        train_data.records,
-        config.data,
-        config.augment,
-        preprocess,
-        training.seed,
-        device,
-        graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
-        repeats=steps > order.steps_per_epoch,
-    )
-
+    feed = build_feed(config, train_data, order, steps, device, graphs)
     classes = train_data.classes
     model = build_model(config.model, len(classes) + 1)
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
@@ -144,7 +133,9 @@ def build(
         optimizer_config=optimizer,
         state=state,
         settings=settings,
-        detector=Detector(for_detection, preprocess, classes, dtype, config.evaluation, graphs),
+        detector=Detector(
+            for_detection, feed.preprocess, classes, dtype, config.evaluation, graphs
+        ),
         device=device,
         graphs=graphs,
         last_step=last_step,
@@ -177,6 +168,28 @@ def compiles(training: TrainingConfig, device: torch.device) -> bool:
     """Returns whether the steps are to be compiled, and this machine can do it."""
     wanted = training.compile == "auto" and not training.deterministic
     return wanted and device.type == "cuda" and world_size() == 1 and finds_compiler()
+
+
+def build_feed(
+    config: Config,
+    data: DataSet,
+    order: Order,
+    steps: range,
+    device: torch.device,
+    graphs: bool,
+) -> Feed:
+    """Builds what makes the batches of these steps."""
+    first_epoch, last_epoch = (order.position(step)[0] for step in (steps.start, steps.stop - 1))
+    return Feed(
+        data.records,
+        config.data,
+        config.augment,
+        preprocess_of(config.model, config.augment),
+        config.training.seed,
+        device,
+        graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
+        repeats=last_epoch > first_epoch,
+    )
 
 
 def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:

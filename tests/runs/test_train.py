@@ -42,7 +42,7 @@ def test_a_run_leaves_all_that_is_promised_and_can_be_evaluated(tool, small_run,
     names = {path.name for path in run_dir.iterdir()}
     assert names == {
         *("config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints"),
-        *("detections.json", "evaluation.json", "report.html"),
+        *("detections.json", "evaluation.json", "report.html", "image_headers.json"),
     }
     train = rows(run_dir, "train")
     assert [row["step"] for row in train] == list(range(1, 13))

@@ -5,9 +5,12 @@ import pytest
 from ssd.config.settings import to_config
 from ssd.data import num_workers
 from ssd.data.shapes import draw_shapes
+from ssd.run.checkpoints import newest_intact
 from ssd.training import cache_place
 from ssd.training.build import build
+from ssd.training.start import train
 from ssd.training.summary import summary
+from ssd.training.trainer import DONE
 
 
 @pytest.fixture(scope="module")
@@ -23,28 +26,40 @@ def lines(shapes, monkeypatch):
     monkeypatch.setattr(num_workers, "usable_cores", lambda: 4)
     monkeypatch.setattr(cache_place, "free_memory", lambda: 10**9)
 
-    def of(steps, **data):
-        config = to_config(
-            {
-                "data": {"format": "voc", "root": shapes, **data},
-                "model": {"backbone": "ssd7", "input_size": 96},
-                "training": {"batch_size": 2, "steps": steps, "device": "cpu"},
-            }
-        )
-        text = summary(config, Path("runs/x"), build(config, None))
+    def of(steps, checkpoint=None, **data):
+        config = small_run(shapes, steps, **data)
+        text = summary(config, Path("runs/x"), build(config, checkpoint))
         return {line[:10].strip(): line[10:] for line in text.splitlines()}
 
     return of
 
 
+def small_run(shapes, steps, **data):
+    """A run of three steps an epoch."""
+    return to_config(
+        {
+            "data": {"format": "voc", "root": shapes, **data},
+            "model": {"backbone": "ssd7", "input_size": 96},
+            "training": {"batch_size": 2, "steps": steps, "device": "cpu"},
+        }
+    )
+
+
 def test_a_run_says_what_was_chosen_for_it(lines):
-    told = lines(steps=4)  # one more than an epoch has
+    told = lines(steps=4)
     assert told["cache"].startswith("host memory keeps all 6 images, 0.00 GB (data.cache auto)")
     assert told["workers"].endswith(" (data.workers auto: 4 cores)")
 
 
 def test_a_run_that_sees_each_image_once_keeps_none(lines):
     assert lines(steps=3)["cache"] == "none: no image comes twice in this run (data.cache auto)"
+
+
+def test_a_resumed_run_looks_at_what_is_left_of_it(lines, shapes, tmp_path):
+    assert train(small_run(shapes, steps=2), tmp_path, "never") == DONE
+    checkpoint = newest_intact(tmp_path / "checkpoints")
+    assert lines(3, checkpoint)["cache"].startswith("none: no image comes twice in this run ")
+    assert lines(4, checkpoint)["cache"].startswith("host memory keeps all 6 images, ")
 
 
 def test_what_the_user_chose_is_told_without_a_reason(lines):
