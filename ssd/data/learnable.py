@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
 from ssd.config import DataConfig
 from ssd.data.findings import Finding
-from ssd.structures import DataSet, Record
+from ssd.structures import DataSet
 
 
 def refuse(findings: Iterable[Finding]) -> None:
@@ -34,7 +34,7 @@ def nothing_to_learn(train: DataSet, config: DataConfig) -> Iterator[Finding]:
     counts = objects_per_class(train, config.train_difficult)
     where = f"{config.root}, {_listed(config.train_split)}"
     if not any(counts.values()):
-        why = _why_none_counts(train.records, "train", config.train_difficult)
+        why = _why_none_counts(train, "train", config.train_difficult)
         yield Finding("nothing to train on", True, f"{where}: {why}")
         return
     missing = [name for name, count in counts.items() if count == 0]
@@ -55,13 +55,14 @@ def nothing_to_evaluate(evaluation: DataSet, config: DataConfig) -> Iterator[Fin
     """No object that an evaluation counts, by which every average precision is undefined."""
     records = evaluation.records
     if records and not any(record.trained_on(False).any() for record in records):
-        why = _why_none_counts(records, "evaluate", False)
+        why = _why_none_counts(evaluation, "evaluate", False)
         where = f"{config.root}, {_listed(config.eval_split)}"
         yield Finding("nothing to evaluate on", True, f"{where}: {why}")
 
 
-def _why_none_counts(records: Sequence[Record], use: str, with_difficult: bool) -> str:
+def _why_none_counts(data: DataSet, use: str, with_difficult: bool) -> str:
     """Why none of the objects counts, and what to do; `use` is `train` or `evaluate`."""
+    records = data.records
     crowds = sum(int(record.crowd.sum()) for record in records)
     difficult = sum(int((record.difficult & ~record.crowd).sum()) for record in records)
     split = "--data.train_split"
@@ -69,7 +70,8 @@ def _why_none_counts(records: Sequence[Record], use: str, with_difficult: bool) 
         split = "--data.eval_split, or --data.eval_split null to train without evaluation"
     if not crowds and not difficult:
         none = f"none of {len(records)} images has an object with a usable box"
-        return f"{none} of the classes: give another {split} or --data.classes"
+        of = f"of the classes {shown(data.classes)}"
+        return f"{none} {of}: give other --data.classes, or another {split}"
     kinds = [
         f"{crowds} with iscrowd 1" if crowds else "",
         f"{difficult} marked difficult" if difficult and not with_difficult else "",

@@ -52,7 +52,7 @@ def test_objects_are_counted_as_training_uses_them():
             data_set([1, 2], [True, False], [False, True]),
             "only 1 with iscrowd 1 and 1 marked difficult: set --data.train_difficult true",
         ),
-        (data_set(images=3), "none of 3 images has an object with a usable box of the classes: "),
+        (data_set(images=3), "none of 3 images has an object with a usable box of the classes "),
     ],
 )
 def test_nothing_to_train_on(data, told):
