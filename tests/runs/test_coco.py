@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -27,7 +28,7 @@ FOUND = [{"image_id": 7, "category_id": 9, "bbox": [1, 2, 20, 19], "score": 0.5}
 def write(root, content):
     (root / "annotations").mkdir(parents=True)
     (root / "images" / "val").mkdir(parents=True)
-    (root / "images" / "val" / "a.jpg").touch()
+    Image.new("RGB", (40, 30)).save(root / "images" / "val" / "a.jpg")
     text = content if isinstance(content, str) else json.dumps(content)
     (root / "annotations" / "instances_val.json").write_text(text)
 

@@ -75,7 +75,7 @@ def test_the_wheel_has_the_recipes_and_the_chain_of_albumentations(ssd):
         line.split()[0] for line in done.stdout.splitlines()
     }
     done = ssd("recipes", "custom_voc")
-    assert "format: voc" in done.stdout
+    assert "format: auto" in done.stdout
     script = "from ssd.augment.library_file import read_pipeline as r; "
     script += "from ssd.config.recipes import ALBUMENTATIONS as a; print(len(r(a).transforms))"
     assert int(ssd("-c", script, program=[sys.executable]).stdout) > 3
