@@ -12,6 +12,8 @@ from ssd.training.start import train
 from ssd.training.summary import summary
 from ssd.training.trainer import DONE
 
+SPLITS = {"train_split": "trainval", "eval_split": "test"}
+
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
@@ -38,7 +40,7 @@ def small_run(shapes, steps, **data):
     """A run of three steps an epoch."""
     return to_config(
         {
-            "data": {"format": "voc", "root": shapes, **data},
+            "data": {"format": "voc", "root": shapes, **SPLITS, **data},
             "model": {"backbone": "ssd7", "input_size": 96},
             "training": {"batch_size": 2, "steps": steps, "device": "cpu"},
         }
