@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -46,8 +47,10 @@ def read_headers(paths: Sequence[Path], kept: Path | None = None) -> list[Header
     before = {} if kept is None else _read_kept(kept)
     rows: Kept = {}
 
+    stopped = Event()
+
     def look_at(part: Sequence[Path]) -> list[Header | UserError]:
-        return [_look(path, before, rows) for path in part]
+        return [_look(path, before, rows) for path in part if not stopped.is_set()]
 
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
     bar = tqdm(
@@ -62,6 +65,7 @@ def read_headers(paths: Sequence[Path], kept: Path | None = None) -> list[Header
                 found += headers
                 bar.update(len(headers))
         finally:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
     if kept is not None and not rows.items() <= before.items():
         kept.parent.mkdir(parents=True, exist_ok=True)

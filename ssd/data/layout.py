@@ -95,7 +95,8 @@ def locate(config: DataConfig, to_train: bool = True) -> tuple[DataConfig, str]:
     )
     told = f"{root} is taken for {layout.what}; training on {_told(train)}"
     if evaluation == SHARE:
-        return located, f"{told}, but for {config.eval_share:.0%} of it to evaluate on"
+        told = told.removesuffix(" .") + (" all images" if train == "." else "")
+        return located, f"{told} but {config.eval_share:.0%}, which are held out to evaluate on"
     judged = "no evaluation" if evaluation is None else f"evaluation on {_told(evaluation)}"
     return located, f"{told}, {judged}"
 

@@ -59,6 +59,8 @@ def load_data(
         image_ids = [image.image_id for image in found.images]
         mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
         found = only(found, mask if splits == SHARE else ~mask)
+        if splits == SHARE:  # those without an image or an annotation are told by the other part
+            refuse.left_out.clear()
     seen = read_headers([image.path for image in found.images], headers)
     found = in_frame(found, seen, config.exif, told)
     where = f"{config.root}, {', '.join(names)}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from ssd.data.survey import DESCRIPTIONS, key
 from ssd.data.yolo_file import (
     Description,
     Row,
+    looks_like_labels,
     read_darknet,
     read_labels,
     read_names,
@@ -33,6 +35,7 @@ from ssd.data.yolo_file import (
     read_yaml_description,
 )
 
+LISTED_TWICE = "listed twice in one list"
 NAME_FILES = {"classes.txt", "obj.names", "predefined_classes.txt", "_darknet.labels"}
 TEXTS = {".txt", *DESCRIPTIONS}
 LARGEST_LIST = 1 << 28  # bytes
@@ -62,7 +65,10 @@ def annotate_yolo(
     paths: dict[Path, str] = {}
     for split in splits:
         for path in _images_of(root, split, described, images, findings, repairs):
-            if path in paths:
+            if paths.get(path) == split:
+                repairs[LISTED_TWICE] += 1
+                findings.repaired(LISTED_TWICE, f"{path}: {split} has it twice")
+            elif path in paths:
                 both = f"in {paths[path]} and in {split}"
                 twice = f"{path} is listed twice, {both}: use every image only once"
                 findings.broken("listed twice", twice)
@@ -76,6 +82,10 @@ def annotate_yolo(
             kept.append((path, source or path))
         except (ValueError, UserError) as error:
             findings.unusable("broken annotation", str(error))
+    used = [source for _, source in kept if source.suffix.lower() == ".txt"]
+    for text in labels_without_image(images, texts, label_of, used):
+        alone = f"{text}: there is no image of this name: rename the image or the label file"
+        findings.unusable("missing image", alone)
     ids = image_ids(root, [path for path, _ in kept])
     listed = [
         Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)
@@ -243,6 +253,24 @@ def _label_finder(texts: FileIndex, labels: Path | None) -> Callable[[Path], Pat
         return found.path if found else None
 
     return find
+
+
+def labels_without_image(
+    images: FileIndex,
+    texts: FileIndex,
+    label_of: Callable[[Path], Path | None],
+    used: Sequence[Path],
+) -> list[Path]:
+    """The label files that belong to no image, in the folders of those that are used."""
+    folders, taken = {path.parent for path in used}, set(used)
+    for image in images.below(images.root):
+        with suppress(ValueError):  # its label file is a link out of the data
+            taken |= {label_of(image) or image}
+    return [
+        path
+        for path in texts.below(texts.root)
+        if path.parent in folders and path not in taken and looks_like_labels(path)
+    ]
 
 
 def label_names(name: str, labels: str | None = None) -> Iterator[str]:

@@ -176,6 +176,16 @@ def read_labels(
     return rows
 
 
+def looks_like_labels(path: Path) -> bool:
+    """Returns whether a text file starts with a row of a label file; a link does not."""
+    try:
+        words = "" if path.is_symlink() else read_text(path).partition("\n")[0]
+        numbers = [_finite(word) for word in words.split()]
+    except (UserError, ValueError):
+        return False
+    return path.suffix.lower() == ".txt" and len(numbers) >= 5
+
+
 def _category(word: str, described: Description) -> int:
     number = _finite(word)
     known = described.names

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
@@ -226,3 +227,29 @@ def test_no_bytes_give_a_traceback(tmp_path_factory, content):
         pass
     with contextlib.suppress(UserError):
         read_yaml_description(path)
+
+
+def test_a_label_file_without_image_is_told(tmp_path):
+    """A misspelt label file would make its image one without objects."""
+    for name, text in {"a": "0 .5 .5 .2 .2", "B_": "0 .5 .5 .4 .4", "notes": "made by me"}.items():
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{name}.txt").write_text(text)
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / f"{name}.jpg")
+    (tmp_path / "classes.txt").write_text("cat")
+    told = Collect()
+    found = annotate_yolo(tmp_path, ["images"], told)
+    assert found.image_index.tolist() == [0]
+    (finding,) = told.findings
+    assert finding.is_broken
+    assert finding.message.startswith(f"{tmp_path / 'labels' / 'B_.txt'}: there is no image")
+
+
+def test_an_image_twice_in_one_list_counts_once(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("0 .5 .5 .2 .2")
+    (tmp_path / "train.txt").write_text("a.jpg\n./a.jpg\n")
+    found = annotate_yolo(tmp_path, ["train.txt"], Refuse())
+    assert len(found.images) == 1
+    assert found.repairs == {"listed twice in one list": 1}
