@@ -3,6 +3,7 @@
 docs/data.md says the same in words.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ from ssd.config import DataConfig
 from ssd.config.settings import read_config
 from ssd.data.layout import locate
 from ssd.data.source import load_data
+from ssd.doctor.check import check_data
 from ssd.run.names import EVALUATION
 from ssd.training.start import train
 
@@ -109,6 +111,16 @@ def test_what_is_read(case, name):
     assert tuple(counts) == expected[:4]
     assert data.classes == expected.classes
     assert list(data.repairs) == ([expected.repaired] if expected.repaired else [])
+
+
+@pytest.mark.parametrize("name", [*READ, *REFUSED])
+def test_a_check_goes_through(case, name):
+    config = DataConfig(format="auto", root=str(case(name)), workers=1)
+    if name == "eval-600-objects":
+        config = replace(config, train_split="val")
+    checked = check_data(config, 96)
+    leaves_out = {"coco-missing-image", "images-corrupt-eval", "images-modes"}
+    assert checked.is_broken == (name in {*REFUSED, *leaves_out} - {"eval-600-objects"})
 
 
 @pytest.mark.long

@@ -123,10 +123,7 @@ def test_a_case_trains(name, case, run):
 def test_the_check_of_a_folder(own, tool):
     done = tool("check_data.py", own, "--data.workers", 0, "--out", "out")
     assert done.returncode == 0, done.stderr
-    assert (
-        "beside the images; training on all images but 20%, which are held out to evaluate on"
-        in done.stdout
-    )
+    assert "training on all images but 20%, which are held out to evaluate on" in done.stdout
     details = json.loads(Path("out/data_check.json").read_text())
     assert (details["images"], details["eval_images"]) == (8, 2)
     alone = tool("check_data.py", own, "--data.eval_split", "null", "--out", "out")
