@@ -44,4 +44,4 @@ def find_recipe(given: str | Path) -> Path:
         raise UserError(f"{given} is a folder, but has to be a recipe: --data.root names the data")
     close = difflib.get_close_matches(path.stem, known, 1)
     hint = f"did you mean {close[0]}?" if close else f"the recipes are {', '.join(known)}"
-    raise UserError(f"there is no config {given}, neither a file nor a recipe: {hint}")
+    raise UserError(f"there is no file, folder or recipe {given}: {hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -124,10 +125,13 @@ def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
     unlisted: dict[Path, list[str]] = {}
     files = _Files(root)
     for home in sorted({root / split.rpartition("/")[0] for split in splits}):
+        lists = list((home / "ImageSets" / "Main").glob("*.txt"))
+        if not lists:
+            continue
         listed: set[str] = set()
         split = VocSplit(home / "JPEGImages", home / "Annotations", home)
         images, annotations = files.of(split)
-        for image_list in (home / "ImageSets" / "Main").glob("*.txt"):
+        for image_list in lists:
             finder = _Finder(replace(split, source=image_list), images, annotations, Collect())
             with contextlib.suppress(UserError):
                 for entry in finder.entries():
@@ -135,8 +139,9 @@ def unlisted_files(root: Path, splits: Sequence[str]) -> dict[Path, list[str]]:
                     folder = split.annotations if _is_xml(entry) else split.images
                     listed.add(_below(path, folder) if path else entry)
         for folder, index in ((split.images, images), (split.annotations, annotations)):
-            paths = [path for path in index.below(folder) if _below(path, folder) not in listed]
-            unlisted[folder] = [path.relative_to(folder).as_posix() for path in paths]
+            start = f"{folder.relative_to(index.root).as_posix()}/".removeprefix("./")
+            names = [name[len(start) :] for name in sorted(index.files) if name.startswith(start)]
+            unlisted[folder] = [name for name in names if posixpath.splitext(name)[0] not in listed]
     return {folder: names for folder, names in unlisted.items() if names}
 
 
