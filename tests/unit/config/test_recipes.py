@@ -32,7 +32,11 @@ def test_a_folder_does_not_hide_a_recipe_and_is_none(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [("custm_voc", "did you mean custom_voc"), ("gone/custom_voc.yaml", "no file, folder or recipe"), ("xyz", "are")],
+    [
+        ("custm_voc", "did you mean custom_voc"),
+        ("gone/custom_voc.yaml", "no file, folder or recipe"),
+        ("xyz", "are"),
+    ],
 )
 def test_what_is_neither_is_told(given, told):
     with pytest.raises(UserError, match=told):
