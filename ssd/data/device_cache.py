@@ -96,7 +96,7 @@ def decode_onto(
     pixels = _room(int(sizes.sum()), budget, device)
     problems: dict[int, str] = {}
     images = read_ahead(
-        lambda index, _room: _decoded(records[index]),
+        lambda index, _memory: _decoded(records[index]),
         range(len(records)),
         workers,
         pin_memory=False,

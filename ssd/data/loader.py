@@ -169,8 +169,8 @@ def _in_order(
         lend()
     if pin_memory and (problem := ring.lock()):
         _tell(
-            f"warning: host memory cannot be page-locked ({problem}), so training waits for the "
-            "copies of its images to the GPU: fewer data.workers or smaller batches need less"
+            f"warning: host memory cannot be page-locked ({problem}), so copies of images to the "
+            "GPU keep this process waiting: fewer data.workers or smaller batches need less"
         )
     while with_workers:
         number, place = with_workers.popleft()

@@ -1,5 +1,6 @@
 """The images of a step stay valid until the second step after it is asked for."""
 
+import multiprocessing
 import random
 import time
 from contextlib import closing
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ssd.common.errors import UserError
 from ssd.data import loader
 from ssd.data.cache import HostCache, memory_needed
 from ssd.data.dataset import DetectionDataset
@@ -56,9 +58,9 @@ def marked(monkeypatch):
     monkeypatch.setattr(Ring, "give_back", overwrite)
 
 
-def late(steps, rng):
+def late(steps, rng, found=None):
     """The contents of all steps, each read when the next step has been asked for and not before."""
-    found, held = [], None
+    found, held = [] if found is None else found, None
     with closing(steps):
         for step in steps:
             if held is not None:
@@ -131,6 +133,29 @@ def test_no_evaluation_batch_is_overwritten_too_early(records, marked, seed):
             yield [batch]
 
     assert late(batches(workers), rng) == late(batches(0), rng)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_step_before_a_worker_is_killed_is_right(records, marked, seed):
+    rng = random.Random(seed)
+    workers, killed_at = 1 + seed % 3, rng.randrange(6)
+    before = set(multiprocessing.active_children())
+    steps = training(records, rng, workers, 1, changing)
+    expected = late(steps(0), rng)
+
+    def killing(stream):
+        with closing(stream):
+            for number, step in enumerate(stream):
+                if number == killed_at:
+                    rng.choice(list(set(multiprocessing.active_children()) - before)).kill()
+                yield step
+
+    found = []
+    with pytest.raises(UserError, match=r"a worker was killed by SIGKILL"):
+        late(killing(steps(workers)), rng, found)
+    assert killed_at <= len(found) < STEPS - 1
+    assert found == expected[: len(found)]
+    assert set(multiprocessing.active_children()) == before
 
 
 @pytest.mark.parametrize("workers", [1, 3])
