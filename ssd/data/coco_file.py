@@ -35,6 +35,7 @@ ID_REPEATED = "annotation id repeated"
 SWAPPED = "corners swapped"
 ROOT = "category that only groups the others, left out"
 NO_IMAGE = -1
+IMAGE_TWICE = "one image under two ids"
 
 
 class Image(NamedTuple):
@@ -144,6 +145,7 @@ class _Images:
     Attributes:
         found: those that have a file.
         place: for each id that the list has, the position in `found`, or NO_IMAGE.
+        places: the position in `found` of each file.
         lost: tells what is wrong with each that has no file.
     """
 
@@ -151,6 +153,7 @@ class _Images:
         self.index, self.folders = index, folders
         self.found: list[Image] = []
         self.place: dict[Key, int] = {}
+        self.places: dict[Path, int] = {}
         self.lost: list[str] = []
 
     def take(self, entry: ImageEntry, number: int, faults: set[str]) -> None:
@@ -171,7 +174,11 @@ class _Images:
             return
         if file.repair:
             faults.add(file.repair)
-        self.place[key] = len(self.found)
+        if file.path in self.places:  # some tools list an image anew for each part of its objects
+            faults.add(IMAGE_TWICE)
+            self.place[key] = self.places[file.path]
+            return
+        self.place[key] = self.places[file.path] = len(self.found)
         self.found.append(Image(key, file.path, entry.width, entry.height))
 
 

@@ -59,6 +59,12 @@ def load_data(
         image_ids = [image.image_id for image in found.images]
         mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
         found = only(found, mask if splits == SHARE else ~mask)
+        if not found.images:
+            part = "to evaluate on" if splits == SHARE else "to train on"
+            raise UserError(
+                f"{config.root}: none of the images that {division} keeps {part} is left: put them "
+                "back, or start a new run with another --out"
+            )
         if splits == SHARE:  # those without an image or an annotation are told by the other part
             refuse.left_out.clear()
     seen = read_headers([image.path for image in found.images], headers)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -96,7 +97,12 @@ def read_division(path: Path) -> dict[str, bool] | None:
         return None
     content = read_json(path)
     parts = [content.get(part) for part in ("train", "eval")] if isinstance(content, dict) else []
-    if not parts or not all(isinstance(part, list) for part in parts):
+    named = [part for part in parts if isinstance(part, list) and all_texts(part)]
+    if len(named) < 2 or not all(named) or set(named[0]) & set(named[1]):
         raise UserError(f"{path}: is no division of images: remove it to divide them anew")
-    train, evaluation = ([str(name) for name in part or []] for part in parts)
-    return dict.fromkeys(train, False) | dict.fromkeys(evaluation, True)
+    return dict.fromkeys(named[0], False) | dict.fromkeys(named[1], True)
+
+
+def all_texts(values: list[object]) -> TypeGuard[list[str]]:
+    """Returns whether all values are texts."""
+    return all(isinstance(value, str) for value in values)

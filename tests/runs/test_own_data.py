@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd.common.errors import UserError
 from ssd.config.settings import read_config
 from ssd.detect.evaluate import evaluate_trained
 from ssd.training.start import train
@@ -144,3 +145,12 @@ def test_names_that_yaml_takes_for_something_else(case, tool):
 def test_two_folders_are_one_too_many(own, mistaken, tmp_path):
     (tmp_path / "second").mkdir()
     assert "check one data set at a time" in mistaken("check_data.py", own, tmp_path / "second")
+
+
+def test_a_resume_without_any_image_that_was_held_out_says_so(own, run):
+    folder, _ = run(own)
+    for name in ids_in(folder / "division.json")["eval"]:
+        for suffix in (".jpg", ".xml"):
+            (own / f"{name}{suffix}").unlink()
+    with pytest.raises(UserError, match=r"division\.json keeps to evaluate on is left: put them"):
+        run(own, steps=4)

@@ -299,3 +299,12 @@ def test_a_file_none_of_whose_images_is_there_is_refused(coco):
         UserError, match=r"none of its 2 images is there: .* 'gone a.jpg' .*: put them"
     ):
         read(coco)
+
+
+def test_an_image_under_two_ids_is_one_with_the_objects_of_both(coco):
+    coco.content["images"].append({"id": 8, "file_name": "a.jpg", "width": 40, "height": 30})
+    coco.add(20, 8, 9, [1, 2, 3, 4])
+    data = read(coco)
+    assert [record.image_id for record in data.records] == ["7", "3"]
+    assert sorted(data.records[0].boxes[:, 0].tolist()) == [1, 3.5]
+    assert data.repairs == {"one image under two ids": 1}

@@ -96,3 +96,21 @@ def test_the_parts_of_coco(coco):
     for part in parts:
         assert part.truth.image_index.tolist() == [0] * len(part.truth.labels)
         assert part.classes == whole.classes
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"train": ["a"]}',
+        '{"train": [], "eval": ["a"]}',
+        '{"train": ["a"], "eval": []}',
+        '{"train": ["a", "b"], "eval": ["b"]}',
+        '{"train": [["a"]], "eval": [1]}',
+    ],
+)
+def test_a_damaged_division_is_refused(tmp_path, content):
+    path = tmp_path / "division.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="is no division of images: remove it"):
+        read_division(path)
