@@ -1,11 +1,15 @@
 """Whole runs whose steps are replayed, with the CPU's stand-in for CUDA graphs."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.runs.compare import differences, rows
 
-STAND_IN = """
+STAND_IN = f"""
+import sys
 from unittest import mock
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.unit.tape import tape_capture
 mock.patch("ssd.training.build.uses_graphs", return_value=True).start()
 mock.patch("ssd.training.build.finds_compiler", return_value=False).start()
