@@ -149,7 +149,7 @@ def new_feed(
 def decoding(
     records: Sequence[Record], order: Order, workers: int, device: torch.device
 ) -> Generator[Ready, None, None]:
-    """What the workers hand over for each step, without the batches that would be made of it."""
+    """Takes what the workers hand over for each step, and makes no batches of it."""
     dataset = DetectionDataset(records, train_difficult=True)
     on_gpu = device.type == "cuda"
     with closing(training_steps(dataset, order, 0, NO_END, 0, workers, on_gpu)) as steps:

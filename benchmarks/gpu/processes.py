@@ -105,7 +105,7 @@ def next_message(
 
 
 def why_silent(process: subprocess.Popen[str], limit: float, end: float) -> str:
-    """Why no message came, in a few words."""
+    """Tells in a few words why no message came."""
     if process.poll() is not None:
         code = process.returncode
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"

@@ -44,7 +44,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may choose.
+    """The choices of the user.
 
     Attributes:
         format: of the pipeline's images, as `data.format`.

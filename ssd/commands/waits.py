@@ -1,4 +1,4 @@
-"""How long PyTorch's threads on the CPU wait for one another before they give up their core."""
+"""Limits the time that PyTorch's threads on the CPU spin while they wait for one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers of all formats find, before it is held against the image files.
+"""The findings of the readers of all formats, before they are held against the image files.
 
 voc, coco, yolo ─► Annotations ─ settle ─► DataSet
 images ─► Headers ──────────┘

@@ -95,18 +95,10 @@ def read_annotation_file(
         raise UserError(f"{path}: has {found} categories, but at most {MOST_CLASSES} are allowed")
     reader = EntryReader(path, findings)
     categories: dict[Key, CategoryEntry] = {}
-    take_category = _category_taker(categories)
+    take_category, images = _category_taker(categories), _Images(index, folders)
     reader.read("category", lists.categories, CategoryEntry, mend_category, take_category)
-    images = _Images(index, folders)
     reader.read("image", lists.images, ImageEntry, mend_image, images.take)
-    if not images.found:
-        where = folders[0] if folders else index.root
-        lost = f"none of its {len(images.place)} images is there: {''.join(images.lost[:1])}"
-        raise UserError(
-            f"{path}: {lost}: put them into {where}" if images.lost else f"{path}: lists no image"
-        )
-    for problem in images.lost:
-        findings.unusable("missing image", f"{path}: {problem}")
+    images.tell(path, findings)
     columns = _Columns(images.place, list(categories))
     reader.read("annotation", lists.annotations, AnnotationEntry, mend_annotation, columns.take)
     del lists  # they hold the text of the file
@@ -180,6 +172,17 @@ class _Images:
             return
         self.place[key] = self.places[file.path] = len(self.found)
         self.found.append(Image(key, file.path, entry.width, entry.height))
+
+    def tell(self, path: Path, findings: Findings) -> None:
+        """Tells of the images that have no file; refuses a list none of whose images has one."""
+        if not self.found and not self.lost:
+            raise UserError(f"{path}: lists no image")
+        if not self.found:
+            where = self.folders[0] if self.folders else self.index.root
+            lost = f"none of its {len(self.place)} images is there: {self.lost[0]}"
+            raise UserError(f"{path}: {lost}: put them into {where}")
+        for problem in self.lost:
+            findings.unusable("missing image", f"{path}: {problem}")
 
 
 class _Columns:

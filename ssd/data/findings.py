@@ -86,6 +86,6 @@ class Collect:
 
 
 def repairs_line(repairs: Mapping[str, int]) -> str:
-    """What was mended, the most frequent first: `12 size missing, 3 corners swapped`."""
+    """The mended entries, the most frequent kind first: `12 size missing, 3 corners swapped`."""
     most = sorted(repairs.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {kind}" for kind, count in most)

@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import json
 import stat
-import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 from typing import Any
-
-from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
@@ -24,14 +19,13 @@ from ssd.common.untrusted import check_pixels, read_json
 from ssd.data.exif import TURNS
 from ssd.data.image import LARGEST_FILE, header_of, read_file, read_image
 from ssd.data.image_header import Header, read_header
+from ssd.data.threads import in_threads
 
 THREADS = 16  # they wait for the storage
-PART = 64  # images that a thread takes at once
 BAR_AFTER = 2  # seconds
 
-Kept = dict[
-    str, list[int]
-]  # path → size in bytes, time of change in ns, width, height, orientation
+# path → size in bytes, time of change in ns, width, height, orientation
+Kept = dict[str, list[int]]
 
 
 def read_headers(paths: Sequence[Path], kept: Path | None = None) -> list[Header | UserError]:
@@ -46,27 +40,9 @@ def read_headers(paths: Sequence[Path], kept: Path | None = None) -> list[Header
     """
     before = {} if kept is None else _read_kept(kept)
     rows: Kept = {}
-
-    stopped = Event()
-
-    def look_at(part: Sequence[Path]) -> list[Header | UserError]:
-        return [_look(path, before, rows) for path in part if not stopped.is_set()]
-
-    parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
-    bar = tqdm(
-        total=len(paths), desc="looking at images", unit="image", leave=False, delay=BAR_AFTER
+    found = in_threads(
+        lambda path: _look(path, before, rows), paths, THREADS, "looking at images", BAR_AFTER
     )
-    pool = ThreadPoolExecutor(THREADS)
-    found: list[Header | UserError] = []
-    with warnings.catch_warnings(), bar:
-        warnings.simplefilter("ignore")  # Pillow's, of broken Exif data
-        try:
-            for headers in pool.map(look_at, parts):
-                found += headers
-                bar.update(len(headers))
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
     if kept is not None and not rows.items() <= before.items():
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_whole(kept, json.dumps(before | rows))

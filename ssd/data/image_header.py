@@ -38,7 +38,7 @@ WIDTH, HEIGHT, BITS, LARGEST_VALUE, ORIENTATION = 256, 257, 258, 281, 274
 
 
 class Header(NamedTuple):
-    """What the first bytes of an image file say.
+    """The facts in the first bytes of an image file.
 
     | field | type | unit |
     |---|---|---|

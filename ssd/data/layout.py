@@ -45,7 +45,7 @@ NO_DATA = (
 
 
 def recognise(root: Path, config: DataConfig) -> Layout:
-    """What the folder `root` was taken for, within the limits that the settings give.
+    """The layout that the folder `root` is taken for, within the limits that the settings give.
 
     Raises:
         UserError: it is not a folder, holds nothing known, or can be read in several ways.

@@ -35,7 +35,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder was taken for.
+    """The form of data that a folder is taken for.
 
     Attributes:
         format: of its annotations.

@@ -61,7 +61,7 @@ def nothing_to_evaluate(evaluation: DataSet, config: DataConfig) -> Iterator[Fin
 
 
 def _why_none_counts(data: DataSet, use: str, with_difficult: bool) -> str:
-    """Why none of the objects counts, and what to do; `use` is `train` or `evaluate`."""
+    """The reason why none of the objects counts, and what to do; `use` is `train` or `evaluate`."""
     records = data.records
     crowds = sum(int(record.crowd.sum()) for record in records)
     difficult = sum(int((record.difficult & ~record.crowd).sum()) for record in records)

@@ -145,7 +145,7 @@ def read_ahead(
 
 
 def _writer(make: Make[Any], ring: Ring) -> Callable[[int, Any], Parcel]:
-    """What a worker does: makes an item in a place."""
+    """Returns the work of a worker, which makes an item in a place."""
 
     def write(place: int, request: Any) -> Parcel:
         return ring.places[place].send(make(request, ring.places[place].room()))

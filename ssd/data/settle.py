@@ -50,10 +50,7 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         counts["crowd"] = int((known & found.crowd).sum())
     for kind, rows in (("degenerate", known & ~sound), ("clamped", known & cut)):
         counts[kind] = int(rows.sum())
-        for row in np.flatnonzero(rows).tolist():
-            image = found.images[found.image_index[row]]
-            where = f"{image.source}: {found.called(row)}"
-            findings.odd(f"{kind} box", f"{where} in an image of {image.width}x{image.height}")
+        _tell_boxes(found, kind, rows, findings)
     kept = np.flatnonzero(known & sound)
     kept = kept[np.argsort(found.image_index[kept], kind="stable")]
     records = Records(
@@ -78,6 +75,13 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         dict(found.repairs),
         doubt=doubt_of(found, classes),
     )
+
+
+def _tell_boxes(found: Annotations, kind: str, rows: BoolArray, findings: Findings) -> None:
+    for row in np.flatnonzero(rows).tolist():
+        image = found.images[found.image_index[row]]
+        where = f"{image.source}: {found.called(row)}"
+        findings.odd(f"{kind} box", f"{where} in an image of {image.width}x{image.height}")
 
 
 def _truth(found: Annotations, labels_N: IntArray) -> CocoTruth:

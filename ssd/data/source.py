@@ -55,16 +55,7 @@ def load_data(
     names = [wanted] if isinstance(wanted, str) else wanted
     found = annotate(config, names, classes, told)
     if splits == SHARE or (config.eval_split == SHARE and splits == config.train_split):
-        kept = None if division is None else read_division(division)
-        image_ids = [image.image_id for image in found.images]
-        mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
-        found = only(found, mask if splits == SHARE else ~mask)
-        if not found.images:
-            part = "to evaluate on" if splits == SHARE else "to train on"
-            raise UserError(
-                f"{config.root}: none of the images that {division} keeps {part} is left: put them "
-                "back, or start a new run with another --out"
-            )
+        found = share_of(found, config, division, to_evaluate=splits == SHARE)
         if splits == SHARE:  # those without an image or an annotation are told by the other part
             refuse.left_out.clear()
     seen = read_headers([image.path for image in found.images], headers)
@@ -83,6 +74,27 @@ def load_data(
     data = settle(found, choose_classes(where, found, classes), told)
     weigh(data.doubt, config.max_mended, told)
     return replace(data, unusable=unusable)
+
+
+def share_of(
+    found: Annotations, config: DataConfig, division: Path | None, *, to_evaluate: bool
+) -> Annotations:
+    """The part of a split that is held out to evaluate on, or the other part.
+
+    Raises:
+        UserError: the file of the division is damaged, or none of its images is left.
+    """
+    kept = None if division is None else read_division(division)
+    image_ids = [image.image_id for image in found.images]
+    mask = evaluated(image_ids, config.eval_share, config.split_seed, kept)
+    part = only(found, mask if to_evaluate else ~mask)
+    if not part.images:
+        use = "to evaluate on" if to_evaluate else "to train on"
+        raise UserError(
+            f"{config.root}: none of the images that {division} keeps {use} is left: put them "
+            "back, or start a new run with another --out"
+        )
+    return part
 
 
 def annotate(

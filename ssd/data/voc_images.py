@@ -23,7 +23,7 @@ OTHER_STEM = "image named by its annotation alone"
 
 @dataclass(frozen=True)
 class VocSplit:
-    """Where the files of one split are, and which of them to use.
+    """The places of the files of one split, and which of them to use.
 
     Attributes:
         images: a folder.

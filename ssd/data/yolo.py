@@ -274,7 +274,7 @@ def labels_without_image(
 
 
 def label_names(name: str, labels: str | None = None) -> Iterator[str]:
-    """Where the label file of an image may be, without suffix, in this order.
+    """The paths at which the label file of an image may be, without suffix, in this order.
 
     Args:
         name: the image's path below the root without suffix, as `key` makes it.

@@ -29,7 +29,7 @@ CONFIDENCE = "confidence in a sixth column"
 
 @dataclass(frozen=True)
 class Description:
-    """What a data set says of itself.
+    """A data set's description of itself.
 
     Attributes:
         path: the file that says it, or None if there is none.

@@ -52,7 +52,7 @@ class Checked:
 
     @property
     def repairs(self) -> dict[str, int]:
-        """How many entries of the annotations of both splits were mended, by kind."""
+        """The number of mended entries in the annotations of both splits, by kind."""
         return dict(Counter(self.train.repairs) + Counter(self.evaluation.repairs))
 
     @property
@@ -142,7 +142,7 @@ def _unless_lost(split: Split, findings: Iterable[Finding]) -> Iterator[Finding]
 
 
 def split_findings(data: DataSet, files: Files, input_size: int) -> Iterator[Finding]:
-    """What is to be said of the images of a split and the objects in them."""
+    """The findings about the images of a split and the objects in them."""
     for record in data.records:
         yield from image_findings(record, files[record.path])
     objects = Boxes(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -87,9 +87,7 @@ def build(
     Raises:
         UserError: data, weights or checkpoint do not fit the config, or each other.
     """
-    training = config.training
-    device = choose_device(training.device)
-    dtype = autocast_dtype(training.precision, device)
+    training, device = config.training, choose_device(config.training.device)
     # Each rank draws its own random numbers. The initial weights still agree, since
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
@@ -101,28 +99,11 @@ def build(
     graphs = uses_graphs(training, device)
     feed = build_feed(config, train_data, order, steps, device, graphs)
     classes = train_data.classes
-    model = build_model(config.model, len(classes) + 1)
-    starts_from = "" if checkpoint else load_initial(model, config.model, classes)
-    place(model, training, device)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
-    state = build_state(model, optimizer, training.ema_decay, dtype)
-    settings = StepSettings(
-        model.default_boxes,
-        learning_rates(optimizer, last_step).to(device),
-        config.loss,
-        training.clip_norm,
-        dtype,
-        order.images_of_largest_step,
+    config = replace(config, optimizer=optimizer)
+    state, settings, model, starts_from = build_steps(
+        config, classes, order, last_step, checkpoint, device
     )
-    if checkpoint is not None:
-        restore(checkpoint, state, order, list(classes), device)
-
-    if compiles(training, device):
-        size = config.model.input_size
-        shape = torch.Size((training.batch_size, 3, size, size))
-        compile_step(state, settings, shape, lambda line: print(line, flush=True))
-
-    for_detection = model if state.average is None else state.average.model
     return Parts(
         train_data=train_data,
         eval_data=eval_data,
@@ -134,7 +115,7 @@ def build(
         state=state,
         settings=settings,
         detector=Detector(
-            for_detection, feed.preprocess, classes, dtype, config.evaluation, graphs
+            model, feed.preprocess, classes, settings.dtype, config.evaluation, graphs
         ),
         device=device,
         graphs=graphs,
@@ -197,6 +178,47 @@ def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:
     if training.sync_batchnorm:
         synchronise_batchnorm(model, device)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_steps(
+    config: Config,
+    classes: Sequence[str],
+    order: Order,
+    last_step: int,
+    checkpoint: Checkpoint | None,
+    device: torch.device,
+) -> tuple[TrainState, StepSettings, SSD, str]:
+    """Builds the arguments of every step; also the model to detect with, and `Parts.starts_from`.
+
+    Args:
+        config: the whole run, its learning rate scaled to the images of a step.
+        classes: names of the labels from 1 on.
+        order: of the images.
+        last_step: number of steps in the run.
+        checkpoint: restored if there is one.
+        device: the device that the run computes on.
+    """
+    training = config.training
+    dtype = autocast_dtype(training.precision, device)
+    model = build_model(config.model, len(classes) + 1)
+    starts_from = "" if checkpoint else load_initial(model, config.model, classes)
+    place(model, training, device)
+    state = build_state(model, config.optimizer, training.ema_decay, dtype)
+    settings = StepSettings(
+        model.default_boxes,
+        learning_rates(config.optimizer, last_step).to(device),
+        config.loss,
+        training.clip_norm,
+        dtype,
+        order.images_of_largest_step,
+    )
+    if checkpoint is not None:
+        restore(checkpoint, state, order, list(classes), device)
+    if compiles(training, device):
+        size = config.model.input_size
+        shape = torch.Size((training.batch_size, 3, size, size))
+        compile_step(state, settings, shape, lambda line: print(line, flush=True))
+    return state, settings, model if state.average is None else state.average.model, starts_from
 
 
 def build_order(training: TrainingConfig, num_images: int) -> Order:

@@ -22,7 +22,7 @@ class Memory(NamedTuple):
 
 
 class CachePlace(NamedTuple):
-    """Where decoded images are kept.
+    """The memory in which decoded images are kept.
 
     Attributes:
         name: the memory; with `none`, every image is decoded in every epoch.
@@ -36,7 +36,7 @@ class CachePlace(NamedTuple):
 
 
 def free_on_all_ranks(device: torch.device) -> Memory:
-    """What is free for the rank that has the least; every rank has to call it."""
+    """The memory that is free for the rank that has the least; every rank has to call it."""
     on_device = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     host, on_devices = zip(*from_all_ranks((free_memory(), on_device)), strict=True)
     return Memory(min(host), min(on_devices))

@@ -35,7 +35,8 @@ class GraphedBatches:
         say: Callable[[str], None],
     ) -> None:
         self._make_batch, self._device, self._say = make_batch, device, say
-        self._use(torch.empty(0, dtype=torch.uint8, device=device))
+        self._nothing = torch.empty(0, dtype=torch.uint8, device=device)
+        self._use(self._nothing)
 
     def __call__(self, samples: list[PackedSamples]) -> list[Batch]:
         """The micro-batches of a step; the source of asynchronous copies has to stay."""
@@ -44,8 +45,7 @@ class GraphedBatches:
 
     def _made(self, packed: PackedSamples, objects: int) -> Batch:
         self._place(packed.pixels)
-        nothing = torch.empty(0, dtype=torch.uint8, device=self._device)
-        on_device = to_device(replace(packed, pixels=nothing), self._device)
+        on_device = to_device(replace(packed, pixels=self._nothing), self._device)
         missing = objects - packed.boxes.shape[1]
         on_device = replace(
             on_device,

@@ -110,7 +110,7 @@ def from_first_rank(item: Item) -> Item:
 
 
 def made_by_first_rank(make: Callable[[], Item]) -> Item:
-    """What `make` returns on the first rank, on all ranks; the others do not call it.
+    """Returns on all ranks the result of `make` on the first one; the others do not call it.
 
     Raises:
         UserError, OSError, Stopped: `make` raised it. Every rank does, or they would wait.

@@ -57,7 +57,7 @@ def small(monkeypatch):
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    """What takes the place of a GPU's graphs, compiler and kernel."""
+    """Stand-ins for a GPU's graphs, compiler and kernel."""
     monkeypatch.setattr(parts, "gpu", lambda: CPU)
     monkeypatch.setattr(parts, "waits_of_a_step", lambda *_arguments: [])
     monkeypatch.setattr(augmentation, "kernel_rates", lambda *_arguments: {"exact": 1.0})
