@@ -91,7 +91,6 @@ def build(
     # Each rank draws its own random numbers. The initial weights still agree, since
     # DistributedDataParallel copies those of the first rank.
     seed_everything(training.seed + rank(), training.deterministic)
-
     train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
     last_step = training.steps or training.epochs * order.steps_per_epoch

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd.data.cache import image_bytes
 from ssd.data.records import Records
 from ssd.structures import Record
 
@@ -69,3 +70,9 @@ def test_they_are_a_sequence(records):
 def test_they_come_back_from_a_pickle(records):
     for ours, theirs in zip(records, pickle.loads(pickle.dumps(records)), strict=True):
         same(ours, theirs)
+
+
+def test_the_sizes_in_bytes_are_those_of_single_records(records):
+    found = image_bytes(records)
+    assert found.dtype == np.int64
+    assert found.tolist() == image_bytes(list(records)).tolist() == [3600, 3813, 4032, 4257]
