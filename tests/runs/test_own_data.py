@@ -154,3 +154,13 @@ def test_a_resume_without_any_image_that_was_held_out_says_so(own, run):
             (own / f"{name}{suffix}").unlink()
     with pytest.raises(UserError, match=r"division\.json keeps to evaluate on is left: put them"):
         run(own, steps=4)
+
+
+def test_an_image_that_is_missing_is_told_of_the_part_to_train_on_alone(own, run):
+    folder, _ = run(own)
+    gone = sorted(ids_in(folder / "division.json")["train"])[0]
+    (own / f"{gone}.jpg").unlink()
+    folder, told = run(own, out="again")
+    assert "7 images to train on" in told
+    assert gone in told
+    assert json.loads((folder / "evaluation.json").read_text())["images_left_out"] == 0
