@@ -20,7 +20,7 @@ from ssd.data.loader import evaluation_batches
 from ssd.data.num_workers import num_workers
 from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
 from ssd.detect.padded import padded_detections, unpad
-from ssd.detect.postprocess import search
+from ssd.detect.postprocess import postprocess
 from ssd.detect.result import Result
 from ssd.detect.shown import SHOWN_SCORE
 from ssd.evaluation.detections import DetectionTable
@@ -59,11 +59,10 @@ class Detector:
         images = self.preprocess.evaluation_batch(to_device(samples, default_boxes.device)).images
         was_training = self.model.training
         self.model.eval()
-        if images.is_cuda and finds_compiler():
-            find = self._as_graphs if self.graphs else self._find_padded
-            found = unpad(find(images).cpu())
+        if self.graphs and images.is_cuda and finds_compiler():
+            found = unpad(self._as_graphs(images).cpu())
         else:
-            found = search(self._predictions(images), default_boxes, self.config)
+            found = postprocess(self._predictions(images), default_boxes, self.config)
         self.model.train(was_training)
         return found
 
