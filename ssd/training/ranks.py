@@ -5,6 +5,8 @@ Without torchrun there is one rank, and none of these functions communicates.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +27,8 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
     """Joins the ranks that torchrun started, until the context exits.
 
     Tensors on a GPU travel by NCCL, those on a CPU by gloo. Each rank uses the GPU with the index
-    of its local rank.
+    of its local rank. The block has to let go of all that communicates: a thread of gloo that still
+    works when Python ends aborts the process (pytorch/pytorch#179291).
 
     Raises:
         UserError: the ranks would not find each other after a restart.
@@ -34,6 +37,7 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
         yield
         return
     on_gpu = device.type == "cuda"
+    importlib.import_module("torch._dynamo")  # imported later, it holds the ranks' group for ever
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, own_rank, ranks = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
@@ -47,6 +51,7 @@ def joined_ranks(device: torch.device) -> Iterator[None]:
         yield
         dist.barrier()  # a rank that is through must not close its connections to one that is not
     finally:
+        gc.collect()  # the group ends its threads when nothing refers to it
         dist.destroy_process_group()
 
 

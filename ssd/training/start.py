@@ -40,27 +40,32 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
         UserError: the run cannot work with the settings or files that the user gave.
     """
     with joined_ranks(choose_device(config.training.device)), Signals() as signals:
-        run_dir = from_first_rank(run_dir)  # only the first rank may have made it
-        try:
-            with signals.interrupting():
-                checkpoint = find_on_first_rank(run_dir, resume)
-                if checkpoint is not None:
-                    config = keep_short_step(config, checkpoint)
-                config = find_data(config)
-                parts = build(config, checkpoint, run_dir / DIVISION, run_dir / HEADERS)
-        except Stopped:
-            tell("stopped before the first step")
-            return STOPPED_BY_SIGNAL
-        if from_first_rank(is_finished(run_dir, parts)):
-            tell(
-                f"the run has already reached its last step {parts.last_step}: evaluate it with "
-                f"ssd evaluate {run_dir}, or start a new run with another --out"
-            )
-            return DONE
-        tell(summary(config, run_dir, parts))
-        if is_first():
-            describe(run_dir, config, parts)
-        return Trainer(config, run_dir, parts, signals).run()
+        return train_on_rank(config, run_dir, resume, signals)
+
+
+def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) -> int:
+    """Trains as one of the joined ranks, and keeps nothing that communicates when it is through."""
+    run_dir = from_first_rank(run_dir)  # only the first rank may have made it
+    try:
+        with signals.interrupting():
+            checkpoint = find_on_first_rank(run_dir, resume)
+            if checkpoint is not None:
+                config = keep_short_step(config, checkpoint)
+            config = find_data(config)
+            parts = build(config, checkpoint, run_dir / DIVISION, run_dir / HEADERS)
+    except Stopped:
+        tell("stopped before the first step")
+        return STOPPED_BY_SIGNAL
+    if from_first_rank(is_finished(run_dir, parts)):
+        tell(
+            f"the run has already reached its last step {parts.last_step}: evaluate it with "
+            f"ssd evaluate {run_dir}, or start a new run with another --out"
+        )
+        return DONE
+    tell(summary(config, run_dir, parts))
+    if is_first():
+        describe(run_dir, config, parts)
+    return Trainer(config, run_dir, parts, signals).run()
 
 
 def keep_short_step(config: Config, checkpoint: Checkpoint) -> Config:

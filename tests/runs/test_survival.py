@@ -84,6 +84,7 @@ def test_a_signal_to_one_rank_in_the_evaluation_stops_both(
     program = tmp_path / "signalled.py"
     program.write_text(f"""
 import os, runpy, signal, sys
+from pathlib import Path
 from unittest import mock
 from ssd.detect import detector
 from ssd.training.ranks import rank
@@ -99,10 +100,13 @@ with mock.patch.object(detector.Detector, "__call__", signalled):
     try:
         runpy.run_path({str(repository / "tools" / "train.py")!r}, run_name="__main__")
     except SystemExit as end:
+        threads = [name.read_text() for name in Path("/proc/self/task").glob("*/comm")]
+        print("threads of gloo:", sum("gloo" in name for name in threads), flush=True)
         sys.exit(0 if end.code == 143 else 1)  # so that torchrun stops none of them itself
 """)
     done = torchrun(2, program, *small_run, "--training.batch_size", "2", "--out", "run")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("threads of gloo: 0") == 2  # one at work would abort the end of Python
     assert done.stdout.count("stopped after step 6, which is saved") == 1
     assert [row["kind"] for row in rows(tmp_path / "run")] == ["train"] * 6
 
