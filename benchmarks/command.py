@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
+from benchmarks.checking import benchmark_checking
 from benchmarks.compare import machine
 from benchmarks.detecting import benchmark_evaluation, benchmark_postprocess
 from benchmarks.feeding import benchmark_feeding
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         ("evaluation", lambda: benchmark_evaluation(1)),
         ("pipeline", lambda: benchmark_pipeline(data, batch_size, rounds)),
         ("pipeline", lambda: benchmark_feeding(data, batch_size, rounds, device)),
+        ("check", lambda: benchmark_checking(data, rounds)),
     ]
     if device.type == "cuda":
         benchmarks.append(("step", lambda: [benchmark_waits(SSD300, batch_size, device)]))
@@ -72,20 +74,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "parts",
         nargs="*",
         default="all",
-        choices=["step", "loss", "postprocess", "evaluation", "pipeline", "all"],
+        choices=["step", "loss", "postprocess", "evaluation", "pipeline", "check", "all"],
         help="step: a training step of SSD300-VGG16, on one rank and on several; loss: matching "
         "and loss alone; postprocess: from predictions to detections; evaluation: from detections "
         "to AP, some minutes; pipeline: from image files to batches, beside torchvision and "
-        "Albumentations, and what a training step waits for them (default: all)",
+        "Albumentations, and what a training step waits for them; check: ssd check beside "
+        "decoding every image once (default: all)",
     )
     parser.add_argument("--against", choices=["torchvision"], help="measure it beside ours")
     parser.add_argument("--batch-size", type=int, default=8, help="images of a step (default: 8)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
-        "--data.format", default="shapes", choices=["voc", "coco", "shapes"], help="of the pipeline"
+        "--data.format", default="shapes", choices=["voc", "coco", "shapes"], help="of the images"
     )
-    parser.add_argument("--data.root", default=DataConfig.root, help="of the pipeline's images")
+    parser.add_argument("--data.root", default=DataConfig.root, help="their folder")
     parser.add_argument("--data.train_split", default=DataConfig.train_split, help="part of them")
     parser.add_argument(
         "--data.workers", type=int, default=2, help="processes that decode them (default: 2)"

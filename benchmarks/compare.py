@@ -36,7 +36,13 @@ class Comparison:
         return f"{self.name:<34} {'   '.join(parts)}"
 
 
-def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.device) -> Comparison:
+def compare(
+    name: str,
+    sides: Mapping[str, Side],
+    rounds: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:
     """Runs every side once to warm up, then all of them in turn, `rounds` times.
 
     On several ranks, every rank has to call it, with sides that wait for one another.
@@ -46,11 +52,11 @@ def compare(name: str, sides: Mapping[str, Side], rounds: int, device: torch.dev
     for turn in tqdm(range(-1, rounds), desc=name, leave=False, unit="round", disable=silent):
         for side, function in sides.items():
             synchronize(device)
-            started = time.perf_counter()
+            started = clock()
             function()
             synchronize(device)
             if turn >= 0:
-                seconds[side].append(time.perf_counter() - started)
+                seconds[side].append(clock() - started)
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     return Comparison(name, medians)
 

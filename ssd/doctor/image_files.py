@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.common.errors import UserError
-from ssd.data.image import decode_image, read_file
+from ssd.data.image import read_file, try_image
 from ssd.data.threads import in_threads
 from ssd.structures import Record
 
@@ -25,7 +25,7 @@ def read_image_files(records: Sequence[Record], workers: int) -> dict[Path, str 
 def _hash(record: Record) -> str | UserError:
     try:
         data = read_file(record.path)
-        decode_image(record, data)
+        try_image(record, data)
     except UserError as error:
         return error
     return hashlib.sha256(data).hexdigest()
