@@ -7,7 +7,7 @@ images ─► Headers ──────────┘
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +58,7 @@ class Annotations:
     | sides | [N, 4] or None | float64 | COCO's own x, y, width, height |
     | areas | [N] or None | float64 | COCO's own, in pixels |
     | repairs | – | Counter | how many entries were mended, by the kind of the fault |
+    | broken | – | dict | what is wrong with the objects that cannot be read, by their image |
     """
 
     images: list[Listed]
@@ -75,3 +76,4 @@ class Annotations:
     sides: npt.NDArray[np.float64] | None = None
     areas: npt.NDArray[np.float64] | None = None
     repairs: Counter[str] = field(default_factory=Counter)
+    broken: Mapping[int, Sequence[str]] = field(default_factory=dict)

@@ -19,9 +19,11 @@ import numpy as np
 from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
 from ssd.data.annotations import Annotations, Listed
+from ssd.data.coco_columns import called
 from ssd.data.coco_entries import Key
-from ssd.data.coco_file import AnnotationFile, Image, called, read_annotation_file
+from ssd.data.coco_file import AnnotationFile, Image, read_annotation_file
 from ssd.data.findings import Findings, Refuse
+from ssd.data.left_out import without_broken
 from ssd.data.names import IMAGE_SUFFIXES, FileIndex, image_ids
 from ssd.data.settle import settle
 from ssd.structures import DataSet, IntArray
@@ -39,14 +41,18 @@ def read_coco(
         root: the folder that holds annotations and images.
         splits: `NAME`, or the path of an annotation file below `root`.
         classes: the classes in order; if None, the categories of the files, ordered by id.
-        findings: receives the problems; if None, the first broken entry is an error.
+        findings: receives the problems; if None, the first broken entry or unusable image is an
+            error.
 
     Raises:
         UserError: a file is missing or invalid, or an image is listed twice.
     """
-    findings = findings or Refuse()
-    found = annotate_coco(root, splits, classes, findings)
-    return settle(found, tuple(classes or found.names), findings)
+    refuse = Refuse()
+    told = findings or refuse
+    found = without_broken(annotate_coco(root, splits, classes, told), told)
+    if refuse.left_out:
+        raise UserError(refuse.left_out[0].message)
+    return settle(found, tuple(classes or found.names), told)
 
 
 def annotate_coco(
@@ -156,6 +162,11 @@ def _to_columns(
         sides=sides,
         areas=np.concatenate([file.areas for file in files]),
         repairs=sum((file.repairs for file in files), Counter()),
+        broken={
+            int(first) + place: problems
+            for file, first in zip(files, firsts, strict=False)
+            for place, problems in file.broken.items()
+        },
     )
 
 

@@ -6,9 +6,10 @@ beyond doubt; a `kind` says what was wrong.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ssd.common.untrusted import (
     LARGEST_COORDINATE,
@@ -124,6 +125,15 @@ def as_key(field: str, value: Key, kinds: set[str]) -> Key:
     text = as_name(field, value)
     is_number = text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0")
     return int(text) if is_number else text
+
+
+def image_of(raw: Raw) -> Key | None:
+    """The `image_id` of an annotation that makes no sense otherwise; None if it has none."""
+    try:
+        (image_id,) = required(json.loads(bytes(raw)), "image_id")
+        return as_key("image_id", _mended_id("image_id", image_id, set()), set())
+    except ValueError:
+        return None
 
 
 def _mended_id(field: str, value: Any, kinds: set[str]) -> Key:

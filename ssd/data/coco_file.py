@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import UNSET
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import MOST_CLASSES, MOST_OBJECTS, as_name, check_pixels, short
+from ssd.data.coco_columns import NO_IMAGE, Columns, unique_numbers, with_positive_sides
 from ssd.data.coco_entries import (
     AnnotationEntry,
     CategoryEntry,
@@ -30,11 +29,7 @@ from ssd.data.findings import Findings
 from ssd.data.names import FileIndex
 from ssd.structures import BoolArray, IntArray
 
-ID_MISSING = "annotation id missing"
-ID_REPEATED = "annotation id repeated"
-SWAPPED = "corners swapped"
 ROOT = "category that only groups the others, left out"
-NO_IMAGE = -1
 IMAGE_TWICE = "one image under two ids"
 
 
@@ -52,7 +47,8 @@ class AnnotationFile:
     """An annotation file; the columns have one row for each valid annotation.
 
     `category` is a position in `categories`, which has None for what is no class. `number` is the
-    annotation's id, or −n for the n-th entry if it has no id of its own.
+    annotation's id, or −n for the n-th entry if it has no id of its own. `broken` tells what is
+    wrong with other annotations, by the position of their image.
     """
 
     path: Path
@@ -65,6 +61,7 @@ class AnnotationFile:
     crowd: BoolArray
     number: IntArray
     repairs: Counter[str]
+    broken: dict[int, list[str]]
 
 
 def read_annotation_file(
@@ -76,7 +73,8 @@ def read_annotation_file(
 ) -> AnnotationFile:
     """Reads and checks the annotation file `path`.
 
-    Invalid entries, and images without a file, are reported to `findings` and left out.
+    Invalid images and categories, images without a file, and annotations of no image are reported
+    to `findings` and left out.
 
     Args:
         path: the file.
@@ -99,8 +97,17 @@ def read_annotation_file(
     reader.read("category", lists.categories, CategoryEntry, mend_category, take_category)
     reader.read("image", lists.images, ImageEntry, mend_image, images.take)
     images.tell(path, findings)
-    columns = _Columns(images.place, list(categories))
-    reader.read("annotation", lists.annotations, AnnotationEntry, mend_annotation, columns.take)
+    columns = Columns(images.place, list(categories))
+    reader.read(
+        "annotation",
+        lists.annotations,
+        AnnotationEntry,
+        mend_annotation,
+        columns.take,
+        columns.lose,
+    )
+    for problem in columns.strays.values():
+        findings.unusable("annotation without image", problem)
     del lists  # they hold the text of the file
     file = AnnotationFile(
         path=path,
@@ -108,11 +115,12 @@ def read_annotation_file(
         categories=_without_root(list(categories.values()), columns.category, classes, reader),
         image_index=np.array(columns.image_index),
         category=np.array(columns.category),
-        boxes=_with_positive_sides(columns, reader),
+        boxes=with_positive_sides(columns, reader),
         areas=np.array(columns.areas),
         crowd=np.array(columns.crowd).astype(np.bool_),
-        number=_unique_numbers(columns, reader),
+        number=unique_numbers(columns, reader),
         repairs=reader.repairs,
+        broken=columns.broken,
     )
     reader.tell()
     _check_limit(file)
@@ -183,68 +191,6 @@ class _Images:
             raise UserError(f"{path}: {lost}: put them into {where}")
         for problem in self.lost:
             findings.unusable("missing image", f"{path}: {problem}")
-
-
-class _Columns:
-    """The annotations of a file in columns that grow."""
-
-    def __init__(self, images: dict[Key, int], categories: list[Key]) -> None:
-        self.images = images
-        self.position = {key: position for position, key in enumerate(categories)}
-        self.image_index, self.category, self.number = array("q"), array("q"), array("q")
-        self.boxes, self.areas, self.crowd = array("d"), array("d"), array("b")
-
-    def take(self, entry: AnnotationEntry, number: int, faults: set[str]) -> None:
-        """Adds an annotation; skips that of an image without a file, which is reported already."""
-        image_id = as_key("image_id", entry.image_id, faults)
-        category_id = as_key("category_id", entry.category_id, faults)
-        place, position = self.images.get(image_id), self.position.get(category_id)
-        if place is None:
-            raise ValueError(f"image_id {short(image_id)} is none of the {len(self.images)} images")
-        if position is None:
-            known = f"none of {len(self.position)} categories"
-            raise ValueError(f"category_id {short(category_id)} is {known}")
-        if place == NO_IMAGE:
-            return
-        if entry.id is None:
-            faults.add(ID_MISSING)
-        width, height = entry.bbox[2:]
-        self.image_index.append(place)
-        self.category.append(position)
-        self.boxes.extend(entry.bbox)
-        self.areas.append(abs(width * height) if entry.area is UNSET else entry.area)
-        self.crowd.append(entry.iscrowd)
-        self.number.append(entry.id if isinstance(entry.id, int) else -number)
-
-
-def _with_positive_sides(columns: _Columns, reader: EntryReader) -> npt.NDArray[np.float64]:
-    """The boxes; one that was drawn from its right or lower side starts at the other one."""
-    boxes_N4 = np.array(columns.boxes).reshape(-1, 4)
-    swapped = (boxes_N4[:, 2:] < 0).any(1)
-    if swapped.any():
-        boxes_N4[:, :2] += boxes_N4[:, 2:].clip(max=0)
-        boxes_N4[:, 2:] = abs(boxes_N4[:, 2:])
-        first = int(swapped.argmax())
-        reader.count(SWAPPED, int(swapped.sum()), called(columns.number[first]))
-    return boxes_N4
-
-
-def _unique_numbers(columns: _Columns, reader: EntryReader) -> IntArray:
-    """The annotations' numbers; one that repeats an id gets the number of its row instead."""
-    number_N = np.array(columns.number)
-    unique, firsts = np.unique(number_N, return_index=True)
-    if len(unique) < len(number_N):
-        repeated = np.ones(len(number_N), np.bool_)
-        repeated[firsts] = False
-        first = called(number_N[repeated][0])
-        reader.count(ID_REPEATED, int(repeated.sum()), first)
-        number_N[repeated] = -1 - np.flatnonzero(repeated)
-    return number_N
-
-
-def called(number: int) -> str:
-    """An annotation in a message."""
-    return f"annotation id {number}" if number >= 0 else f"annotation number {-number}"
 
 
 def _without_root(

@@ -23,6 +23,7 @@ AT_ONCE = 10_000  # entries
 Entry = TypeVar("Entry", bound=msgspec.Struct)
 Mend = Callable[[Any, set[str]], Entry | None]
 Take = Callable[[Entry, int, set[str]], None]
+Lose = Callable[[msgspec.Raw, str], None]
 
 
 class Lists(msgspec.Struct):
@@ -86,6 +87,7 @@ class EntryReader:
         kind: type[Entry],
         mend: Mend[Entry],
         take: Take[Entry],
+        lose: Lose | None = None,
     ) -> None:
         """Reads one list.
 
@@ -96,6 +98,8 @@ class EntryReader:
             mend: makes a sound entry of another one, and adds the kinds of its faults to a set;
                 returns None to leave it out; raises a ValueError if it makes no sense.
             take: receives every sound entry, its number from 1, and that set; may raise, too.
+            lose: receives every entry that makes no sense, and a line about it; if None, it is
+                broken.
         """
         for start in range(0, len(entries), AT_ONCE):
             some = entries[start : start + AT_ONCE]
@@ -107,8 +111,11 @@ class EntryReader:
                     if entry is not None:
                         take(entry, number, faults)
                 except ValueError as problem:
-                    where = f"{self.path}: {what} {_called(raw, number)}"
-                    self.findings.broken(f"broken {what}", f"{where}: {problem}")
+                    told = f"{self.path}: {what} {_called(raw, number)}: {problem}"
+                    if lose is None:
+                        self.findings.broken(f"broken {what}", told)
+                    else:
+                        lose(raw, told)
                     continue
                 for fault in faults:
                     if fault not in self.repairs:

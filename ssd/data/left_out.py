@@ -1,12 +1,32 @@
-"""The images that are left out because they are missing or unreadable: how many may be."""
+"""The images that are left out because they or their objects cannot be read: how many may be.
+
+One object that cannot be read leaves its whole image out, in every format. Without it the image
+would teach that there is nothing in its place, and an evaluation would punish who finds it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+
 from ssd.common.errors import UserError
+from ssd.data.annotations import Annotations
+from ssd.data.findings import Findings
+from ssd.data.split import only
 
 SHOWN = 5
+
+
+def without_broken(found: Annotations, findings: Findings) -> Annotations:
+    """The images all of whose objects can be read; the others are reported to `findings`."""
+    if not found.broken:
+        return found
+    mask = np.ones(len(found.images), np.bool_)
+    for index, problems in sorted(found.broken.items()):
+        mask[index] = False
+        findings.unusable("broken object", _first(problems))
+    return only(found, mask)
 
 
 def most_left_out(num_images: int, max_share: float) -> int:
@@ -28,9 +48,12 @@ def refuse_too_many(
     """
     if len(problems) <= most_left_out(num_images, max_share):
         return
-    first = "; ".join(list(problems)[:SHOWN])
-    more = " …" if len(problems) > SHOWN else ""
     raise UserError(
         f"{len(problems)} of {num_images} {what} cannot be used, more than data.max_unreadable "
-        f"{max_share:g} allows: repair them or raise --data.max_unreadable; {where}: {first}{more}"
+        f"{max_share:g} allows: repair them or raise --data.max_unreadable; {where}: "
+        f"{_first(problems)}"
     )
+
+
+def _first(problems: Collection[str]) -> str:
+    return "; ".join(list(problems)[:SHOWN]) + (" …" if len(problems) > SHOWN else "")

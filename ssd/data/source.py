@@ -16,7 +16,7 @@ from ssd.data.doubts import weigh
 from ssd.data.findings import Findings, Refuse
 from ssd.data.frames import in_frame
 from ssd.data.headers import read_headers
-from ssd.data.left_out import refuse_too_many
+from ssd.data.left_out import refuse_too_many, without_broken
 from ssd.data.settle import settle
 from ssd.data.split import evaluated, only, read_division
 from ssd.data.survey import given_folder
@@ -100,7 +100,13 @@ def share_of(
 def annotate(
     config: DataConfig, splits: Sequence[str], classes: Sequence[str] | None, findings: Findings
 ) -> Annotations:
-    """The images of `splits` and their objects, by the reader of the format."""
+    """The images of `splits` all of whose objects can be read, by the reader of the format."""
+    return without_broken(_read(config, splits, classes, findings), findings)
+
+
+def _read(
+    config: DataConfig, splits: Sequence[str], classes: Sequence[str] | None, findings: Findings
+) -> Annotations:
     root = Path(config.root)
     if not root.is_dir() and config.format != "shapes":
         raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")

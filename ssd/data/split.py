@@ -78,6 +78,7 @@ def only(found: Annotations, mask: BoolArray) -> Annotations:
         swapped=None if found.swapped is None else found.swapped[rows],
         sides=None if found.sides is None else found.sides[rows],
         areas=None if found.areas is None else found.areas[rows],
+        broken={int(places[at]): told for at, told in found.broken.items() if mask[at]},
     )
 
 

@@ -24,6 +24,7 @@ from ssd.common.errors import UserError
 from ssd.common.untrusted import MOST_CLASSES, shown
 from ssd.data.annotations import Annotations, Listed
 from ssd.data.findings import Findings, Refuse
+from ssd.data.left_out import without_broken
 from ssd.data.names import image_ids
 from ssd.data.settle import settle
 from ssd.data.voc_file import Annotation, read_annotation
@@ -52,13 +53,15 @@ def read_voc(
         UserError: a file is missing or invalid, or an image is in two lists.
     """
     refuse = Refuse()
-    found = annotate_voc(root, [own_split(root, split) for split in splits], findings or refuse)
+    told = findings or refuse
+    found = annotate_voc(root, [own_split(root, split) for split in splits], told)
+    found = without_broken(found, told)
     if refuse.left_out:
         raise UserError(refuse.left_out[0].message)
     where = f"{root}, {', '.join(splits)}"
     if not found.images:
         raise UserError(f"{where}: no image can be used: ssd check lists why")
-    return settle(found, choose_classes(where, found, classes), findings or refuse)
+    return settle(found, choose_classes(where, found, classes), told)
 
 
 def choose_classes(where: str, found: Annotations, classes: Sequence[str] | None) -> Sequence[str]:
@@ -97,7 +100,7 @@ def annotate_voc(
     annotations: list[Annotation] = []
     for pair in pairs_of(root, splits, findings, repairs, background):
         try:
-            annotation = pair.annotation or read_annotation(pair.source, findings)
+            annotation = pair.annotation or read_annotation(pair.source)
         except UserError as error:
             findings.unusable("broken annotation", str(error))
             continue
@@ -143,4 +146,5 @@ def _to_columns(
         called=called,
         swapped=ends < starts,
         repairs=repairs,
+        broken={at: each.broken for at, each in enumerate(annotations) if each.broken},
     )

@@ -15,7 +15,6 @@ from xml.etree.ElementTree import Element, ParseError
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import LONGEST_NAME, MOST_OBJECTS, check_pixels, read_regular, short
-from ssd.data.findings import Findings
 from ssd.data.voc_xml import parse_xml
 
 LARGEST_ANNOTATION = 1 << 22  # bytes
@@ -47,7 +46,8 @@ class Annotation:
     """One annotation file.
 
     `width` and `height` are 0 if the file does not say; `image_names` are the names that it gives
-    to its image, best first; `repairs` counts what was mended by the kind of the fault.
+    to its image, best first; `repairs` counts what was mended by the kind of the fault; `broken`
+    tells what is wrong with each object that cannot be read.
     """
 
     path: Path
@@ -56,12 +56,11 @@ class Annotation:
     objects: Sequence[Object]
     image_names: Sequence[str]
     repairs: Counter[str]
+    broken: Sequence[str] = ()
 
 
-def read_annotation(path: Path, findings: Findings) -> Annotation:
+def read_annotation(path: Path) -> Annotation:
     """Reads and checks the annotation file `path`.
-
-    Invalid objects are reported to `findings` and left out.
 
     Raises:
         UserError: the file cannot be read, is no annotation of VOC, or exceeds a limit.
@@ -79,12 +78,13 @@ def read_annotation(path: Path, findings: Findings) -> Annotation:
     elements = tree.findall("object")
     _refuse_other_formats(tree, elements, path)
     objects: list[Object] = []
+    broken: list[str] = []
     repairs: Counter[str] = Counter()
     for number, element in enumerate(elements[: MOST_OBJECTS + 1], start=1):
         try:
             objects += _read_object(element, f"{path}, object {number}", repairs)
         except UserError as error:
-            findings.broken("broken object", str(error))
+            broken.append(str(error))
     if max(len(elements), len(objects)) > MOST_OBJECTS:
         raise UserError(
             f"{path}: has {max(len(elements), len(objects))} objects, but at most {MOST_OBJECTS} "
@@ -92,7 +92,7 @@ def read_annotation(path: Path, findings: Findings) -> Annotation:
         )
     width, height = _size(tree, path)
     repairs += Counter({SIZE_MISSING: int(not width), WRONG_ENCODING: int(wrongly_declared)})
-    return Annotation(path, width, height, objects, _image_names(tree), repairs)
+    return Annotation(path, width, height, objects, _image_names(tree), repairs, broken)
 
 
 def _refuse_other_formats(tree: Element, elements: Sequence[Element], path: Path) -> None:

@@ -233,7 +233,7 @@ class _Finder:
             return None
         if image := self._partner(source, is_image=False):
             return Pair(image, source)
-        annotation = read_annotation(source, self.findings)
+        annotation = read_annotation(source)
         for name in annotation.image_names:
             if found := self.images.find(name, [self.split.images]):
                 self.mended.add(OTHER_STEM)

@@ -26,7 +26,7 @@ from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex, image_ids
 from ssd.data.survey import DESCRIPTIONS, key
 from ssd.data.yolo_file import (
     Description,
-    Row,
+    Labels,
     looks_like_labels,
     read_darknet,
     read_labels,
@@ -73,12 +73,14 @@ def annotate_yolo(
                 twice = f"{path} is listed twice, {both}: use every image only once"
                 findings.broken("listed twice", twice)
             paths[path] = split
-    rows: list[list[Row]] = []
+    labels_of: list[Labels] = []
     kept: list[tuple[Path, Path]] = []
     for path in paths:
         try:
             source = label_of(path)
-            rows.append(read_labels(source, described, findings, repairs) if source else [])
+            labels_of.append(
+                read_labels(source, described, findings, repairs) if source else Labels()
+            )
             kept.append((path, source or path))
         except (ValueError, UserError) as error:
             findings.unusable("broken annotation", str(error))
@@ -90,16 +92,16 @@ def annotate_yolo(
     listed = [
         Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)
     ]
-    return _to_columns(listed, rows, described, repairs)
+    return _to_columns(listed, labels_of, described, repairs)
 
 
 def _to_columns(
     images: list[Listed],
-    rows_of_images: list[list[Row]],
+    labels_of_images: Sequence[Labels],
     described: Description,
     repairs: Counter[str],
 ) -> Annotations:
-    rows = [row for own in rows_of_images for row in own]
+    rows = [row for own in labels_of_images for row in own.rows]
     category = np.array([row.category for row in rows], np.int64)
     corners = np.array([row.corners for row in rows], np.float64).reshape(-1, 4)
     names = described.names or [str(number) for number in range(category.max(initial=-1) + 1)]
@@ -111,7 +113,7 @@ def _to_columns(
     return Annotations(
         images=images,
         names=names,
-        image_index=np.repeat(np.arange(len(images)), [len(own) for own in rows_of_images]),
+        image_index=np.repeat(np.arange(len(images)), [len(own.rows) for own in labels_of_images]),
         category=category,
         corners=corners,
         sound=np.asarray((corners[:, 2:] > corners[:, :2]).all(1)),
@@ -120,6 +122,7 @@ def _to_columns(
         called=called,
         relative=True,
         repairs=repairs,
+        broken={at: own.broken for at, own in enumerate(labels_of_images) if own.broken},
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,10 +151,17 @@ class Row(NamedTuple):
     line: int
 
 
+class Labels(NamedTuple):
+    """The objects in a label file, and what is wrong with each that cannot be read."""
+
+    rows: Sequence[Row] = ()
+    broken: Sequence[str] = ()
+
+
 def read_labels(
     path: Path, described: Description, findings: Findings, repairs: Counter[str]
-) -> list[Row]:
-    """The objects in a label file; those that cannot be read are reported and left out.
+) -> Labels:
+    """The objects in a label file; what was mended is told and counted.
 
     Raises:
         UserError: the file cannot be read, or has too many rows.
@@ -162,6 +170,7 @@ def read_labels(
     if len(lines) > MOST_OBJECTS:
         raise UserError(f"{path}: has {len(lines)} rows, but at most {MOST_OBJECTS} are allowed")
     rows: list[Row] = []
+    broken: list[str] = []
     mended: Counter[str] = Counter()
     for number, line in enumerate(lines, start=1):
         if words := line.split():
@@ -169,11 +178,11 @@ def read_labels(
                 category = _category(words[0], described)
                 rows.append(Row(category, _corners(words[1:], described, mended), number))
             except ValueError as problem:
-                findings.broken("broken object", f"{path}, line {number}: {problem}")
+                broken.append(f"{path}, line {number}: {problem}")
     for kind, count in mended.items():
         findings.repaired(kind, f"{path}: {kind}, {count} times")
     repairs += mended
-    return rows
+    return Labels(rows, broken)
 
 
 def looks_like_labels(path: Path) -> bool:

@@ -240,8 +240,8 @@ def test_the_command_on_coco(tool, coco, tmp_path):
     assert found == {
         ("missing image", True, " id 9"),
         ("annotation id repeated", False, " id 11"),
-        ("broken annotation", True, " id 50"),
-        ("broken annotation", True, " id 51"),
+        ("annotation without image", True, " id 50"),
+        ("broken object", True, " id 51"),
         ("clamped box", False, " id 52"),
         ("degenerate box", False, " id 53"),
     }

@@ -9,6 +9,7 @@ import pytest
 from ssd.data.findings import Collect
 from ssd.data.settle import settle
 from ssd.data.voc import annotate_voc, read_voc
+from ssd.data.voc_file import read_annotation
 from ssd.data.voc_images import VocSplit, own_split
 from ssd.structures import DataSet
 
@@ -125,10 +126,14 @@ def test_what_labelme_deleted_is_no_object(voc):
 
 
 def test_a_broken_object_is_no_repair(voc):
-    data, findings = objects(voc, bndbox(9, 1, 1, "x"), bndbox(9, 1, 1, 5) + "<bndbox/>", BOX)
-    assert data.records[0].boxes.tolist() == [BOX_0]
-    assert data.repairs == {}
-    assert [one.kind for one in findings] == ["broken object"] * 2
+    body = bndbox(9, 1, 1, "x"), bndbox(9, 1, 1, 5) + "<bndbox/>", BOX
+    each = "".join(f"<object><name>cat</name>{one}</object>" for one in body)
+    path = voc.xml("a", f"<annotation>{each}</annotation>")
+    read = read_annotation(path)
+    assert [one.corners for one in read.objects] == [(11, 21, 50, 40)]
+    assert read.repairs == {"size missing": 1}
+    where = [told.partition(", bndbox: ")[0] for told in read.broken]
+    assert where == [f"{path}, object {number} ('cat')" for number in (1, 2)]
 
 
 @pytest.mark.parametrize(

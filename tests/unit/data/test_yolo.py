@@ -44,8 +44,9 @@ def rows_of(tmp_path, text, described=None):
     path = tmp_path / "a.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     findings, repairs = Collect(), Counter()
-    rows = read_labels(path, described or Description(names=["cat", "dog"]), findings, repairs)
-    return rows, findings.findings, dict(repairs)
+    labels = read_labels(path, described or Description(names=["cat", "dog"]), findings, repairs)
+    assert labels.broken == []
+    return labels.rows, findings.findings, dict(repairs)
 
 
 def test_boxes_and_polygons(tmp_path):
@@ -94,12 +95,14 @@ def test_key_points_follow_the_box(tmp_path):
     ],
 )
 def test_a_broken_row_is_told_and_the_others_are_kept(tmp_path, row, problem):
-    rows, findings, _ = rows_of(tmp_path, f"{row}\n1 0.5 0.5 0.2 0.4\n")
-    assert [each.line for each in rows] == [2]
-    (finding,) = findings
-    assert finding.is_broken
-    assert "a.txt, line 1: " in finding.message
-    assert problem in finding.message
+    path = tmp_path / "a.txt"
+    path.write_text(f"{row}\n1 0.5 0.5 0.2 0.4\n")
+    described = Description(names=["cat", "dog"])
+    labels = read_labels(path, described, Refuse(), Counter())
+    assert [each.line for each in labels.rows] == [2]
+    (told,) = labels.broken
+    assert "a.txt, line 1: " in told
+    assert problem in told
 
 
 def test_too_many_rows(tmp_path):
@@ -221,7 +224,7 @@ def test_no_bytes_give_a_traceback(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed.txt"
     path.write_bytes(content)
     try:
-        rows = read_labels(path, Description(names=["a"]), Collect(), Counter())
+        rows = read_labels(path, Description(names=["a"]), Collect(), Counter()).rows
         assert all(np.isfinite(row.corners).all() for row in rows)
     except UserError:
         pass
