@@ -8,14 +8,18 @@ folder ─ survey ─┬─ VOC?  ─┐
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ssd.common.errors import UserError
-from ssd.common.untrusted import shown
+from ssd.common.untrusted import short, shown
+from ssd.common.words import counted
 from ssd.config import DataConfig
 from ssd.config.data import AUTO, SHARE
 from ssd.data.layouts import FINDERS, Layout
+from ssd.data.lists import read_lines
 from ssd.data.survey import Role, roles_up, survey
 
 Splits = str | list[str]
@@ -37,6 +41,7 @@ PAIRS: tuple[tuple[Role | None, Role | None], ...] = (
     (None, None),
 )
 SHOWN_FLAGS = 4
+SHOWN_LISTS = 2
 NO_DATA = (
     "VOC (XML files), COCO (a JSON file) or YOLO (a text file for each image): give the folder "
     "that holds images and annotations, or say how to read it with --data.format, "
@@ -93,12 +98,14 @@ def locate(config: DataConfig, to_train: bool = True) -> tuple[DataConfig, str]:
         train_split=train,
         eval_split=evaluation,
     )
+    lost = "".join(f"; {line}" for line in _lost_lists(layout))
     told = f"{root} is taken for {layout.what}; training on {_told(train)}"
     if evaluation == SHARE:
         told = told.removesuffix(" .") + (" all images" if train == "." else "")
-        return located, f"{told} but {config.eval_share:.0%}, which are held out to evaluate on"
+        held_out = f"{config.eval_share:.0%}, which are held out to evaluate on"
+        return located, f"{told} but {held_out}{lost}"
     judged = "no evaluation" if evaluation is None else f"evaluation on {_told(evaluation)}"
-    return located, f"{told}, {judged}"
+    return located, f"{told}, {judged}{lost}"
 
 
 def _shapes(config: DataConfig) -> DataConfig:
@@ -139,9 +146,11 @@ def choose(
         pair for pair in pairs if pair[1] is None
     ]
     if not pairs:
+        lost = "".join(f"; {line}" for line in _lost_lists(layout))
+        remedy = f"put them below {root}, correct the list, or " if lost else ""
         raise UserError(
             f"{root} is taken for {layout.what} with {shown(list(layout.splits))}, but none of "
-            "these is to train on: set --data.train_split"
+            f"these is to train on{lost}: {remedy}set --data.train_split"
         )
     learnt, judged = pairs[0]
     if train == AUTO and learnt is not None:
@@ -150,6 +159,15 @@ def choose(
         has = judged is not None
         evaluation = _of_role(root, layout, judged, "eval_split") if has else SHARE
     return train, evaluation
+
+
+def _lost_lists(layout: Layout) -> Iterator[str]:
+    """A line about each of the first lists none of whose images is there."""
+    for path in layout.lost[:SHOWN_LISTS]:
+        with suppress(UserError):  # it is no list
+            lines = read_lines(path)
+            first = f"{counted(len(lines), 'image')}; the first: {short(lines[0])}"
+            yield f"{path} is left alone, since no image that it lists is there ({first})"
 
 
 def _roles(splits: Splits | None, without: Role | None) -> set[Role | None]:

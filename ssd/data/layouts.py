@@ -6,7 +6,7 @@ import itertools
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -42,12 +42,14 @@ class Layout:
         what: the same in words.
         splits: each as `data.train_split` takes it, and the role that its name tells.
         joint: splits of the same role belong together.
+        lost: image lists none of whose images is there.
     """
 
     format: Literal["voc", "coco", "yolo"]
     what: str
     splits: Mapping[str, Role]
     joint: bool = True
+    lost: Sequence[Path] = ()
 
 
 def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
@@ -61,11 +63,13 @@ def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
     if not folders:
         return None
     stems = set[str]().union(*(found[folder].xml for folder in folders))
-    if lists := _lists(root, found, stems):
-        return Layout("voc", "Pascal VOC with image lists", lists)
+    lists, lost = _lists(root, found, stems)
+    if lists:
+        return Layout("voc", "Pascal VOC with image lists", lists, lost=lost)
     beside = any(found[folder].xml & found[folder].images for folder in folders)
     where = "beside the images" if beside else "in folders of their own"
-    return Layout("voc", f"Pascal VOC without lists, XML files {where}", _tops(folders))
+    what = f"Pascal VOC without {'usable ' if lost else ''}lists, XML files {where}"
+    return Layout("voc", what, _tops(folders), lost=lost)
 
 
 def _is_in(root: Path, folder: PurePosixPath, wanted: str | None) -> bool:
@@ -93,27 +97,37 @@ def _ends_of(path: Path, most: int = HEAD) -> bytes:
         return b""
 
 
-def _lists(root: Path, found: Survey, stems: set[str]) -> dict[str, Role]:
-    """The image lists: those in `ImageSets/Main`, or else any text file that names annotations."""
-    main, other = {}, {}
+def _lists(root: Path, found: Survey, stems: set[str]) -> tuple[dict[str, Role], list[Path]]:
+    """The image lists: those in `ImageSets/Main`, or else any text file that names annotations.
+
+    Also those that name none, in `ImageSets/Main` or called after a role.
+    """
+    main, other, lost = {}, {}, []
     for folder, files in found.items():
         for name in files.names:
             stem, suffix = posixpath.splitext(name)
             if suffix.lower() != ".txt" or key(stem) in files.images | files.xml:
                 continue
+            in_main = key(folder.as_posix()).endswith("imagesets/main")
             if not _names_any(root / folder / name, stems):
-                continue
-            if key(folder.as_posix()).endswith("imagesets/main"):
+                if in_main or _is_plain(stem):
+                    lost.append(root / folder / name)
+            elif in_main:
                 main[(folder.parent.parent / stem).as_posix()] = stem
             else:
                 other[(folder / name).as_posix()] = stem
     own = {split: stem for split, stem in main.items() if "/" not in split}  # of `root` itself
     lists = own or main or other
     roles: dict[str, Role] = {split: role_of(stem) for split, stem in lists.items()}
-    plain = [split for split, stem in lists.items() if re.sub(r"[\W\d_]", "", key(stem)) in WORDS]
+    plain = [split for split, stem in lists.items() if _is_plain(stem)]
     if plain:  # lists of a single class, such as cat_train, say nothing more
-        return {split: role for split, role in roles.items() if split in plain or not role}
-    return roles
+        roles = {split: role for split, role in roles.items() if split in plain or not role}
+    return roles, lost
+
+
+def _is_plain(stem: str) -> bool:
+    """Returns whether a list is called after a role alone, as `train` and `val_2` are."""
+    return re.sub(r"[\W\d_]", "", key(stem)) in WORDS
 
 
 def _names_any(path: Path, stems: set[str]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 from ssd.config import DataConfig
 from ssd.config.data import SHARE
 from ssd.data import shapes
@@ -62,6 +63,11 @@ def load_data(
     found = in_frame(found, seen, config.exif, told)
     where = f"{config.root}, {', '.join(names)}"
     unusable = tuple(finding.message for finding in refuse.left_out)
+    if unusable and not found.images:
+        raise UserError(
+            f"{where}: no image can be used ({counted(len(unusable), 'image')}; the first: "
+            f"{unusable[0]}): ssd check {config.root} lists all"
+        )
     refuse_too_many(
         unusable,
         len(found.images) + len(unusable),

@@ -20,6 +20,7 @@ import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import short, shown
+from ssd.common.words import counted
 from ssd.data.annotations import Annotations, Listed
 from ssd.data.findings import Findings
 from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex, image_ids
@@ -185,24 +186,28 @@ def _images_of(
     repairs: Counter[str],
 ) -> Iterator[Path]:
     """The images of a split, in the order of its lists, or sorted by name."""
-    found = 0
+    found, lost = 0, list[str]()
     for text in described.splits.get(split, [split]):
         path = _place_of(root, split, text, described, findings, repairs)
         folders = [] if path.is_dir() else [path.parent]
         for line in _lines(path) if folders else _names_in(images, path):
             try:
                 image = images.find(line, folders)
+                if image is None:
+                    raise ValueError(f"{short(line)} is no image in {root}")
             except ValueError as error:
-                findings.unusable("missing image", f"{path}: {error}")
-                continue
-            if image is None:
-                findings.unusable("missing image", f"{path}: {short(line)} is no image in {root}")
+                lost.append(f"{path}: {error}")
+                findings.unusable("missing image", lost[-1])
                 continue
             if image.repair:
                 repairs[image.repair] += 1
                 findings.repaired(image.repair, f"{path}: {short(line)} is {image.path}")
             found += 1
             yield image.path
+    if not found and lost:
+        some = f"{counted(len(lost), 'image')}; the first: {lost[0]}"
+        remedy = "put them there, correct the list, or set data.train_split and data.eval_split"
+        raise UserError(f"{root}, {split}: no image that it lists is there ({some}): {remedy}")
     if not found:
         raise UserError(f"{root}, {split}: has no image: set data.train_split and data.eval_split")
 

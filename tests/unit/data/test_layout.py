@@ -91,6 +91,30 @@ def test_nothing_to_train_on(folder):
         found(voc_with(folder, "test", "val"))
 
 
+def test_a_list_none_of_whose_images_is_there_is_told(folder):
+    root = voc_with(folder, "train", "val")
+    image_list = root / "ImageSets/Main/train.txt"
+    image_list.write_text("gone1\ngone2\n")
+    lost = f"{image_list} is left alone, since no image that it lists is there (2 images; "
+    lost += "the first: 'gone1')"
+    with pytest.raises(UserError) as refused:
+        found(root)
+    assert f"none of these is to train on; {lost}: put them below {root}" in str(refused.value)
+    assert str(refused.value).endswith("correct the list, or set --data.train_split")
+    voc_with(folder, "train", "trainval")
+    image_list.write_text("gone1\ngone2\n")
+    _, told = locate(DataConfig("auto", str(root)))
+    assert told.endswith(f"; {lost}")
+
+
+def test_lists_that_are_all_lost_are_told(folder):
+    root = folder("imgs/a.jpg", "xml/a.xml", **{"train.txt": "x\n", "notes.txt": "made in May\n"})
+    _, told = locate(DataConfig("auto", str(root)))
+    assert "Pascal VOC without usable lists" in told
+    assert f"; {root}/train.txt is left alone, since no image" in told
+    assert "notes.txt" not in told
+
+
 def test_a_set_to_evaluate_on_needs_no_other_split(folder):
     config = DataConfig("auto", str(voc_with(folder, "test")))
     located, _ = locate(config, to_train=False)

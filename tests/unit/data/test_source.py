@@ -30,3 +30,13 @@ def test_shapes_are_drawn_on_first_use(tmp_path, monkeypatch):
 def test_missing_voc_data_is_not_drawn(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         load_data(DataConfig(format="voc", root=str(tmp_path / "voc")), "trainval", None)
+
+
+def test_a_split_none_of_whose_images_is_there(voc):
+    voc.fill(2)
+    voc.split("odd", ["gone1", "gone2"])
+    with pytest.raises(UserError) as refused:
+        load_data(DataConfig(format="voc", root=str(voc.root)), "odd", None)
+    assert "odd: no image can be used (2 images; the first: " in str(refused.value)
+    assert "odd.txt: gone1 has no image in " in str(refused.value)
+    assert str(refused.value).endswith(f"ssd check {voc.root} lists all")

@@ -149,6 +149,16 @@ def test_images_of_a_list_that_are_missing_or_elsewhere(yolo):
     assert [one.kind for one in findings.findings if one.is_broken] == ["missing image"]
 
 
+def test_a_list_none_of_whose_images_is_there(yolo):
+    root = yolo(a="0 0.5 0.5 0.5 0.5\n")
+    (root / "list.txt").write_text("images/gone.jpg\nimages/lost.jpg\n")
+    first = f"{root}/list.txt: 'images/gone.jpg' is no image in {root}"
+    with pytest.raises(UserError) as refused:
+        annotate_yolo(root, ["list.txt"], Collect())
+    told = f"list.txt: no image that it lists is there (2 images; the first: {first}): put them"
+    assert told in str(refused.value)
+
+
 def test_an_image_in_two_splits(yolo):
     root = yolo(a="0 0.5 0.5 0.5 0.5\n")
     with pytest.raises(UserError, match="is listed twice, in images and in ."):
