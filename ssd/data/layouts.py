@@ -24,7 +24,8 @@ from ssd.data.survey import (
     role_of,
     roles_up,
 )
-from ssd.data.yolo import NAME_FILES, describe, label_names, split_path
+from ssd.data.yolo import NAME_FILES, describe, split_path
+from ssd.data.yolo_labels import label_names
 
 HEAD = 1 << 16  # bytes that tell what a file is
 WHOLE = 1 << 26  # bytes up to which a JSON file is searched from end to end

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +23,19 @@ from ssd.common.words import counted
 from ssd.data.annotations import Annotations, Listed
 from ssd.data.findings import Findings
 from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex, image_ids
-from ssd.data.survey import DESCRIPTIONS, key
+from ssd.data.survey import DESCRIPTIONS
 from ssd.data.yolo_file import (
     Description,
     Labels,
-    looks_like_labels,
     read_darknet,
     read_labels,
     read_names,
     read_text,
     read_yaml_description,
 )
+from ssd.data.yolo_labels import label_finder, labels_without_image
 
+OTHER_COUNT = "nc is not the number of names, which win"
 LISTED_TWICE = "listed twice in one list"
 NAME_FILES = {"classes.txt", "obj.names", "predefined_classes.txt", "_darknet.labels"}
 TEXTS = {".txt", *DESCRIPTIONS}
@@ -61,8 +61,12 @@ def annotate_yolo(
         raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
     images, texts = FileIndex(root, IMAGE_SUFFIXES), FileIndex(root, TEXTS)
     described = describe(root, texts.below(root))
-    label_of = _label_finder(texts, labels)
+    label_of = label_finder(texts, labels)
     repairs: Counter[str] = Counter()
+    if described.other_count:
+        repairs[OTHER_COUNT] += 1
+        told = f"{described.path}: {OTHER_COUNT}: nc is {described.other_count}, but there are "
+        findings.repaired(OTHER_COUNT, told + counted(len(described.names or []), "name"))
     paths: dict[Path, str] = {}
     for split in splits:
         for path in _images_of(root, split, described, images, findings, repairs):
@@ -242,59 +246,3 @@ def _place_of(
         repairs[OTHER_MACHINE] += 1
         findings.repaired(OTHER_MACHINE, f"{described.path}: {split} is taken for {path}")
     return path
-
-
-def _label_finder(texts: FileIndex, labels: Path | None) -> Callable[[Path], Path | None]:
-    """Returns a function from an image to its label file, if it has one.
-
-    It raises a ValueError where that is a link out of the data.
-    """
-    root = texts.root
-    below = _names_in(texts, root)
-    by_key = {key(name[:-4]): name for name in below if name.lower().endswith(".txt")}
-    home = None if labels is None else key(labels.relative_to(root).as_posix()) + "/"
-
-    def find(image: Path) -> Path | None:
-        name = key(posixpath.splitext(image.relative_to(root).as_posix())[0])
-        text = next(filter(None, map(by_key.get, label_names(name, home))), None)
-        found = None if text is None else texts.find(text)
-        return found.path if found else None
-
-    return find
-
-
-def labels_without_image(
-    images: FileIndex,
-    texts: FileIndex,
-    label_of: Callable[[Path], Path | None],
-    used: Sequence[Path],
-) -> list[Path]:
-    """The label files that belong to no image, in the folders of those that are used."""
-    folders, taken = {path.parent for path in used}, set(used)
-    for image in images.below(images.root):
-        with suppress(ValueError):  # its label file is a link out of the data
-            taken |= {label_of(image) or image}
-    return [
-        path
-        for path in texts.below(texts.root)
-        if path.parent in folders and path not in taken and looks_like_labels(path)
-    ]
-
-
-def label_names(name: str, labels: str | None = None) -> Iterator[str]:
-    """The paths at which the label file of an image may be, without suffix, in this order.
-
-    Args:
-        name: the image's path below the root without suffix, as `key` makes it.
-        labels: the folder of the labels in the same form, if it is known, with a slash.
-    """
-    parts = name.split("/")
-    if labels is not None:
-        yield from (labels.removeprefix("./") + "/".join(parts[at:]) for at in range(len(parts)))
-        return
-    folders = parts[:-1]
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        yield "/".join([*folders[:last], "labels", *parts[last + 1 :]])
-    yield name
-    yield "/".join([*folders, "labels", parts[-1]])

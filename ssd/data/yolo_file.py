@@ -38,6 +38,7 @@ class Description:
         splits: `train`, `val` and `test`, each with its folders or list files, as written.
         home: the folder that these are relative to, as written.
         keypoints: numbers that follow the box in every row.
+        other_count: its `nc` as it is written, if that is not the number of names.
     """
 
     path: Path | None = None
@@ -45,6 +46,7 @@ class Description:
     splits: dict[str, list[str]] = field(default_factory=dict)
     home: str = ""
     keypoints: int = 0
+    other_count: str = ""
 
 
 def read_text(path: Path, most: int = LARGEST_DESCRIPTION) -> str:
@@ -80,7 +82,9 @@ def read_yaml_description(path: Path) -> Description | None:
         home = content.get("path") or ""
         if not isinstance(home, str):
             raise ValueError(f"path is {short(home)}, but has to be a folder")
-        return Description(path, _names(content), splits, home, keypoints)
+        names, count = _names(content), content.get("nc")
+        other_count = "" if count is None or str(count) == str(len(names)) else short(count)
+        return Description(path, names, splits, home, keypoints, other_count)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {one_line(error)[:300]}: fix it") from error
 

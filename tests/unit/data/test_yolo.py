@@ -202,6 +202,26 @@ def test_names_are_taken_as_they_are_written(tmp_path, text, names):
     assert read_yaml_description(tmp_path / "data.yaml").names == names
 
 
+@pytest.mark.parametrize(("count", "told"), [("3", 1), ("1", 1), ("'2'", 0), ("2", 0), ("null", 0)])
+def test_names_win_over_another_number_of_classes(yolo, count, told):
+    root = yolo(a="0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.2 0.2\n")
+    (root / "data.yaml").write_text(f"train: images\nnc: {count}\n{NAMES}")
+    findings = Collect()
+    found = annotate_yolo(root, ["train"], findings)
+    assert found.names == ["cat", "dog"]
+    kind = "nc is not the number of names, which win"
+    assert found.repairs == ({kind: 1} if told else {})
+    lines = [f"{root / 'data.yaml'}: {kind}: nc is {count}, but there are 2 names"] * told
+    assert [one.message for one in findings.findings] == lines
+
+
+def test_a_label_beyond_the_names_is_broken_whatever_nc_says(yolo):
+    root = yolo(a="2 0.5 0.5 0.5 0.5\n", b="1 0.5 0.5 0.5 0.5\n", c="2 0.5 0.5 0.5 0.5\n")
+    (root / "data.yaml").write_text(f"train: images\nnc: 3\n{NAMES}")
+    with pytest.raises(UserError, match=r"class '2' is none of the 2 classes of .*data\.yaml"):
+        load_data(DataConfig("yolo", str(root)), "train", None)
+
+
 @pytest.mark.parametrize(
     "text",
     [
