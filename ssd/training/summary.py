@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
-from ssd.config import Config
+from ssd.config import Config, DataConfig
 from ssd.data.doubts import loud_doubt
 from ssd.data.findings import repairs_line
 from ssd.data.num_workers import workers_line
@@ -22,6 +22,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
     data, order, model = parts.train_data, parts.order, parts.detector.model
     both = [data] if parts.eval_data is None else [data, parts.eval_data]
     repairs = sum((Counter(one.repairs) for one in both), Counter[str]())
+    cautions = [loud_doubt(one.doubt) for one in both] + [same_split(config.data)]
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dtype = parts.settings.dtype
@@ -35,7 +36,7 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
         f"{len(parts.eval_data.records) if parts.eval_data else 'none'} to evaluate on",
         "mended": repairs_line(repairs),
-        "caution": " / ".join(loud_doubt(one.doubt) for one in both if loud_doubt(one.doubt)),
+        "caution": " / ".join(filter(None, cautions)),
         "cache": parts.feed.cache_line,
         "workers": workers_line(
             config.data.workers, parts.device.type, parts.feed.device_cache is None
@@ -53,6 +54,16 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         "results": str(run_dir),
     }
     return "\n".join(f"{name:<10}{line}" for name, line in lines.items() if line)
+
+
+def same_split(data: DataConfig) -> str:
+    """A warning where a run evaluates on its training images; else nothing."""
+    train, evaluation = (
+        {one} if isinstance(one, str) else set(one or ())
+        for one in (data.train_split, data.eval_split)
+    )
+    told = "evaluates on the images that it trains on: data.eval_split is data.train_split"
+    return told if train == evaluation else ""
 
 
 def class_counts(objects: dict[str, int]) -> str:

@@ -68,3 +68,19 @@ def test_what_the_user_chose_is_told_without_a_reason(lines):
     told = lines(steps=4, cache="none", workers=0)
     assert "cache" not in told
     assert told["workers"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("train_split", "eval_split", "is_told"),
+    [
+        ("trainval", "trainval", True),
+        (["trainval"], "trainval", True),
+        ("trainval", "test", False),
+        ("trainval", "share", False),
+        ("trainval", None, False),
+    ],
+)
+def test_an_evaluation_on_the_training_images_is_told(lines, train_split, eval_split, is_told):
+    told = lines(steps=3, train_split=train_split, eval_split=eval_split)
+    warning = "evaluates on the images that it trains on: data.eval_split is data.train_split"
+    assert told.get("caution", "") == (warning if is_told else "")
