@@ -19,6 +19,7 @@ import numpy as np
 from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
 from ssd.data.annotations import Annotations, Listed
+from ssd.data.class_names import meant
 from ssd.data.coco_columns import called
 from ssd.data.coco_entries import Key
 from ssd.data.coco_file import AnnotationFile, Image, read_annotation_file
@@ -87,7 +88,10 @@ def annotate_coco(
     ids = _category_ids(files)
     names = sorted(ids, key=lambda name: (isinstance(ids[name], str), ids[name]))
     if classes and not any(name in ids for name in classes):
-        raise UserError(f"{files[0].path} has no category {shown(classes)}; it has {shown(names)}")
+        has = f"it has {shown(names)}{meant(classes, names)}"
+        raise UserError(
+            f"{files[0].path} has no category {shown(classes)}; {has}: set data.classes"
+        )
     return _to_columns(files, root, names, ids)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import shown
+from ssd.common.words import counted
 from ssd.config import DataConfig
+from ssd.data.class_names import meant
 from ssd.data.findings import Finding
 from ssd.structures import DataSet
 
@@ -39,11 +41,13 @@ def nothing_to_learn(train: DataSet, config: DataConfig) -> Iterator[Finding]:
         return
     missing = [name for name, count in counts.items() if count == 0]
     if missing and config.classes is not None:
+        images = counted(len(train.records), "training image")
         yield Finding(
             "class without objects",
             True,
-            f"{where}: data.classes has {shown(missing)}, but none of {len(train.records)} "
-            "training images has such an object: set --data.classes to names of the annotations",
+            f"{where}: data.classes has {shown(missing)}, but none of {images} has such an "
+            f"object{meant(missing, train.left_out)}: set --data.classes to names of the "
+            "annotations",
         )
         return
     for name in missing:
@@ -69,8 +73,8 @@ def _why_none_counts(data: DataSet, use: str, with_difficult: bool) -> str:
     if use == "evaluate":
         split = "--data.eval_split, or --data.eval_split null to train without evaluation"
     if not crowds and not difficult:
-        none = f"none of {len(records)} images has an object with a usable box"
-        of = f"of the classes {shown(data.classes)}"
+        none = f"none of {counted(len(records), 'image')} has an object with a usable box"
+        of = f"of the classes {shown(data.classes)}{meant(data.classes, data.left_out)}"
         return f"{none} {of}: give other --data.classes, or another {split}"
     kinds = [
         f"{crowds} with iscrowd 1" if crowds else "",
