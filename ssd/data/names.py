@@ -5,7 +5,7 @@ A name is looked for, in this order,
 1. as it is, with or without a suffix, below the given folders, those above them, and the root;
 2. there as well, but without regard to case, composed or decomposed letters, the kind of slash
    and the suffix;
-3. by its longest end that a file below the root has: a path of another machine. The last part
+3. by its longest end that a file below the root has: a path from elsewhere. The last part
    alone has to be in one of the given folders.
 
 Only files below the root are listed, so nothing else can be found. A linked folder may lead
@@ -27,13 +27,11 @@ from typing import NamedTuple
 from ssd.common.errors import UserError
 from ssd.common.untrusted import short
 from ssd.data.links import real_folders, refuse_to_leave
+from ssd.data.name_repairs import SPELLED_OTHERWISE, WITHOUT_FOLDER, moved
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 )
-SPELLED_OTHERWISE = "name spelled otherwise"
-WITHOUT_FOLDER = "name without its folder"
-OTHER_MACHINE = "path of another machine"
 MOST_FILES = 5_000_000
 LONGEST_PATH = 4096  # characters
 LONGEST_TAIL = 8  # parts of a path
@@ -87,7 +85,7 @@ class FileIndex:
         if not text or len(text) > LONGEST_PATH:
             return None
         regions, bases = self._where(tuple(folders))
-        text = self._without_root(text)
+        given, text = text, self._without_root(text)
         for base in bases:
             path = posixpath.normpath(base + text)
             if name := path if path in self.files else self._only(self._by_stem.get(path), text):
@@ -108,7 +106,7 @@ class FileIndex:
             if start == len(parts) - 1 and regions and len(alike) <= MOST_ALIKE:
                 alike = [name for name in alike if _lies_in(name, regions, start == 0)]
             if name := self._best(alike, text, regions):
-                return self._found(name, WITHOUT_FOLDER if start == 0 else OTHER_MACHINE)
+                return self._found(name, WITHOUT_FOLDER if start == 0 else moved(given))
         for closed, homes in self._closed.items():
             if any(posixpath.normpath(base + text).startswith(closed) for base in bases):
                 refuse_to_leave(self.root / closed, homes)

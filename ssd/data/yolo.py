@@ -22,7 +22,8 @@ from ssd.common.untrusted import short, shown
 from ssd.common.words import counted
 from ssd.data.annotations import Annotations, Listed
 from ssd.data.findings import Findings
-from ssd.data.names import IMAGE_SUFFIXES, OTHER_MACHINE, FileIndex, image_ids
+from ssd.data.name_repairs import moved
+from ssd.data.names import IMAGE_SUFFIXES, FileIndex, image_ids
 from ssd.data.survey import DESCRIPTIONS
 from ssd.data.yolo_file import (
     Description,
@@ -243,6 +244,7 @@ def _place_of(
         )
     path, is_mended = place
     if is_mended:
-        repairs[OTHER_MACHINE] += 1
-        findings.repaired(OTHER_MACHINE, f"{described.path}: {split} is taken for {path}")
+        repairs[moved(text)] += 1
+        told = f"{described.path}: {split} is {short(text)}, taken for {path}"
+        findings.repaired(moved(text), told)
     return path

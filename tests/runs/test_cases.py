@@ -31,7 +31,7 @@ class Read(NamedTuple):
 
 READ = {
     "coco-absolute": Read(repaired="path of another machine"),
-    "coco-backslash": Read(repaired="path of another machine"),
+    "coco-backslash": Read(repaired="path from another folder"),
     "coco-bbox-strings": Read(repaired="number as text"),
     "coco-empty-bbox": Read(repaired="no box, left out"),
     "coco-file-name-subfolder": Read(),

@@ -38,7 +38,10 @@ def found(index, text, *folders):
         (r"C:\Users\me\my photo 1.jpg", "path of another machine"),
         ("/home/me/JPEGImages/MY PHOTO 1.jpg", "path of another machine"),
         ("file:///home/me/my photo 1.jpg", "path of another machine"),
-        ("../../elsewhere/my photo 1", "path of another machine"),
+        (r"\\server\my photo 1.jpg", "path of another machine"),
+        ("../../elsewhere/my photo 1", "path from another folder"),
+        ("data/obj_train_data/my photo 1.jpg", "path from another folder"),
+        (r"data\train\my photo 1.jpg", "path from another folder"),
     ],
 )
 def test_a_file_is_found_by_any_spelling(tmp_path, text, repair):
@@ -85,7 +88,10 @@ def test_nearer_folders_come_first(tmp_path):
     assert found(index, "x", "B/images", "A/images") == ("B/images/x.jpg", None)
     assert found(index, "images/x", "B/images") == ("B/images/x.jpg", None)
     assert found(index, "X", "B/images") == ("B/images/x.jpg", "name spelled otherwise")
-    assert found(index, "/old/images/x", "B/images") == ("B/images/x.jpg", names.OTHER_MACHINE)
+    assert found(index, "/old/images/x", "B/images") == (
+        "B/images/x.jpg",
+        "path of another machine",
+    )
     assert found(index, "x") == ("x.jpg", None)
 
 
