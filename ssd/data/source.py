@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,17 +53,55 @@ def load_data(
     """
     refuse = Refuse()
     told = findings or refuse
-    wanted = config.train_split if splits == SHARE else splits
-    names = [wanted] if isinstance(wanted, str) else wanted
+    names = _names(config.train_split if splits == SHARE else splits)
     found = annotate(config, names, classes, told)
     if splits == SHARE or (config.eval_split == SHARE and splits == config.train_split):
         found = share_of(found, config, division, to_evaluate=splits == SHARE)
         if splits == SHARE:  # those without an image or an annotation are told by the other part
             refuse.left_out.clear()
+    return _held_against_images(found, config, names, classes, told, headers)
+
+
+def load_parts(
+    config: DataConfig, division: Path | None = None, headers: Path | None = None
+) -> tuple[DataSet, DataSet]:
+    """Reads the annotations once for both parts of `data.eval_split share`, as `load_data` does.
+
+    Returns:
+        The images to train on, and those to evaluate on, with the same classes.
+
+    Raises:
+        UserError: the data is missing or invalid.
+    """
+    told = Refuse()
+    names = _names(config.train_split)
+    found = annotate(config, names, config.classes, told)
+    train, held_out = (
+        share_of(found, config, division, to_evaluate=to_evaluate) for to_evaluate in (False, True)
+    )
+    train_data = _held_against_images(train, config, names, config.classes, told, headers)
+    classes = train_data.classes
+    return train_data, _held_against_images(held_out, config, names, classes, Refuse(), headers)
+
+
+def _names(splits: str | list[str]) -> list[str]:
+    return [splits] if isinstance(splits, str) else splits
+
+
+def _held_against_images(
+    found: Annotations,
+    config: DataConfig,
+    names: Sequence[str],
+    classes: Sequence[str] | None,
+    told: Findings,
+    headers: Path | None,
+) -> DataSet:
+    """The data set of the annotations, without the images that cannot be read."""
     seen = read_headers([image.path for image in found.images], headers)
     found = in_frame(found, seen, config.exif, told)
     where = f"{config.root}, {', '.join(names)}"
-    unusable = tuple(finding.message for finding in refuse.left_out)
+    left_out = told.left_out if isinstance(told, Refuse) else []
+    unusable = tuple(finding.message for finding in left_out)
     if unusable and not found.images:
         raise UserError(
             f"{where}: no image can be used ({counted(len(unusable), 'image')}; the first: "
@@ -87,6 +126,8 @@ def share_of(
 ) -> Annotations:
     """The part of a split that is held out to evaluate on, or the other part.
 
+    The repairs of both are counted in the latter.
+
     Raises:
         UserError: the file of the division is damaged, or none of its images is left.
     """
@@ -100,7 +141,7 @@ def share_of(
             f"{config.root}: none of the images that {division} keeps {use} is left: put them "
             "back, or start a new run with another --out"
         )
-    return part
+    return replace(part, repairs=Counter()) if to_evaluate else part
 
 
 def annotate(

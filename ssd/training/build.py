@@ -11,6 +11,7 @@ from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
 from ssd.config import Config, DataConfig, OptimizerConfig, TrainingConfig
+from ssd.config.data import SHARE
 from ssd.data.learnable import (
     nothing_to_evaluate,
     nothing_to_learn,
@@ -18,7 +19,7 @@ from ssd.data.learnable import (
     refuse,
 )
 from ssd.data.order import Order
-from ssd.data.source import load_data
+from ssd.data.source import load_data, load_parts
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
@@ -126,16 +127,16 @@ def load_splits(
     config: DataConfig, division: Path | None, headers: Path | None
 ) -> tuple[DataSet, DataSet | None]:
     """Reads the images to train on, and those to evaluate on with the same classes, if any."""
-
-    def load(splits: str | list[str], classes: Sequence[str] | None) -> DataSet:
-        return load_data(config, splits, classes, division=division, headers=headers)
-
-    train_data = load(config.train_split, config.classes)
+    eval_data = None
+    if config.eval_split == SHARE:
+        train_data, eval_data = load_parts(config, division, headers)
+    else:
+        train_data = load_data(config, config.train_split, config.classes, headers=headers)
     refuse(nothing_to_learn(train_data, config))
-    if config.eval_split is None:
-        return train_data, None
-    eval_data = load(config.eval_split, train_data.classes)
-    refuse(nothing_to_evaluate(eval_data, config))
+    if eval_data is None and config.eval_split is not None:
+        eval_data = load_data(config, config.eval_split, train_data.classes, headers=headers)
+    if eval_data is not None:
+        refuse(nothing_to_evaluate(eval_data, config))
     return train_data, eval_data
 
 

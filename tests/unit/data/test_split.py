@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
+from ssd.data import source
 from ssd.data.source import load_data
 from ssd.data.split import evaluated, read_division, write_division
+from ssd.training.build import load_splits
 
 
 @given(
@@ -96,6 +98,27 @@ def test_the_parts_of_coco(coco):
     for part in parts:
         assert part.truth.image_index.tolist() == [0] * len(part.truth.labels)
         assert part.classes == whole.classes
+
+
+def test_both_parts_are_read_at_once(voc, monkeypatch):
+    """A training reads the annotations once, and counts what was mended once."""
+    voc.fill(10)
+    for number in range(10):
+        path = voc.root / f"Annotations/img{number:02}.xml"
+        path.write_text(
+            path.read_text().replace("<width>", "<width>0<!--").replace("</width>", "--></width>")
+        )
+    config = DataConfig("voc", str(voc.root), "trainval", "share")
+    apart = divided(config)
+    reads = []
+    annotate = source.annotate
+    monkeypatch.setattr(source, "annotate", lambda *a: reads.append(a) or annotate(*a))
+    together = load_splits(config, None, None)
+    assert len(reads) == 1
+    for one, other in zip(together, apart, strict=True):
+        assert_parts(one, [other])
+    for parts in (together, apart):
+        assert [part.repairs for part in parts] == [{"size missing": 10}, {}]
 
 
 @pytest.mark.parametrize(
