@@ -102,11 +102,6 @@ def _held_against_images(
     where = f"{config.root}, {', '.join(names)}"
     left_out = told.left_out if isinstance(told, Refuse) else []
     unusable = tuple(finding.message for finding in left_out)
-    if unusable and not found.images:
-        raise UserError(
-            f"{where}: no image can be used ({counted(len(unusable), 'image')}; the first: "
-            f"{unusable[0]}): ssd check {config.root} lists all"
-        )
     refuse_too_many(
         unusable,
         len(found.images) + len(unusable),
@@ -148,7 +143,14 @@ def annotate(
     config: DataConfig, splits: Sequence[str], classes: Sequence[str] | None, findings: Findings
 ) -> Annotations:
     """The images of `splits` all of whose objects can be read, by the reader of the format."""
-    return without_broken(_read(config, splits, classes, findings), findings)
+    found = without_broken(_read(config, splits, classes, findings), findings)
+    if not found.images and isinstance(findings, Refuse) and (lost := findings.left_out):
+        first = f"{counted(len(lost), 'image')}; the first: {lost[0].message}"
+        raise UserError(
+            f"{config.root}, {', '.join(splits)}: no image can be used ({first}): "
+            f"ssd check {config.root} lists all"
+        )
+    return found
 
 
 def _read(

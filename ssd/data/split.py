@@ -19,6 +19,7 @@ import numpy as np
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.common.untrusted import read_json
+from ssd.common.words import counted
 from ssd.data.annotations import Annotations
 from ssd.structures import BoolArray
 
@@ -42,7 +43,7 @@ def evaluated(
     """
     if len(image_ids) < 2:
         raise UserError(
-            f"{len(image_ids)} image cannot be divided to train and to evaluate on: add images, "
+            f"{counted(len(image_ids), 'image')} cannot be divided to train and to evaluate on: add images, "
             "or set --data.eval_split null to train without evaluation"
         )
     draws = np.array([_draw(image_id, seed) for image_id in image_ids])

@@ -1,10 +1,12 @@
+from functools import partial
+
 import pytest
 
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data import shapes
 from ssd.data.layout import locate
-from ssd.data.source import load_data
+from ssd.data.source import load_data, load_parts
 
 
 def test_voc_with_one_split_or_several(voc):
@@ -32,11 +34,12 @@ def test_missing_voc_data_is_not_drawn(tmp_path):
         load_data(DataConfig(format="voc", root=str(tmp_path / "voc")), "trainval", None)
 
 
-def test_a_split_none_of_whose_images_is_there(voc):
+@pytest.mark.parametrize("load", [partial(load_data, splits="odd", classes=None), load_parts])
+def test_a_split_none_of_whose_images_is_there(voc, load):
     voc.fill(2)
     voc.split("odd", ["gone1", "gone2"])
     with pytest.raises(UserError) as refused:
-        load_data(DataConfig(format="voc", root=str(voc.root)), "odd", None)
+        load(DataConfig("voc", str(voc.root), "odd", "share"))
     assert "odd: no image can be used (2 images; the first: " in str(refused.value)
     assert "odd.txt: gone1 has no image in " in str(refused.value)
     assert str(refused.value).endswith(f"ssd check {voc.root} lists all")
