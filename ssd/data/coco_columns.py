@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.untrusted import short
+from ssd.common.words import counted
 from ssd.data.coco_entries import AnnotationEntry, Key, as_key, image_of
 from ssd.data.coco_lists import EntryReader
 from ssd.structures import IntArray
@@ -41,9 +42,10 @@ class Columns:
         category_id = as_key("category_id", entry.category_id, faults)
         place, position = self.images.get(image_id), self.position.get(category_id)
         if place is None:
-            raise ValueError(f"image_id {short(image_id)} is none of the {len(self.images)} images")
+            known = f"none of the {counted(len(self.images), 'image')}"
+            raise ValueError(f"image_id {short(image_id)} is {known}")
         if position is None:
-            known = f"none of {len(self.position)} categories"
+            known = f"none of {counted(len(self.position), 'category')}"
             raise ValueError(f"category_id {short(category_id)} is {known}")
         if place == NO_IMAGE:
             return

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import MOST_CLASSES, MOST_OBJECTS, as_name, check_pixels, short
+from ssd.common.words import counted
 from ssd.data.coco_columns import NO_IMAGE, Columns, unique_numbers, with_positive_sides
 from ssd.data.coco_entries import (
     AnnotationEntry,
@@ -187,8 +188,10 @@ class _Images:
             raise UserError(f"{path}: lists no image")
         if not self.found:
             where = self.folders[0] if self.folders else self.index.root
-            lost = f"none of its {len(self.place)} images is there: {self.lost[0]}"
-            raise UserError(f"{path}: {lost}: put them into {where}")
+            first = f"{counted(len(self.place), 'image')}; the first: {self.lost[0]}"
+            raise UserError(
+                f"{path}: no image that it lists is there ({first}): put them into {where}"
+            )
         for problem in self.lost:
             findings.unusable("missing image", f"{path}: {problem}")
 

@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from ssd.common.words import counted
 from ssd.data.annotations import Annotations
 from ssd.data.findings import Findings
 from ssd.structures import BoolArray, Doubt
@@ -51,17 +52,17 @@ def doubt_of(found: Annotations, classes: Sequence[str]) -> Doubt | None:
         boxes = np.where(np.tile(found.swapped[judged], 2), boxes[:, [2, 3, 0, 1]], boxes)
     kinds = _doubtful(boxes, sizes, found.sound[judged])
     wrong = np.any(list(kinds.values()), axis=0)
-    counted = ", ".join(f"{rows.sum()} {kind}" for kind, rows in kinds.items() if rows.any())
-    if not counted:
+    parts = ", ".join(f"{rows.sum():,} {kind}" for kind, rows in kinds.items() if rows.any())
+    if not parts:
         return None
     first = int(judged[wrong.argmax()])
     where = f"{found.images[found.image_index[first]].source}: {found.called(first)}"
-    share = f"{wrong.sum()} of {len(judged)} objects ({100 * wrong.mean():.0f} %)"
+    share = f"{wrong.sum():,} of {counted(len(judged), 'object')} ({100 * wrong.mean():.0f} %)"
     reason = (
         _reason(boxes, sizes, wrong, found.sides is not None)
         or "no simple reason explains them all"
     )
-    message = f"the boxes of {share} make no sense ({counted}; the first: {where}): {reason}"
+    message = f"the boxes of {share} make no sense ({parts}; the first: {where}): {reason}"
     return Doubt(int(wrong.sum()), len(judged), message)
 
 

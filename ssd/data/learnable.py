@@ -77,8 +77,8 @@ def _why_none_counts(data: DataSet, use: str, with_difficult: bool) -> str:
         of = f"of the classes {shown(data.classes)}{meant(data.classes, data.left_out)}"
         return f"{none} {of}: give other --data.classes, or another {split}"
     kinds = [
-        f"{crowds} with iscrowd 1" if crowds else "",
-        f"{difficult} marked difficult" if difficult and not with_difficult else "",
+        f"{crowds:,} with iscrowd 1" if crowds else "",
+        f"{difficult:,} marked difficult" if difficult and not with_difficult else "",
     ]
     some = f"there is no object to {use} on, only {' and '.join(filter(None, kinds))}"
     if use == "train" and difficult:

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 from ssd.structures import IntArray
 
 
@@ -43,9 +44,11 @@ class Order:
     def __post_init__(self) -> None:
         """Refuses an order without steps."""
         if self.steps_per_epoch == 0:
-            step = f"{self.images_per_step} images (batch size x accumulate x ranks)"
+            step = f"{counted(self.images_per_step, 'image')} (batch size x accumulate x ranks)"
+            some = counted(self.num_images, "training image")
+            do = "does" if self.num_images == 1 else "do"
             raise UserError(
-                f"{self.num_images} training images do not fill a step of {step}: lower "
+                f"{some} {do} not fill a step of {step}: lower "
                 "--training.batch_size, or keep the short step by --training.drop_last false"
                 if self.num_images
                 else "there are no training images: set --data.train_split"

@@ -43,8 +43,8 @@ def evaluated(
     """
     if len(image_ids) < 2:
         raise UserError(
-            f"{counted(len(image_ids), 'image')} cannot be divided to train and to evaluate on: add images, "
-            "or set --data.eval_split null to train without evaluation"
+            f"{counted(len(image_ids), 'image')} cannot be divided to train and to evaluate on: "
+            "add images, or set --data.eval_split null to train without evaluation"
         )
     draws = np.array([_draw(image_id, seed) for image_id in image_ids])
     if kept:

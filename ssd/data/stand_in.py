@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 
 Image = TypeVar("Image")
 
@@ -34,4 +35,4 @@ def first_readable(
             return index, read(index), problems
         except UserError as error:
             problems.append(str(error))
-    raise UserError(f"none of {count} images is readable; {problems[0]}")
+    raise UserError(f"none of {counted(count, 'image')} is readable; {problems[0]}")

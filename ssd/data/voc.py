@@ -106,7 +106,7 @@ def annotate_voc(
             continue
         for kind, times in annotation.repairs.items():
             repairs[kind] += times
-            findings.repaired(kind, f"{pair.source}: {kind}" + (f", {times} times" * (times > 1)))
+            findings.repaired(kind, f"{pair.source}: {kind}" + (f", {times:,} times" * (times > 1)))
         pairs.append(pair)
         annotations.append(annotation)
     ids = image_ids(root, [pair.image for pair in pairs])

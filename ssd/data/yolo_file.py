@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import MOST_CLASSES, MOST_OBJECTS, as_name, read_regular, short
+from ssd.common.words import counted
 from ssd.config.settings import load_yaml
 from ssd.data.findings import Findings
 
@@ -184,7 +185,7 @@ def read_labels(
             except ValueError as problem:
                 broken.append(f"{path}, line {number}: {problem}")
     for kind, count in mended.items():
-        findings.repaired(kind, f"{path}: {kind}, {count} times")
+        findings.repaired(kind, f"{path}: {kind}" + (f", {count:,} times" * (count > 1)))
     repairs += mended
     return Labels(rows, broken)
 
@@ -204,8 +205,11 @@ def _category(word: str, described: Description) -> int:
     known = described.names
     most = MOST_CLASSES if known is None else len(known)
     if number != int(number) or not 0 <= number < most:
-        told = f"the {most} classes of {described.path}" if known else f"0 to {most - 1}"
-        raise ValueError(f"class {short(word)} is none of {told}: fix the label or the names")
+        told = f"none of 0 to {most - 1}"
+        if known:
+            these = "not the only class" if most == 1 else f"none of the {most:,} classes"
+            told = f"{these} of {described.path}"
+        raise ValueError(f"class {short(word)} is {told}: fix the label or the names")
     return int(number)
 
 
@@ -217,7 +221,8 @@ def _corners(
     is_box = len(numbers) in (4, 5) or (described.keypoints and len(numbers) >= 4)
     if not is_box and (len(numbers) < 6 or len(numbers) % 2):
         rule = "a box (class cx cy w h) or a polygon (class and at least three points)"
-        raise ValueError(f"the row has {len(words) + 1} columns, but has to be {rule}: fix it")
+        found = counted(len(words) + 1, "column")
+        raise ValueError(f"the row has {found}, but has to be {rule}: fix it")
     if is_box:
         if len(numbers) == 5:
             mended[CONFIDENCE] += 1

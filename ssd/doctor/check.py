@@ -17,6 +17,7 @@ import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.machine import usable_cores
+from ssd.common.words import counted
 from ssd.config import DataConfig, EvaluationConfig
 from ssd.data.findings import Collect, Finding
 from ssd.data.layout import locate
@@ -209,14 +210,15 @@ def _seen_by_class(data: DataSet) -> dict[str, Seen]:
 
 def _counted(name: str, seen: Seen) -> str:
     first = f", the first in {seen.first}" if seen.first else ""
-    return f"{name!r} ({seen.objects} objects{first})"
+    return f"{name!r} ({counted(seen.objects, 'object')}{first})"
 
 
 def images_without_objects(data: DataSet, split: str) -> Iterator[Finding]:
     """One finding for all images that have no object; if none has one, that is another finding."""
     empty = [str(record.path) for record in data.records if not len(record.labels)]
     if 0 < len(empty) < len(data.records):
-        some = f"{split}: {len(empty)} of {len(data.records)} images have no object"
+        have = "has" if len(empty) == 1 else "have"
+        some = f"{split}: {len(empty):,} of {len(data.records):,} images {have} no object"
         yield Finding("images without objects", ODD, f"{some}: {_first(empty)}")
 
 
@@ -268,7 +270,7 @@ def unlisted(config: DataConfig) -> Iterator[Finding]:
         for split in ([given] if isinstance(given, str) else given or [])
     ]
     for folder, names in unlisted_files(Path(config.root), splits).items():
-        message = f"{folder}: no image list names {len(names)} files: {_first(names)}"
+        message = f"{folder}: no image list names {counted(len(names), 'file')}: {_first(names)}"
         yield Finding("unlisted files", ODD, message)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ssd.common.files import write_whole
 from ssd.common.text_table import text_table
+from ssd.common.words import counted
 from ssd.config import DataConfig, EvaluationConfig, LossConfig, ModelConfig
 from ssd.data.findings import Finding, repairs_line
 from ssd.data.layout import locate
@@ -127,13 +128,15 @@ def headline(data: DataConfig, checked: Checked, statistics: Statistics) -> Iter
     """The data that was checked."""
     objects = sum(row.objects for row in statistics.classes)
     eval_objects = sum(row.eval_objects for row in statistics.classes)
-    yield f"{data.root} ({data.format}), {len(statistics.classes)} classes"
+    classes = len(statistics.classes)
+    yield f"{data.root} ({data.format}), {classes:,} {'class' if classes == 1 else 'classes'}"
     for name, splits, records, count in (
         ("train", data.train_split, checked.train.records, objects),
         ("eval", data.eval_split, checked.evaluation.records, eval_objects),
     ):
         shown = splits if isinstance(splits, str) else ", ".join(splits or ["nothing"])
-        yield f"{name:<6}{len(records):>9,} images {count:>9,} objects   {shown}"
+        images, shown_count = counted(len(records), "image"), counted(count, "object")
+        yield f"{name:<6}{images:>16} {shown_count:>17}   {shown}"
     if checked.repairs:
         yield f"mended: {repairs_line(checked.repairs)}"
 
@@ -207,11 +210,7 @@ def finding_groups(findings: Sequence[Finding]) -> Iterator[str]:
 def verdict(findings: Sequence[Finding]) -> str:
     """The verdict in one line: can training start?"""
     broken = sum(finding.is_broken for finding in findings)
-    odd = _number_of_findings(len(findings) - broken)
+    odd = counted(len(findings) - broken, "finding")
     if broken:
-        return f"{_number_of_findings(broken)} would hurt training; {odd} worth a look"
+        return f"{counted(broken, 'finding')} would hurt training; {odd} worth a look"
     return f"nothing would hurt training; {odd} worth a look"
-
-
-def _number_of_findings(count: int) -> str:
-    return "1 finding" if count == 1 else f"{count:,} findings"

@@ -24,9 +24,10 @@ def crowded(data: DataSet, config: EvaluationConfig, detects: bool = True) -> st
     if most <= MANY:
         return ""
     path = data.records[int(counts.argmax())].path
+    many = (counts > MANY).sum()
     line = (
-        f"{(counts > MANY).sum()} of {len(counts)} images have more than {MANY} objects, the most "
-        f"{most} in {path}"
+        f"{many} of {len(counts)} images {'has' if many == 1 else 'have'} more than {MANY} "
+        f"objects, the most {most} in {path}"
     )
     of_a_class = max(int(np.bincount(labels).max()) for labels in counted if len(labels))
     limits = (("max_detections", most, "an image"), ("top_k", of_a_class, "a class in an image"))

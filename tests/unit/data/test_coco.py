@@ -295,9 +295,8 @@ def test_an_image_without_a_file_is_left_out_with_its_objects(coco, name):
 def test_a_file_none_of_whose_images_is_there_is_refused(coco):
     for image in coco.content["images"]:
         image["file_name"] = f"gone {image['file_name']}"
-    with pytest.raises(
-        UserError, match=r"none of its 2 images is there: .* 'gone a.jpg' .*: put them"
-    ):
+    told = r"no image that it lists is there \(2 images; the first: .* 'gone a.jpg' .*: put them"
+    with pytest.raises(UserError, match=told):
         read(coco)
 
 

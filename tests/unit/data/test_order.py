@@ -105,5 +105,7 @@ def test_the_order_is_the_same_on_every_machine():
 def test_no_step_at_all():
     with pytest.raises(UserError, match=r"7 training images do not fill a step of 8 images"):
         Order(7, 2, 2, 2, 0, drop_last=True)
+    with pytest.raises(UserError, match=r"^1 training image does not fill a step of 2 images"):
+        Order(1, 2, 1, 1, 0, drop_last=True)
     with pytest.raises(UserError, match="no training images"):
         Order(0, 2, 2, 2, 0, drop_last=False)

@@ -22,5 +22,5 @@ def test_it_is_the_next_readable_one_and_the_first_follows_the_last(wanted):
 
 
 def test_none_is_readable():
-    with pytest.raises(UserError, match="none of 1 images is readable; 1 is broken"):
+    with pytest.raises(UserError, match="none of 1 image is readable; 1 is broken"):
         first_readable(0, 1, lambda _: read(1))

@@ -90,7 +90,7 @@ def test_key_points_follow_the_box(tmp_path):
         ("0 0.5 0.5 inf 0.4", "'inf' is not a finite number"),
         ("0 0.5 0.5 0.2", "4 columns"),
         ("0 0.1 0.2 0.3 0.2 0.25 0.6 0.05", "8 columns"),
-        ("0", "1 columns"),
+        ("0", "1 column,"),
         ("0 320 240 100 50", "divide pixels"),
     ],
 )
@@ -103,6 +103,15 @@ def test_a_broken_row_is_told_and_the_others_are_kept(tmp_path, row, problem):
     (told,) = labels.broken
     assert "a.txt, line 1: " in told
     assert problem in told
+
+
+def test_one_of_a_kind_is_told_in_the_singular(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("0 .1 .1 .2 .1 .2 .2\n1 .5 .5 .2 .4\n")
+    told = Collect()
+    labels = read_labels(path, Description(path, names=["cat"]), told, Counter())
+    assert [one.message for one in told.findings] == [f"{path}: polygon instead of a box"]
+    assert f"class '1' is not the only class of {path}" in labels.broken[0]
 
 
 def test_too_many_rows(tmp_path):

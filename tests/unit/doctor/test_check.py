@@ -60,11 +60,11 @@ def test_names_that_are_spelled_alike():
     evaluation = data_set(classes=classes, left_out={"RED_CELL": [Path("b.xml")]})
     found = sorted(one.message for one in check.alike_classes([train, evaluation]))
     assert [message.split(" are spelled")[0] for message in found] == [
-        "classes 'RED_CELL' (1 objects, the first in b.xml) and 'red cell' (2 objects, the first "
+        "classes 'RED_CELL' (1 object, the first in b.xml) and 'red cell' (2 objects, the first "
         "in a.jpg)",
-        "classes 'Red-Cell' (1 objects, the first in a.jpg) and 'red cell' (2 objects, the first "
+        "classes 'Red-Cell' (1 object, the first in a.jpg) and 'red cell' (2 objects, the first "
         "in a.jpg)",
-        "classes 'döG' (0 objects) and 'DÖG' (1 objects, the first in a.jpg)",
+        "classes 'döG' (0 objects) and 'DÖG' (1 object, the first in a.jpg)",
     ]
 
 
@@ -85,6 +85,8 @@ def test_images_without_objects_are_one_line():
         "train: 7 of 8 images have no object: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg …"
     )
     assert not list(check.images_without_objects(data_set(record([BOX])), "train"))
+    (found,) = check.images_without_objects(data_set(record([BOX]), record()), "train")
+    assert found.message.startswith("train: 1 of 2 images has no object: ")
     assert not list(check.images_without_objects(data_set(record(), record()), "train"))
 
 
@@ -133,8 +135,8 @@ def test_files_that_no_list_names(voc):
     voc.annotation("lonely", [])
     config = DataConfig(format="voc", root=str(voc.root), eval_split=["trainval"])
     images, annotations = check.unlisted(config)
-    assert images.message == f"{voc.root / 'JPEGImages'}: no image list names 1 files: extra.jpg"
-    assert annotations.message.endswith("Annotations: no image list names 1 files: lonely.xml")
+    assert images.message == f"{voc.root / 'JPEGImages'}: no image list names 1 file: extra.jpg"
+    assert annotations.message.endswith("Annotations: no image list names 1 file: lonely.xml")
 
 
 def test_a_class_that_is_left_out_of_the_evaluation_is_told(voc):
@@ -216,7 +218,7 @@ def test_many_objects_and_many_doubts_are_told(voc):
     ).findings
     many = [one.message for one in found if one.kind == "many objects in an image"]
     assert [line.split(": ")[0] for line in many] == ["train", "eval"]
-    assert "1 of 2 images have more than 100 objects, the most 203 in" in many[1]
+    assert "1 of 2 images has more than 100 objects, the most 203 in" in many[1]
     assert not [one for one in found if one.kind == "many doubtful boxes"]
 
     voc.split("test", ["b"])

@@ -53,6 +53,6 @@ def test_the_limits_that_are_reached(counts, classes, metric, limits):
     from_file = crowded(data_set(*counts, classes=classes), EvaluationConfig(metric=metric), False)
     assert from_file.split("; ")[1:] == [one for one in line.split("; ") if "COCO's" in one]
     head, *told = line.split("; ")
-    assert head == (f"1 of 2 images have more than 100 objects, the most {counts[1]} in 1.jpg")
+    assert head == (f"1 of 2 images has more than 100 objects, the most {counts[1]} in 1.jpg")
     assert len(told) == len(limits)
     assert all(limit in line for limit, line in zip(limits, told, strict=True))
