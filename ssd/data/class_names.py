@@ -9,14 +9,14 @@ ALIKE = 0.8  # ratio of difflib from which on another spelling is probably a sli
 
 
 def meant(given: Iterable[str], known: Iterable[str]) -> str:
-    """A question after those of `known` that unknown names differ from in case, space or a letter.
+    """Says which of `known` are meant by names that differ in case, space or a letter.
 
     It starts with a semicolon, and is empty if there is no such name.
     """
     spelled = {_fold(name): name for name in known}
     pairs = ((name, get_close_matches(_fold(name), spelled, 1, ALIKE)) for name in given)
     hints = [f"{spelled[alike[0]]!r} for {name!r}" for name, alike in pairs if alike]
-    return f"; did you mean {', '.join(hints)}?" if hints else ""
+    return f"; probably meant: {', '.join(hints)}" if hints else ""
 
 
 def _fold(name: str) -> str:

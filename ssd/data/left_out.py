@@ -25,7 +25,8 @@ def without_broken(found: Annotations, findings: Findings) -> Annotations:
     mask = np.ones(len(found.images), np.bool_)
     for index, problems in sorted(found.broken.items()):
         mask[index] = False
-        findings.unusable("broken object", _first(problems))
+        told = f"{_first(problems)} (this leaves out {found.images[index].path})"
+        findings.unusable("broken object", told)
     return only(found, mask)
 
 

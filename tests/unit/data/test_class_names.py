@@ -10,9 +10,9 @@ from ssd.data.source import load_data
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        (["Cat"], "; did you mean 'cat' for 'Cat'?"),
-        (["redcar", "DOG"], "; did you mean 'Red  Car' for 'redcar', 'dog' for 'DOG'?"),
-        (["traffic lihgt"], "; did you mean 'traffic light' for 'traffic lihgt'?"),
+        (["Cat"], "; probably meant: 'cat' for 'Cat'"),
+        (["redcar", "DOG"], "; probably meant: 'Red  Car' for 'redcar', 'dog' for 'DOG'"),
+        (["traffic lihgt"], "; probably meant: 'traffic light' for 'traffic lihgt'"),
         (["person"], ""),
     ],
 )
@@ -26,11 +26,11 @@ def test_a_class_in_another_case_is_asked_for(voc, classes):
     config = DataConfig("voc", str(voc.root), "trainval", classes=list(classes))
     (finding,) = nothing_to_learn(load_data(config, "trainval", classes), config)
     assert finding.is_broken
-    assert "; did you mean 'cat' for 'Cat'?: " in finding.message
+    assert "; probably meant: 'cat' for 'Cat': " in finding.message
 
 
 def test_a_category_in_another_case_is_asked_for(coco):
     coco.write()
-    told = r"it has cat, emu, dog; did you mean 'dog' for ' DOG'\?: set data\.classes$"
+    told = r"it has cat, emu, dog; probably meant: 'dog' for ' DOG': set data\.classes$"
     with pytest.raises(UserError, match=told):
         load_data(DataConfig("coco", str(coco.root)), "val", [" DOG"])

@@ -76,6 +76,7 @@ def test_one_is_left_out_and_told(data):
     assert train.counts["objects"] == 6
     assert train.repairs == {}
     (told,) = train.unusable
+    assert told.endswith("image1.jpg)")
     assert "ten" in told
 
 
