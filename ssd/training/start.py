@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from ssd.config.settings import to_yaml
 from ssd.data.layout import locate
 from ssd.data.split import write_division
 from ssd.model.device import choose_device
+from ssd.run.changes import Change, changes, write_changes
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
 from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, HEADERS, METRICS
 from ssd.run.rows import has_evaluation
 from ssd.training.build import Parts, build
+from ssd.training.changes import as_it_began, as_lines, changed_images, compare
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks
-from ssd.training.resume import as_it_began
 from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 from ssd.training.summary import summary
 from ssd.training.trainer import DONE, Trainer
@@ -52,7 +54,11 @@ def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) 
             if checkpoint is not None:
                 config = keep_short_step(config, checkpoint)
             config = find_data(config)
-            parts = build(config, checkpoint, run_dir / DIVISION, run_dir / HEADERS)
+            changed = [] if checkpoint is None else compare(checkpoint, config)
+            origin = origin_of(checkpoint, run_dir)
+            parts = build(config, checkpoint, origin / DIVISION, run_dir / HEADERS)
+            if checkpoint is not None:
+                changed += filter(None, [changed_images(checkpoint, parts.train_data)])
     except Stopped:
         tell("stopped before the first step")
         return STOPPED_BY_SIGNAL
@@ -62,10 +68,18 @@ def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) 
             f"ssd evaluate {run_dir}, or start a new run with another --out"
         )
         return DONE
-    tell(summary(config, run_dir, parts))
+    tell(summary(config, run_dir, parts, changed))
     if is_first():
-        describe(run_dir, config, parts)
+        before = [change for change in changes(origin) if change.step <= parts.state.step]
+        describe(run_dir, config, parts, before + changed)
     return Trainer(config, run_dir, parts, signals).run()
+
+
+def origin_of(checkpoint: Checkpoint | None, run_dir: Path) -> Path:
+    """The folder of the run that the checkpoint is of; a new run's own."""
+    if checkpoint is None or checkpoint.path.parent.name != CHECKPOINTS:
+        return run_dir
+    return checkpoint.path.parent.parent
 
 
 def keep_short_step(config: Config, checkpoint: Checkpoint) -> Config:
@@ -94,10 +108,14 @@ def is_finished(run_dir: Path, parts: Parts) -> bool:
     )
 
 
-def describe(run_dir: Path, config: Config, parts: Parts) -> None:
-    """Creates the run folder with config.yaml, environment.json and a division of the images."""
+def describe(run_dir: Path, config: Config, parts: Parts, history: Sequence[Change]) -> None:
+    """Creates the run folder with config.yaml, environment.json and a division of the images.
+
+    The settings that were changed on the way are in changes.jsonl and at the end of config.yaml.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(run_dir / CONFIG, to_yaml(config))
+    write_changes(run_dir, history)
+    write_whole(run_dir / CONFIG, to_yaml(config) + as_lines(history))
     if config.data.eval_split == SHARE and parts.eval_data is not None:
         both = parts.train_data, parts.eval_data
         names = ([record.image_id for record in data.records] for data in both)

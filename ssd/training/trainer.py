@@ -25,6 +25,7 @@ from ssd.run.rows import has_evaluation
 from ssd.steps import StepFigures
 from ssd.structures import Batch, DataSet
 from ssd.training.build import Parts
+from ssd.training.changes import fingerprint
 from ssd.training.log import Log, Position
 from ssd.training.quarantine import Quarantine
 from ssd.training.ranks import any_rank, from_all_ranks, from_first_rank, is_first
@@ -53,6 +54,7 @@ class Trainer:
     def __init__(self, config: Config, run_dir: Path, parts: Parts, signals: Signals) -> None:
         self.config, self.run_dir, self.parts, self.signals = config, run_dir, parts, signals
         self.state, self.order, self.last_step = parts.state, parts.order, parts.last_step
+        self.images = fingerprint(parts.train_data)
         self.evaluates_first = self.evaluation_is_missing()
         self.writer = self.open_writer() if is_first() else None
         self.log = Log(self.writer, parts.state, config.training, config.loss)
@@ -170,7 +172,7 @@ class Trainer:
     def save(self) -> None:
         """Starts writing a checkpoint; every rank has to call it."""
         self.log.sync()
-        content = snapshot(self.state, self.order, self.parts.device)
+        content = snapshot(self.state, self.order, self.images, self.parts.device)
         if self.saver is not None:
             self.saver.save(self.state.step, content)
 
