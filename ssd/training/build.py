@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -97,7 +98,8 @@ def build(
     order = build_order(training, len(train_data.records))
     last_step = training.steps or training.epochs * order.steps_per_epoch
     if checkpoint is not None:
-        refuse_another_run(checkpoint, config, train_data, order, last_step, division)
+        known = checkpoint, config, train_data, order, last_step, division
+        made_by_first_rank(partial(refuse_another_run, *known))
     steps = range(checkpoint.manifest.step if checkpoint else 0, last_step)
     graphs = uses_graphs(training, device)
     feed = build_feed(config, train_data, order, steps, device, graphs)
