@@ -40,6 +40,28 @@ def test_boxes_at_and_beyond_the_edge(corners):
     assert (canvas != GREY).any()
 
 
+def test_small_objects_stay_visible_beside_their_names():
+    """Neither the lines nor the names of neighbours are on the middle of an object."""
+    corners = [(x, y, x + 12, y + 12) for x in (20, 60, 150) for y in (40, 90, 160)]
+    canvas = draw(Picture("a", GREY, [Box("cat", 2, each, 0.5) for each in corners]))
+    for x1, y1, x2, y2 in corners:
+        assert (canvas[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2] == 90).all()
+
+
+def test_ground_truth_is_named_where_no_prediction_names_it():
+    corners, near, far = (50, 60, 150, 120), (52, 61, 150, 120), (120, 100, 220, 160)
+
+    def white(predictions):
+        canvas = draw(Picture("a", GREY, predictions, [Box("cat", 2, corners)]))
+        return int((canvas == 255).all(-1).sum())
+
+    nothing = Box("dog", 1, (280, 180, 290, 190), 0.5)
+    unnamed = white([nothing])
+    assert white([Box("cat", 2, near, 0.5)]) < unnamed - 200
+    for other in (Box("cat", 2, far, 0.5), Box("dog", 1, near, 0.5)):
+        assert white([other]) > unnamed - 200
+
+
 def test_fit_scales_image_and_boxes():
     picture = Picture(
         "a", GREY, [Box("cat", 1, (30, 20, 150, 100), 0.5)], [Box("b", 1, (0, 0, 3, 2))]
