@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssd.evaluation.mistakes import RIGHT, UNCOUNTED, WRONG_CLASS, Floats, Ints, Judged
+from ssd.evaluation.mistakes import RIGHT, UNCOUNTED, WRONG_CLASS, Floats, Ints, JudgedDetections
 
 NO_SCORE = 0.5  # where no detection is right at any score
 RANGES = 10
@@ -32,7 +32,7 @@ class AtScore:
     f1: float
 
 
-def best_f1(judged: Judged) -> AtScore:
+def best_f1(judged: JudgedDetections) -> AtScore:
     """The score with the best F1 over the detections of all classes; the highest of equals.
 
     It is `NO_SCORE` where no detection is right.
@@ -43,8 +43,8 @@ def best_f1(judged: Judged) -> AtScore:
     right_D = np.cumsum(judged.kinds[counts_D][order] == RIGHT)
     objects = int(judged.objects.counted.sum())
     if not right_D[-1:].any():
-        taken = int((scores_D >= NO_SCORE).sum())
-        return AtScore(NO_SCORE, *(0.0 if count else np.nan for count in (taken, objects)), 0.0)
+        precision = 0.0 if (scores_D >= NO_SCORE).any() else np.nan
+        return AtScore(NO_SCORE, precision, 0.0 if objects else np.nan, 0.0)
     taken_D = np.arange(1, len(scores_D) + 1)
     f1_D = 2 * right_D / (taken_D + objects)
     ends_tie_D = np.append(np.diff(scores_D) != 0, True)
@@ -53,7 +53,7 @@ def best_f1(judged: Judged) -> AtScore:
     return AtScore(float(scores_D[best]), right / (best + 1), right / objects, float(f1_D[best]))
 
 
-def count_kinds(judged: Judged, score: float, num_classes: int) -> Ints:
+def count_kinds(judged: JudgedDetections, score: float, num_classes: int) -> Ints:
     """Detections of at least this score [C, kinds], kinds in the order of `KIND_NAMES`."""
     kept_D = judged.table.scores >= score
     table = np.zeros((num_classes + 1, UNCOUNTED + 1), np.int64)
@@ -61,13 +61,13 @@ def count_kinds(judged: Judged, score: float, num_classes: int) -> Ints:
     return table[1:]
 
 
-def count_missed(judged: Judged, score: float, num_classes: int) -> Ints:
+def count_missed(judged: JudgedDetections, score: float, num_classes: int) -> Ints:
     """The objects [C] of each class that count and that no such detection finds."""
     labels = judged.objects.labels[judged.missed(score)]
     return np.bincount(labels, minlength=num_classes + 1)[1:]
 
 
-def confusion(judged: Judged, score: float, num_classes: int) -> Ints:
+def confusion(judged: JudgedDetections, score: float, num_classes: int) -> Ints:
     """The confusion matrix [C + 1, C + 1] of the detections of at least this score.
 
     Rows are the classes of the objects, columns those of the detections. Every object that counts
@@ -96,7 +96,7 @@ def confusion(judged: Judged, score: float, num_classes: int) -> Ints:
     return matrix
 
 
-def calibration(judged: Judged) -> tuple[Floats, Floats, Ints]:
+def calibration(judged: JudgedDetections) -> tuple[Floats, Floats, Ints]:
     """Mean score, precision and number [S] of the detections in `RANGES` ranges of the score.
 
     The ranges have equal widths and cover 0 … 1; a range without detections has NaN. All three

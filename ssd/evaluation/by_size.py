@@ -14,7 +14,7 @@ from ssd.evaluation.mistakes import (
     UNCOUNTED,
     Bools,
     Floats,
-    Judged,
+    JudgedDetections,
     areas_of,
 )
 from ssd.evaluation.voc import average_precision
@@ -39,7 +39,7 @@ class SizeResult:
 
 
 def results_by_size(
-    judged: Judged, score: float, metric: Metric, coco: Mapping[str, float] | None
+    judged: JudgedDetections, score: float, metric: Metric, coco: Mapping[str, float] | None
 ) -> dict[str, SizeResult]:
     """The results for small, medium and large objects.
 
@@ -64,7 +64,7 @@ def results_by_size(
 
 
 def ap_in_range(
-    judged: Judged, in_range_N: Bools, low: float, high: float, metric: Metric
+    judged: JudgedDetections, in_range_N: Bools, low: float, high: float, metric: Metric
 ) -> float:
     """Mean AP for the objects of a range of areas, by COCO's rules under a metric of VOC.
 

@@ -72,7 +72,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedDetections:
     """Detections with their kinds.
 
     | field | shape | dtype | unit |
@@ -103,7 +103,7 @@ class Judged:
 
 def judge_detections(
     records: Iterable[Record], table: DetectionTable, right_iou: float = RIGHT_IOU
-) -> Judged:
+) -> JudgedDetections:
     """The kind of every detection.
 
     Args:
@@ -127,7 +127,7 @@ def judge_detections(
             kinds_D[rows], overlaps_D[rows] = kinds_K, overlap_K
             object_of_D[rows] = np.where(place_K >= 0, first + place_K, -1)
         start, first = stop, end
-    return Judged(table, objects, kinds_D, object_of_D, overlaps_D)
+    return JudgedDetections(table, objects, kinds_D, object_of_D, overlaps_D)
 
 
 def _judge_image(

@@ -13,6 +13,7 @@ from ssd.report.labels import common_areas, place_labels
 Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 Point = tuple[int, int]
+Corners = tuple[float, float, float, float]
 
 # Okabe and Ito (2008), which colour-blind readers can tell apart; without black and yellow, which
 # vanish on dark and on bright images.
@@ -28,6 +29,7 @@ WHITE: Color = (255, 255, 255)
 DARK: Color = (32, 36, 44)
 LONGEST_JPEG = 65_500  # pixels, by libjpeg
 FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX; cv2 is imported where it is needed
+CONTEXT, LEAST_PART = 2.2, 0.25  # of a part that is cut out of an image
 NAMED_IOU = 0.5  # from which a prediction names a ground-truth box of its class
 BRIGHT = 130  # luma, 0 … 255; on paper brighter than this, letters are dark
 
@@ -38,7 +40,7 @@ class Box:
 
     name: str
     label: int
-    corners: tuple[float, float, float, float]
+    corners: Corners
     score: float | None = None
 
 
@@ -52,12 +54,13 @@ class Picture:
     ground_truth: Sequence[Box] = ()
 
 
-def draw(picture: Picture) -> Pixels:
+def draw(picture: Picture, letters: float = 1.0) -> Pixels:
     """A copy of the image: predictions in the colour of their class, ground truth dashed white.
 
     The name of a prediction, with its score, is beside its box, and so is that of a ground-truth
     box, unless a prediction of that class names the object. `ssd.report.labels` finds the places.
-    Lines and letters grow with the image; lines are thinner around small objects.
+    Boxes without a name stay without one. Lines and letters grow with the image; lines are thinner
+    around small objects, and `letters` is a factor on the size of the letters.
     """
     import cv2
 
@@ -70,7 +73,8 @@ def draw(picture: Picture) -> Pixels:
     for box in picture.ground_truth:
         _draw_dashed(canvas, _corners(box, canvas))
     unnamed = [box for box in picture.ground_truth if not _is_named(box, predictions)]
-    _draw_labels(canvas, predictions[::-1], unnamed, picture.ground_truth)
+    named = [box for box in [*predictions[::-1], *unnamed] if box.name]
+    _draw_labels(canvas, named, [*predictions, *picture.ground_truth], letters)
     return canvas
 
 
@@ -88,6 +92,41 @@ def fit(picture: Picture, side: int) -> Picture:
         pixels=pixels,
         predictions=[_scaled(box, scale) for box in picture.predictions],
         ground_truth=[_scaled(box, scale) for box in picture.ground_truth],
+    )
+
+
+def cut_out(picture: Picture, corners: Corners) -> Picture:
+    """The part of the picture around a box: `CONTEXT` times as long, four by three, all inside.
+
+    It has at least `LEAST_PART` of the image's longer side. Boxes outside of it are left out.
+    """
+    height, width = picture.pixels.shape[:2]
+    x1, y1, x2, y2 = corners
+    least = LEAST_PART * max(height, width)
+    long = max(CONTEXT * (x2 - x1), CONTEXT * (y2 - y1) * 4 / 3, least)
+    sides = min(width, round(long)), min(height, round(long * 3 / 4))
+    left, top = (
+        round(min(max(0, (low + high - side) / 2), whole - side))
+        for low, high, side, whole in zip((x1, y1), (x2, y2), sides, (width, height), strict=True)
+    )
+
+    def moved(boxes: Sequence[Box]) -> list[Box]:
+        shifted = [
+            replace(box, corners=(a - left, b - top, c - left, d - top))
+            for box in boxes
+            for a, b, c, d in [box.corners]
+        ]
+        return [
+            box
+            for box in shifted
+            if min(box.corners[2:]) > 0 and box.corners[0] < sides[0] and box.corners[1] < sides[1]
+        ]
+
+    return replace(
+        picture,
+        pixels=picture.pixels[top : top + sides[1], left : left + sides[0]],
+        predictions=moved(picture.predictions),
+        ground_truth=moved(picture.ground_truth),
     )
 
 
@@ -158,19 +197,18 @@ def _is_named(truth: Box, predictions: Sequence[Box]) -> bool:
 
 
 def _draw_labels(
-    canvas: Pixels, predictions: Sequence[Box], unnamed: Sequence[Box], ground_truth: Sequence[Box]
+    canvas: Pixels, named: Sequence[Box], others: Sequence[Box], letters: float
 ) -> None:
-    """Writes the names of `predictions` and `unnamed` beside their boxes."""
+    """Writes the names of boxes beside them, where they cover little of these and of others."""
     import cv2
 
-    named = [*predictions, *unnamed]
     texts = [box.name + ("" if box.score is None else f" {box.score:.2f}") for box in named]
-    papers = [*map(_color, predictions), *(WHITE for _ in unnamed)]
-    scale = max(0.4, max(canvas.shape[:2]) / 1100)
+    papers = [WHITE if box.score is None else _color(box) for box in named]
+    scale = letters * max(0.4, max(canvas.shape[:2]) / 1100)
     pad = max(2, round(6 * scale))
     extents = [cv2.getTextSize(text, FONT, scale, 1) for text in texts]
     sizes = [(width + 2 * pad, height + low + pad) for (width, height), low in extents]
-    corners = [_corners(box, canvas) for box in [*named, *ground_truth]]
+    corners = [_corners(box, canvas) for box in [*named, *others]]
     boxes_N4 = np.array([(*first, last[0] + 1, last[1] + 1) for first, last in corners], float)
     places = place_labels(canvas.shape[1::-1], boxes_N4.reshape(-1, 4), sizes)
     for place, paper in zip(places, papers, strict=True):
