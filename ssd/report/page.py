@@ -68,6 +68,7 @@ def write_report(
         spikes=spikes,
         coco=list(evaluation.get("coco", {}).items()),
         classes=_classes(evaluation),
+        score=evaluation.get("mAP"),
         evaluations=len(scored),
         changes=list(changes),
         config=config,

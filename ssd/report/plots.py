@@ -137,6 +137,7 @@ def _number_epochs(axes: Axes, rows: Sequence[StepRow], width: float) -> None:
     begins = begins[:: len(begins) // int(EPOCHS_PER_INCH * width) + 1]
     above = axes.secondary_xaxis("top")
     names = [f"{epoch + 1:.0f}" for epoch in epochs[begins]]
+    names[:1] = [f"epoch {name}" for name in names[:1]]
     above.set_xticks(column(rows, "step")[begins], names, fontsize=8)
     above.tick_params(length=0, pad=1)
     above.spines["top"].set_visible(False)

@@ -140,7 +140,7 @@ def test_the_headline_shows_the_figures(full_page):
 def test_the_classes_are_listed_best_first_with_their_mistakes(full_page):
     text = visible_text(full_page)
     assert f"{HOSTILE} 17 81.2 % 1 1 1 1 1 0 cat 31 43.8 % 1 1 0 0 0 0 dog 0 – 0 0 0 0 0 0" in text
-    assert "all classes 4 2 2 1 1 1 0" in text
+    assert "all classes 4 62.5 % 2 2 1 1 1 0" in text
     assert "5 detections right 2 40.0 % duplicate 1 20.0 %" in text
     assert "4 objects found 2 50.0 % missed 2 50.0 %" in text
 

@@ -59,7 +59,7 @@ def test_epochs_are_numbered_from_1_where_they_begin(rows, width, most):
     (axes,) = plots.loss_figure(rows, width).axes
     (above,) = axes.child_axes
     assert above.get_xticks().tolist() == [1, 11, 21]
-    assert [label.get_text() for label in above.get_xticklabels()] == ["1", "2", "3"]
+    assert [label.get_text() for label in above.get_xticklabels()] == ["epoch 1", "2", "3"]
     many = [replace(rows[0], step=step, epoch=step // 2) for step in range(1, 301)]
     (above,) = plots.loss_figure(many, width).axes[0].child_axes
     assert most / 2 < len(above.get_xticks()) <= most
