@@ -25,7 +25,7 @@ def facts(
     train: Sequence[StepRow],
     rows: Sequence[EvaluationRow],
 ) -> list[tuple[str, str]]:
-    """Data, model, metric, checkpoint and date, as (name, text); what is not known is left out.
+    """Data, model, metric, checkpoint and date as (name, text), without what is not known.
 
     Args:
         evaluation: the content of evaluation.json; older ones say little about themselves.
@@ -40,6 +40,7 @@ def facts(
         "Model": _model(evaluation.get("model") or (config.get("model") if train else None)),
         "Metric": _metric(evaluation, config, rows),
         "Checkpoint": _checkpoint(evaluation),
+        "Detections": str(evaluation.get("detections") or ""),
         "Date": _date(evaluation.get("date") or environment.get("started")),
     }
     return [(name, text) for name, text in named.items() if text]
@@ -151,9 +152,9 @@ def _metric(
 
 def _checkpoint(evaluation: Mapping[str, Any]) -> str:
     step, name = evaluation.get("step"), evaluation.get("checkpoint")
-    if name is not None:
-        return Path(str(name)).name + (f" (step {count(step)})" if is_number(step) else "")
-    return f"step {count(step)}" if is_number(step) else ""
+    told = f"step {count(step)}" if is_number(step) else ""
+    folder = Path(str(name)).name if name is not None else ""
+    return folder if folder and (folder == f"step_{step}" or not told) else told
 
 
 def _date(text: Any) -> str:

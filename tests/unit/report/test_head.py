@@ -36,7 +36,7 @@ def test_an_evaluation_that_names_what_it_is_of(step_row):
         ("Data", "cells · coco · split a + b · 1\u202f234 images · 2 left out"),
         ("Model", "vgg16 at 300 × 300 pixels"),
         ("Metric", "mAP · VOC 2007, 11 points, at overlap (IoU) 0.6"),
-        ("Checkpoint", "step_900 (step 900)"),
+        ("Checkpoint", "step_900"),
         ("Date", "2026-11-28 13:37"),
     ]
 
@@ -48,6 +48,23 @@ def test_an_older_evaluation_is_named_by_the_run(step_row):
         "Model": "ssd7 at 224 × 224 pixels",
         "Metric": "mAP · COCO, mean over the overlaps (IoU) 0.50 to 0.95",
     }
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"step": 1200}, "step 1\u202f200"),
+        ({"step": 1200, "checkpoint": "runs/mine/best"}, "step 1\u202f200"),
+        ({"checkpoint": "runs/mine/best"}, "best"),
+    ],
+)
+def test_a_checkpoint_is_named_by_its_step(known, told):
+    assert facts(known, {}, {}, [], []) == [("Checkpoint", told)]
+
+
+def test_detections_of_a_file_name_it():
+    evaluation = {"model": None, "checkpoint": None, "step": None, "detections": "found.json"}
+    assert facts(evaluation, CONFIG, {}, [], [])[1:] == [("Detections", "found.json")]
 
 
 def test_without_training_the_config_does_not_tell_the_model():
@@ -65,7 +82,6 @@ def test_odd_values_do_no_harm(odd):
 def test_the_best_and_the_last_score(step_row):
     steps = [step_row(step=step, epoch=(step - 1) // 10, steps_per_epoch=10, num_images=8)
              for step in range(1, 156)]  # fmt: skip
-    steps = [row for row in steps]
     told = {name: (figure, more) for name, figure, more in tiles({"mAP": 0.625}, steps, ROWS)}
     assert told == {
         "mAP": ("62.5 %", "of this evaluation"),
