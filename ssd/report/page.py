@@ -18,6 +18,7 @@ from ssd.report.analysis import Analysis, Example, bars, class_counts, confusion
 from ssd.report.pictures import Picture, draw, encode_jpeg, fit
 from ssd.report.render import TEMPLATES, is_number, write_page
 from ssd.run import names
+from ssd.run.changes import changes
 from ssd.run.rows import only, read_rows
 from ssd.steps import EvaluationRow, StepRow
 
@@ -27,26 +28,18 @@ if TYPE_CHECKING:
 PICTURE_SIDE, EXAMPLE_SIDE = 720, 480
 PICTURE_LETTERS, EXAMPLE_LETTERS = 1.2, 1.9  # larger, since they are shown small
 SECTIONS = ("data", "model", "evaluation")
-Change = tuple[int, str, Any, Any]
 
 
-def write_report(
-    run_dir: Path,
-    spikes: str = "",
-    analysis: Analysis | None = None,
-    changes: Sequence[Change] = (),
-) -> Path:
+def write_report(run_dir: Path, spikes: str = "", analysis: Analysis | None = None) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
-    What the folder lacks (metrics.jsonl, evaluation.json, config.yaml, environment.json) is left
-    out of the page. The file appears whole or not at all.
+    What the folder lacks (metrics.jsonl, evaluation.json, config.yaml, environment.json,
+    changes.jsonl) is left out of the page. The file appears whole or not at all.
 
     Args:
         run_dir: the run folder.
         spikes: the text about regular spikes of the loss.
         analysis: the results of an evaluation.
-        changes: the settings that were changed on the way, as (first step with the new value,
-            setting, old value, new value).
 
     Raises:
         UserError: a JSON file of the folder is broken.
@@ -70,7 +63,7 @@ def write_report(
         classes=_classes(evaluation),
         score=evaluation.get("mAP"),
         evaluations=len(scored),
-        changes=list(changes),
+        changes=changes(run_dir),
         config=config,
         environment=environment,
         **_analysed(analysis, evaluation.get("metric")),

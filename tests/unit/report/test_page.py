@@ -20,6 +20,7 @@ from ssd.report.analysis import Analysis, Example
 from ssd.report.page import write_report
 from ssd.report.pictures import Box, Picture
 from ssd.report.score_plots import Curve
+from ssd.run.changes import Change, write_changes
 from ssd.structures import Record
 
 HOSTILE = '<b>&"'
@@ -100,15 +101,16 @@ def run_dir(tmp_path):
     return tmp_path
 
 
-def page_of(run_dir, *parts, **more):
-    return write_report(run_dir, *parts, **more).read_text(encoding="utf-8")
+def page_of(run_dir, *parts):
+    return write_report(run_dir, *parts).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def full_page(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("run")
     fill(run_dir)
-    return page_of(run_dir, "", analysis(), changes=[(41, "optimizer.lr", 0.1, HOSTILE)])
+    write_changes(run_dir, [Change(41, "optimizer.lr", 0.1, HOSTILE, "2026-11-28T12:00:00+00:00")])
+    return page_of(run_dir, "", analysis())
 
 
 def visible_text(page):
