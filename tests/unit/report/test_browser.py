@@ -18,6 +18,7 @@ from ssd.report.analysis import Analysis, Example
 from ssd.report.page import write_report
 from ssd.report.pictures import Box, Picture
 from ssd.report.score_plots import Curve
+from ssd.run.changes import Change, write_changes
 from ssd.structures import Record
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -123,8 +124,9 @@ def pages(tmp_path_factory):
     (full / "evaluation.json").write_text(json.dumps(evaluation))
     (full / "config.yaml").write_text("data:\n  root: " + "long" * 50)
     (full / "environment.json").write_text(json.dumps({"command": ["word" * 50]}))
-    changes = [(31, "data.root", "/an/old/place/of/the/data", "/another/place/of/it" * 3)]
-    write_report(full, "The loss spikes.", analysis(), changes)
+    moved = "/an/old/place/of/the/data", "/another/place/of/it" * 3
+    write_changes(full, [Change(31, "data.root", *moved, "2026-11-28T12:00:00+00:00")])
+    write_report(full, "The loss spikes.", analysis())
     write_report(begun)
     return {"full": full / "report.html", "begun": begun / "report.html"}
 
