@@ -34,6 +34,11 @@ class Log:
         divisor: the divisor that the run used, named as in `ssd.loss.normalize`, or None.
         short_step: the run's `loss.short_step`, or None.
         shuffled: whether the order of the images is drawn anew for every pass; None: unknown.
+        run: its name, where the file holds several; empty otherwise.
+        window: the number of steps whose mean a row holds, 1 if it is the step's own; "running" if
+            it is the mean since the start of the epoch; None: unknown.
+        exact: whether `steps` are certain. If not, they were inferred and can be off by a few, so
+            that no numbers of images follow from them.
     """
 
     source: str
@@ -47,3 +52,6 @@ class Log:
     divisor: str | None = None
     short_step: str | None = None
     shuffled: bool | None = None
+    run: str = ""
+    window: int | str | None = None
+    exact: bool = True
