@@ -36,9 +36,11 @@ class Log:
         shuffled: whether the order of the images is drawn anew for every pass; None: unknown.
         run: its name, where the file holds several; empty otherwise.
         window: the number of steps whose mean a row holds, 1 if it is the step's own; "running" if
-            it is the mean since the start of the epoch; None: unknown.
+            it is the mean since the start of the epoch, "median" if it is a median of the last
+            steps, in which a single step does not show; None: unknown.
         exact: whether `steps` are certain. If not, they were inferred and can be off by a few, so
             that no numbers of images follow from them.
+        note: what there is to say of how it was read, in sentences; empty if nothing.
     """
 
     source: str
@@ -55,3 +57,4 @@ class Log:
     run: str = ""
     window: int | str | None = None
     exact: bool = True
+    note: str = ""
