@@ -14,7 +14,7 @@ from ssd.config.flags import CommandLine, config_of, given_settings
 from ssd.config.recipes import SPIKES, SPIKES_QUESTION
 
 USAGE = """ssd spikes [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--remainders …] [--out DIR]
-       ssd spikes --explain RUN_DIR|LOSSES.csv [--steps-per-epoch N] [--batch-size B]"""
+       ssd spikes --explain RUN_DIR|LOG [--run N] [--steps-per-epoch N] [--batch-size B]"""
 DESCRIPTION = """
 Shows why the loss of an SSD spikes once per epoch, and explains the losses of any run.
 
@@ -23,11 +23,15 @@ Shows why the loss of an SSD spikes once per epoch, and explains the losses of a
     ssd spikes --arms step_positives share drop_last --remainders 1 --accumulate 1
     ssd spikes --preset question            at the question's scale, on a GPU
     ssd spikes --explain runs/mine          a run of this framework
-    ssd spikes --explain losses.csv --steps-per-epoch 1391 --batch-size 16
-                                                        any run: a CSV, or a column of losses
+    ssd spikes --explain trainer_state.json --batch-size 16             a run of anyone
+    ssd spikes --explain losses.csv --loss-column total --steps-per-epoch 1391
 
 The experiment writes spikes.html, spikes.json and spikes.png; finished runs are not repeated.
-An explanation needs at least three passes over the data, and writes spikes.html and spikes.json.
+An explanation needs at least three passes over the data, and writes spikes.html and spikes.json. It
+reads TensorBoard's event files, the logs of Hugging Face's Trainer, detectron2, mmdetection,
+Lightning, YOLOX, torchvision and others, exports of W&B and TensorBoard, any CSV with a column of
+losses, and a bare column of losses. If there are several runs, each is explained on a page of its
+own, named after it; --run chooses one.
 """
 COMMON = (
     *("training.epochs", "training.batch_size", "training.clip_norm", "training.device"),
@@ -36,7 +40,11 @@ COMMON = (
 USED = ("data.root", "data.workers", "augment", "model", "optimizer", "training", "evaluation")
 NUMBERS, LISTS = ("full_steps", "accumulate"), ("remainders", "seeds", "arms")
 EXPERIMENT_ONLY = ("preset", *NUMBERS, *LISTS, "files")
-EXPLAIN_ONLY = ("steps_per_epoch", "batch_size")
+EXPLAIN_ONLY = (
+    *("steps_per_epoch", "batch_size", "run"),
+    *("loss_column", "step_column", "epoch_column"),
+)
+LOGS = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".log")
 CONFIG_FILES = {"default": [SPIKES], "question": [SPIKES, SPIKES_QUESTION]}
 
 
@@ -44,7 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     line = CommandLine(USAGE, DESCRIPTION, USED, COMMON)
     line.add("files", "RECIPE|CONFIG.yaml", "settings of the experiment", nargs="*")
-    line.add("--explain", "RUN_DIR|FILE", "explain a run folder, or a file with losses")
+    line.add("--explain", "RUN_DIR|LOG", "explain a run folder, a log, or a folder of logs")
+    line.add("--run", "N", "the run to explain, by number or name (default: each of them)")
+    line.add("--loss-column", "NAME", "column or tag of the loss, if it is not found")
+    line.add("--step-column", "NAME", "column of the step, if it is not found")
+    line.add("--epoch-column", "NAME", "column of the epoch, if it is not found")
     line.add("--steps-per-epoch", "N", "steps of a pass of the run to explain", int)
     line.add("--batch-size", "B", "images of a full step of that run", int)
     line.add("--preset", "default|question", "question: 1390 steps of 16 images, on a GPU")
@@ -57,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         "--out",
         "DIR",
         "where the results go (default: runs/spikes; with --explain the run folder, or "
-        "runs/explained_NAME for a file)",
+        "runs/explained_NAME for anything else)",
     )
     flags = line.parse(arguments)
     explains = flags.get("explain") is not None
@@ -75,10 +87,13 @@ def main(arguments: Sequence[str]) -> int:
 def explain(flags: Namespace) -> int:
     """Explains the log of a run."""
     from ssd.spikes.explained import explain_run
+    from ssd.spikes.formats.table import Chosen
 
     path, out = Path(flags["explain"]), flags.get("out")
     numbers = flags.get("steps_per_epoch"), flags.get("batch_size")
-    print(explain_run(path, *numbers, None if out is None else Path(out)))
+    chosen = Chosen(*(flags.get(f"{part}_column") for part in ("loss", "step", "epoch")))
+    out = None if out is None else Path(out)
+    print(explain_run(path, *numbers, out, flags.get("run"), chosen))
     return 0
 
 
@@ -92,7 +107,7 @@ def experiment(flags: Namespace) -> int:
     given: dict[str, Any] = {name: flags[name] for name in NUMBERS if name in flags}
     given |= {name: tuple(flags[name]) for name in LISTS if name in flags}
     for file in flags.get("files") or []:
-        if Path(file).is_dir() or Path(file).suffix in (".csv", ".tsv", ".jsonl", ".txt"):
+        if Path(file).is_dir() or Path(file).suffix in LOGS:
             raise UserError(f"{file} is no config: ssd spikes --explain {file} explains its losses")
     base = config_of(flags, [*CONFIG_FILES[preset], *(flags.get("files") or [])])
     scenario = replace(PRESETS[preset], **given)

@@ -23,6 +23,7 @@ LARGEST_COORDINATE = 1e9
 MAX_PIXELS = 100_000_000
 MOST_CLASSES = 20_000
 MOST_OBJECTS = 5_000
+LARGEST_LOG = 2**29  # bytes
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:

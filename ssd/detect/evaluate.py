@@ -27,7 +27,7 @@ from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
 from ssd.run.results import write_results
 from ssd.run.rows import only, read_rows
 from ssd.spikes.explain import explain
-from ssd.spikes.read import log_of_rows
+from ssd.spikes.formats.own_run import log_of_rows
 from ssd.steps import StepRow
 from ssd.structures import DataSet
 

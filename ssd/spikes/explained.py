@@ -1,59 +1,122 @@
-"""Explains anyone's losses, or reads the log of a run and writes spikes.json and spikes.html."""
+"""Explains anyone's losses, or reads the logs of runs and writes spikes.json and spikes.html."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy.typing as npt
 
+from ssd.common.errors import UserError
 from ssd.common.files import write_whole
-from ssd.run.names import SPIKES, SPIKES_PAGE
+from ssd.common.untrusted import shown
+from ssd.run.names import METRICS, SPIKES, SPIKES_PAGE
 from ssd.spikes.explain import Explanation, as_json, explain
+from ssd.spikes.formats.table import Chosen
+from ssd.spikes.given import log_of_losses
+from ssd.spikes.log import Log
 from ssd.spikes.page import write_explanation_page
-from ssd.spikes.read import log_of_losses, read_log
+from ssd.spikes.read import choose_run, numbered, read_logs
+
+MOST_RUNS = 20  # that are explained at once
+LONGEST_NAME = 60  # characters of a path or of a run in the name of a folder
 
 
 def explain_losses(
     losses: npt.ArrayLike,
+    steps: npt.ArrayLike | None = None,
+    epochs: npt.ArrayLike | None = None,
     steps_per_epoch: int | None = None,
     batch_size: int | None = None,
-    steps: npt.ArrayLike | None = None,
 ) -> Explanation:
     """Finds the regular spikes in losses, and their cause.
 
     Args:
         losses: [N].
+        steps: [N] their optimizer steps, rising through all passes, or anew in each epoch if
+            `epochs` are given; without them, every step from 1 on.
+        epochs: [N] the epoch of each loss, whole or fractional, if known.
         steps_per_epoch: optimizer steps of a pass over the data, if known.
         batch_size: images of a full step, if known.
-        steps: [N] their optimizer steps, rising; without them, every step from 1 on.
 
     Raises:
         UserError: there are no losses, or the steps do not rise or are not as many.
     """
-    return explain(log_of_losses(losses, steps, steps_per_epoch, batch_size))
+    return explain(log_of_losses(losses, steps, epochs, steps_per_epoch, batch_size))
 
 
 def explain_run(
-    path: Path, steps_per_epoch: int | None, batch_size: int | None, out: Path | None
+    path: Path,
+    steps_per_epoch: int | None = None,
+    batch_size: int | None = None,
+    out: Path | None = None,
+    run: str | None = None,
+    chosen: Chosen | None = None,
 ) -> str:
-    """Explains the log of a run, writes the files and returns the explanation as text.
+    """Explains the log of a run, or of each of several, and returns the explanations as text.
+
+    Each run gets a spikes.json and a page of its own.
 
     Args:
-        path: a run folder or a file with losses.
+        path: a run folder, a file with losses or a folder with logs.
         steps_per_epoch: optimizer steps of a pass; overrides what the log says.
         batch_size: images of a full step; overrides what the log says.
-        out: the folder for spikes.json and spikes.html; None: the run folder, or
-            `runs/explained_NAME` for a file.
+        out: the folder for spikes.json and spikes.html, with a folder in it for each of several
+            runs; None: the run folder, or a folder of its own in `runs` for anything else.
+        run: the run to explain, by name or number; None: all of them.
+        chosen: the columns to read, where they have other names than usual.
 
     Raises:
-        UserError: the log cannot be read.
+        UserError: the log cannot be read, there is no such run, or there are too many.
     """
-    log = read_log(path, steps_per_epoch, batch_size)
+    logs = read_logs(path, steps_per_epoch, batch_size, chosen)
+    wanted = logs if run is None else [choose_run(logs, run)]
+    if len(wanted) > MOST_RUNS:
+        raise UserError(
+            f"{path}: has {len(logs)} runs, and at most {MOST_RUNS} are explained at once; choose "
+            f"one with --run, by number or name ({shown(numbered(logs))})"
+        )
+    folder = out or (path if (path / METRICS).exists() else Path("runs") / folder_of(path))
+    texts = []
+    for number, log in enumerate(logs, start=1):
+        if any(log is each for each in wanted):
+            name = log.run if log.run == f"run {number}" else f"{number} {log.run}"
+            own = folder if len(logs) == 1 else folder / _readable(name)
+            texts.append(_explain_one(log, own))
+    return "\n\n".join(texts)
+
+
+def folder_of(path: Path) -> str:
+    """The name of the folder for the pages of a file, which no other file has.
+
+    The name of a file in the current folder tells it from all others. Any other file adds the name
+    of its folder and a part of the hash of its whole path.
+    """
+    whole = path.resolve()
+    if whole.parent == Path.cwd():
+        readable = _readable(whole.name)
+        if readable == whole.name:
+            return f"explained_{readable}"
+    else:
+        readable = _readable(f"{whole.parent.name}_{whole.name}")
+    digest = hashlib.sha256(str(whole).encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"explained_{readable}_{digest}"
+
+
+def _readable(name: str) -> str:
+    """A name of a file that is safe in every file system."""
+    return re.sub(r"[^\w.=-]+", "_", name)[:LONGEST_NAME].strip("._") or "log"
+
+
+def _explain_one(log: Log, folder: Path) -> str:
+    """Writes the files of one log and returns its explanation."""
     explanation = explain(log)
-    folder = out or (path if path.is_dir() else Path("runs") / f"explained_{path.stem}")
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(explanation), indent=1, allow_nan=False)
+    fields = {"run": log.run, "note": log.note} | as_json(explanation)
+    text = json.dumps(fields, indent=1, allow_nan=False)
     write_whole(folder / SPIKES, text + "\n")
     page = write_explanation_page(folder / SPIKES_PAGE, log, explanation)
-    return "\n".join([*explanation.paragraphs, f"report: {page}"])
+    lines = [f"{log.run}:" if log.run else "", log.note, *explanation.paragraphs, f"report: {page}"]
+    return "\n".join(filter(None, lines))

@@ -1,54 +1,58 @@
-"""Reads the log of a run of this framework, or any table of losses.
+"""Reads the logs of a run of this framework or of any other trainer.
 
-The content decides the format: lines of JSON are a run's metrics.jsonl; all else is a table with a
-header (TensorBoard's CSV export, Keras' CSVLogger, any CSV or TSV), or a bare column of losses.
+The content of a file decides its format, and its name does not:
 
-Letter: `N` rows.
+| it begins with or holds | it is read by |
+|---|---|
+| TensorBoard's mark of an event file | `formats.events` |
+| lines of `DLLL {` or `:::MLLOG {` | `formats.json_logs` |
+| `{` or `[`, with rows of `"kind": "train"` | `formats.own_run` |
+| `{` or `[` | `formats.json_logs` |
+| lines of a family of text logs | `formats.text_logs` |
+| anything else | `formats.csv_logs` |
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+from ssd.common.errors import UserError
+from ssd.common.untrusted import LARGEST_LOG, read_regular, shown
+from ssd.run.names import METRICS
+from ssd.spikes.formats.csv_logs import read_csv
+from ssd.spikes.formats.events import is_event_file, read_events
+from ssd.spikes.formats.folder import find_files
+from ssd.spikes.formats.json_logs import DLLOGGER, MLPERF, read_json, read_prefixed
+from ssd.spikes.formats.logs import logs_of, told
+from ssd.spikes.formats.own_run import run_log
+from ssd.spikes.formats.table import COLUMNS_THAT_DO, Chosen, Table
+from ssd.spikes.formats.text_logs import family_of, read_text
+from ssd.spikes.log import Log
 
-from ssd.common.errors import UserError, one_line
-from ssd.common.untrusted import read_regular
-from ssd.config import DIVISORS
-from ssd.config.settings import load_yaml
-from ssd.run.names import CONFIG, METRICS
-from ssd.run.rows import column, only, read_rows
-from ssd.spikes.log import Floats, Log
-from ssd.spikes.table import LARGEST_STEP, first_of, read_table
-from ssd.steps import StepRow
-
-RUN_COLUMNS = (
-    "epoch",
-    "lr",
-    "grad_norm",
-    "momentum_norm",
-    "num_images",
-    "num_positives",
-    "divisor",
-    "clipped",
-    "skipped",
-)
+OWN_ROW = re.compile(r'^{[^\n]*"kind": *"(train|eval)"', re.MULTILINE)
+OWN_WITHIN = 2**16
+MOST_NAMED = 5
+LONGEST_NAME = 60
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_log(path: Path, steps_per_epoch: int | None = None, batch_size: int | None = None) -> Log:
-    """The log in a run folder, a metrics.jsonl, a CSV or TSV, or a column of numbers.
+def read_logs(
+    path: Path,
+    steps_per_epoch: int | None = None,
+    batch_size: int | None = None,
+    chosen: Chosen | None = None,
+) -> list[Log]:
+    """The logs in a file or in a folder, one for each run, in the order of the file.
 
     Args:
-        path: the folder or file. A table needs a column `loss` (or `train_loss`, TensorBoard's
-            `Value` …) and may have `step`, `epoch`, `lr`, `grad_norm`, `num_images`; a column of
-            numbers has one loss per line, in order of steps. Losses may be missing or `nan`.
+        path: a run folder of this framework, a log of another trainer, a folder of such logs, a
+            table with a column for the loss, or a column of numbers, one loss a line.
         steps_per_epoch: optimizer steps of a pass; overrides what the file says.
         batch_size: images of a full step; overrides what the file says.
+        chosen: the columns to read, where they have other names than usual.
 
     Raises:
         UserError: there is no log in it, or a given number is below 1.
@@ -56,28 +60,138 @@ def read_log(path: Path, steps_per_epoch: int | None = None, batch_size: int | N
     for name, value in (("steps per epoch", steps_per_epoch), ("batch size", batch_size)):
         if value is not None and value < 1:
             raise UserError(f"the {name} given is {value}, but has to be at least 1")
-    file = _file_of(path)
+    numbers = steps_per_epoch, batch_size
+    if path.is_dir() and not (path / METRICS).exists():
+        return _logs_of_folder(path, *numbers, chosen or Chosen())
+    file = path / METRICS if path.is_dir() else path
+    logs = _logs_of_file(str(path), file, *numbers, chosen or Chosen())
+    return [replace(log, source=str(path)) for log in logs]
+
+
+def read_log(
+    path: Path,
+    steps_per_epoch: int | None = None,
+    batch_size: int | None = None,
+    chosen: Chosen | None = None,
+    run: str | None = None,
+) -> Log:
+    """The log of one run.
+
+    Args:
+        path: as in `read_logs`.
+        steps_per_epoch: as in `read_logs`.
+        batch_size: as in `read_logs`.
+        chosen: as in `read_logs`.
+        run: its name, or its number from 1 on; may be left out where there is only one.
+
+    Raises:
+        UserError: there is no such log, or there are several and `run` is not given.
+    """
+    return choose_run(read_logs(path, steps_per_epoch, batch_size, chosen), run)
+
+
+def choose_run(logs: Sequence[Log], run: str | None) -> Log:
+    """The log of a run by its name or number, or the only one.
+
+    Raises:
+        UserError: there is no such run, or there are several and `run` is not given.
+    """
+    names = [log.run for log in logs]
+    if run is None and len(logs) == 1:
+        return logs[0]
+    if run is not None and run in names:
+        return logs[names.index(run)]
+    if run is not None and run.isdecimal() and 1 <= int(run) <= len(logs):
+        return logs[int(run) - 1]
+    said = "several runs" if run is None else f"no run {run!r}"
+    listed = shown(numbered(logs)) if len(logs) > 1 else "it holds only one: leave --run out"
+    raise UserError(
+        f"{logs[0].source}: has {said}; choose one with --run, by number or name ({listed})"
+    )
+
+
+def numbered(logs: Sequence[Log]) -> list[str]:
+    """The runs of a file as a user chooses them: `2: its name`."""
+    return [f"{number}: {log.run[:LONGEST_NAME]}" for number, log in enumerate(logs, start=1)]
+
+
+def _logs_of_folder(
+    path: Path, steps_per_epoch: int | None, batch_size: int | None, chosen: Chosen
+) -> list[Log]:
+    """The logs of other trainers in a folder, named by their files.
+
+    A file that cannot be read is left out, and the first log says so; if none can be, the folder is
+    refused.
+    """
+    files = find_files(path)
+    numbers = steps_per_epoch, batch_size
+    if is_event_file(_read_bytes(files[0], 64)):
+        return _logs_of_tables(str(path), read_events(str(path), files, path, chosen), *numbers)
+    logs: list[Log] = []
+    refusals: list[UserError] = []
+    for file in files:
+        try:
+            found = _logs_of_file(str(file), file, *numbers, chosen)
+        except UserError as refusal:
+            refusals.append(refusal)
+            continue
+        where = file.relative_to(path).as_posix()
+        names = [", ".join(filter(None, (where, log.run))) for log in found]
+        logs += [replace(log, run=name) for log, name in zip(found, names, strict=True)]
+    return [replace(log, source=str(path)) for log in _with_refusals(logs, refusals)]
+
+
+def _logs_of_file(
+    source: str, file: Path, steps_per_epoch: int | None, batch_size: int | None, chosen: Chosen
+) -> list[Log]:
     content = _read_bytes(file)
-    if content.lstrip().startswith(b"{"):
-        log = _run_log(file)
+    if is_event_file(content):
+        tables = read_events(source, [file], file.parent, chosen)
     else:
-        log = read_table(str(path), _decode(file, content), steps_per_epoch)
-    if steps_per_epoch not in (None, log.steps_per_epoch):
-        log = replace(log, steps_per_epoch=steps_per_epoch)
-    return replace(log, source=str(path), batch_size=batch_size or log.batch_size)
+        text = _decode(source, content)
+        if text.lstrip()[:1] in ("{", "["):
+            if OWN_ROW.search(text[:OWN_WITHIN]):
+                own = run_log(file)
+                return [told(own, steps_per_epoch, batch_size)]
+            tables = read_json(source, text, chosen)
+        elif DLLOGGER + "{" in text or MLPERF + "{" in text:
+            tables = read_prefixed(source, text, chosen)
+        elif (family := family_of(text)) is not None:
+            tables = read_text(source, text, family, chosen)
+        else:
+            tables = read_csv(source, text, chosen)
+    return _logs_of_tables(source, tables, steps_per_epoch, batch_size)
 
 
-def _file_of(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    if not (path / METRICS).exists():
-        raise UserError(f"{path}: has no {METRICS}; give a run folder or a file of losses")
-    return path / METRICS
+def _logs_of_tables(
+    source: str, tables: Sequence[Table], steps_per_epoch: int | None, batch_size: int | None
+) -> list[Log]:
+    logs: list[Log] = []
+    refusals: list[UserError] = []
+    for table in tables:
+        try:
+            logs += logs_of(source, table, steps_per_epoch, batch_size)
+        except UserError as refusal:
+            refusals.append(refusal)
+    return _with_refusals(logs, refusals)
 
 
-def _read_bytes(file: Path) -> bytes:
+def _with_refusals(logs: Sequence[Log], refusals: Sequence[UserError]) -> list[Log]:
+    """The logs, of which the first names what was left out; raises if nothing else is there."""
+    if not logs:
+        raise refusals[0]
+    if not refusals:
+        return list(logs)
+    left_out = " ".join(f"Left out: {refusal}." for refusal in refusals[:MOST_NAMED])
+    if len(refusals) > MOST_NAMED:
+        left_out += f" So were {len(refusals) - MOST_NAMED} more."
+    return [replace(logs[0], note=f"{logs[0].note} {left_out}".strip()), *logs[1:]]
+
+
+def _read_bytes(file: Path, first: int | None = None) -> bytes:
+    """The content of a file, or its first bytes."""
     try:
-        content = read_regular(file)
+        content = read_regular(file, LARGEST_LOG)[:first]
     except (OSError, ValueError) as problem:
         why = "there is no such file" if isinstance(problem, FileNotFoundError) else problem
         raise UserError(
@@ -88,139 +202,10 @@ def _read_bytes(file: Path) -> bytes:
     return content
 
 
-def _decode(file: Path, content: bytes) -> str:
+def _decode(source: str, content: bytes) -> str:
     """Decodes UTF-8 text; letters of other encodings matter only in names and are replaced."""
     if content.startswith(UTF_16):
-        raise UserError(f"{file}: is UTF-16; save it as UTF-8 text")
+        raise UserError(f"{source}: is UTF-16; save it as UTF-8 text")
     if b"\0" in content:
-        raise UserError(
-            f"{file}: is binary, not text; export the losses as CSV "
-            "(TensorBoard: the download link of the loss's chart)"
-        )
+        raise UserError(f"{source}: is binary, not text; {COLUMNS_THAT_DO}")
     return content.decode("utf-8-sig", errors="replace")
-
-
-def _run_log(file: Path) -> Log:
-    """The log of a run of this framework, with the divisor from the config.yaml beside it."""
-    rows = [row for row in only(StepRow, read_rows(file)) if 0 <= row.step <= LARGEST_STEP]
-    if not rows:
-        raise UserError(
-            f'{file}: has no training step (a line with "kind": "train", "step" and "loss"); '
-            "give the metrics.jsonl of a run that has made some steps"
-        )
-    return log_of_rows(rows, str(file), *_division_of(file.with_name(CONFIG)))
-
-
-def log_of_losses(
-    losses: npt.ArrayLike,
-    steps: npt.ArrayLike | None = None,
-    steps_per_epoch: int | None = None,
-    batch_size: int | None = None,
-) -> Log:
-    """The log of losses that are at hand as numbers.
-
-    Args:
-        losses: [N].
-        steps: [N] their optimizer steps, rising; without them, every step from 1 on.
-        steps_per_epoch: optimizer steps of a pass over the data, if known.
-        batch_size: images of a full step, if known.
-
-    Raises:
-        UserError: there are no losses, or the steps do not rise or are not as many.
-    """
-    values = np.atleast_1d(np.asarray(losses, np.float64))
-    counted = np.arange(1, len(values) + 1) if steps is None else np.asarray(steps, np.int64)
-    if values.ndim != 1 or not len(values) or counted.shape != values.shape:
-        raise UserError(
-            f"losses of shape {values.shape} and steps of shape {counted.shape}: give "
-            "one loss for each step"
-        )
-    if (np.diff(counted) <= 0).any():
-        raise UserError("the steps do not rise: count them through all passes")
-    return Log(
-        source="losses",
-        steps=counted,
-        loss=values,
-        steps_per_epoch=steps_per_epoch,
-        first_step=first_of(counted),
-        batch_size=batch_size,
-    )
-
-
-def log_of_rows(
-    rows: Sequence[StepRow],
-    source: str,
-    divisor: str | None = None,
-    short_step: str | None = None,
-) -> Log:
-    """The log of training steps of this framework.
-
-    Args:
-        rows: at least one.
-        source: the origin of the rows.
-        divisor: the run's `loss.divisor`, if known.
-        short_step: its `loss.short_step`, if known.
-    """
-    loss = column(rows, "loss")
-    columns = {name: column(rows, name) for name in RUN_COLUMNS}
-    known = {name: values for name, values in columns.items() if not np.isnan(values).all()}
-    length, first_step = _pass_of(rows[-1])
-    return Log(
-        source=source,
-        steps=np.array([row.step for row in rows], np.int64),
-        loss=loss,
-        columns=known,
-        losses_under=_losses_under(rows, loss, known),
-        steps_per_epoch=length,
-        first_step=first_step,
-        batch_size=_most_images(known.get("num_images")),
-        divisor=divisor,
-        short_step=short_step,
-        shuffled=True,
-    )
-
-
-def _pass_of(row: StepRow) -> tuple[int | None, int]:
-    """The steps of a pass, and the first step of one, from the last row of a run."""
-    length, place = row.steps_per_epoch, row.step_in_epoch
-    if length is None or place is None or not 0 <= place < length:
-        return None, 1
-    return length, (row.step - place - 1) % length + 1
-
-
-def _losses_under(
-    rows: Sequence[StepRow], loss: Floats, columns: dict[str, Floats]
-) -> dict[str, Floats]:
-    """The losses [N] under each divisor; an older run logs enough to compute `step_positives`."""
-    losses = {
-        name: np.array([row.loss_under.get(name, math.nan) for row in rows]) for name in DIVISORS
-    }
-    if np.isnan(losses["step_positives"]).all() and {"divisor", "num_positives"} <= columns.keys():
-        positives = np.maximum(columns["num_positives"], 1)
-        with np.errstate(all="ignore"):  # the run may have diverged
-            losses["step_positives"] = loss * columns["divisor"] / positives
-    return {name: values for name, values in losses.items() if not np.isnan(values).all()}
-
-
-def _most_images(num_images: Floats | None) -> int | None:
-    """The images of a full step, over all micro-batches and ranks: no step has more."""
-    if num_images is None:
-        return None
-    most = float(np.nanmax(num_images))
-    return int(most) if 1 <= most <= LARGEST_STEP else None
-
-
-def _division_of(config: Path) -> tuple[str | None, str | None]:
-    """`loss.divisor` and `loss.short_step` of a config.yaml; None where they are unknown."""
-    if not config.exists():
-        return None, None
-    try:
-        settings = load_yaml(read_regular(config).decode())
-    except (OSError, ValueError) as problem:
-        why = one_line(problem)[:200]
-        raise UserError(f"{config}: is not YAML ({why}); fix it or remove it") from None
-    section = settings.get("loss") if isinstance(settings, dict) else None
-    if not isinstance(section, dict) or section.get("divisor") not in DIVISORS:
-        return None, None
-    # A run that is older than this setting counted every step in full.
-    return section["divisor"], section.get("short_step", "full")

@@ -11,8 +11,9 @@ from ssd.common.errors import UserError
 from ssd.config import LossConfig
 from ssd.spikes.detect import FEWEST_PASSES
 from ssd.spikes.explain import explain
+from ssd.spikes.formats.own_run import log_of_rows
+from ssd.spikes.given import log_of_losses
 from ssd.spikes.log import Log
-from ssd.spikes.read import log_of_losses, log_of_rows
 from ssd.steps import StepRow
 
 MOST_PASSES = 12
@@ -74,7 +75,9 @@ class SpikeWatch:
             return None
         self._since_look = 0
         steps, losses = zip(*self._seen, strict=True)
-        log = log_of_losses(losses, steps, self._length, self._batch_size)
+        log = log_of_losses(
+            losses, steps, steps_per_epoch=self._length, batch_size=self._batch_size
+        )
         log = replace(log, first_step=self._first_step)
         self._has_spoken = bool(found := look(log, self._length))
         return found or None
