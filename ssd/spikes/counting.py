@@ -92,11 +92,15 @@ def _known(epoch: Floats) -> bool:
 
 
 def _counts_anew(places: Ints, epoch: Floats | None, is_likely: bool) -> bool:
-    """Whether the count starts anew in each epoch: most times that it falls, the epoch rises."""
+    """Whether the count starts anew in each epoch: where it falls, the epoch mostly rises.
+
+    Where both fall, another run begins, which tells nothing.
+    """
     falls = np.diff(places) <= 0
     if epoch is None or not falls.any():
         return is_likely
-    return bool(np.mean(np.diff(np.floor(epoch))[falls] > 0) > 0.5)
+    change = np.diff(np.floor(epoch))[falls]
+    return int(np.sum(change > 0)) > int(np.sum(change == 0))
 
 
 # Runs in a file: the rows of each

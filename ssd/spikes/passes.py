@@ -17,6 +17,7 @@ MOST_TRIED = 2**24  # lengths of a pass times changes of the epoch
 MOST_LENGTHS = 1000
 SLACK = 1e-6  # of a length, for epochs that are not rounded
 MOSTLY = 0.9
+OPEN = 0.1  # of a length, up to which several that agree are told by one
 FEWEST_ENDS = 3
 
 
@@ -79,7 +80,7 @@ def pass_of_epochs(steps: Ints, epoch: Ints) -> Pass:
         agreeing = _agreeing(low, high, begin)
         if agreeing:
             break
-    else:
+    if not agreeing or agreeing[-1][0] - agreeing[0][0] > OPEN * agreeing[0][0]:
         return Pass(None, first)
     stride = stride_of(steps)
     on_grid = [each for each in agreeing if each[0] % stride == 0]

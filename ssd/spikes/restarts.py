@@ -85,10 +85,12 @@ def numbers_of_passes(places: Ints, epoch: Ints | None) -> Ints:
 
 def _base_of(places: Ints, stride: int) -> int | None:
     """The number of the first step of a pass, 0 or 1, from those that are logged."""
-    low = np.unique(places)[:2]
-    if low[0] <= 1:
-        return int(low[0])
-    return None if low[0] > stride else first_of(np.array([low[0], low[0] + stride]))
+    least = int(places.min())
+    if least == 0:
+        return 0
+    if places[0] <= stride:
+        return first_of(places[0] + np.array([0, stride]))
+    return 1 if least == 1 else None
 
 
 def _most_common(values: Ints) -> tuple[int, bool]:

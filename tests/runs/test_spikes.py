@@ -120,7 +120,7 @@ def test_a_bare_column_of_losses_is_explained_without_torch(repository, tmp_path
     assert done.returncode == 0, done.stderr
     assert "every 20 steps" in done.stdout
     assert "short last batch of about 1 image" in done.stdout
-    assert (tmp_path / "runs" / "explained_losses" / "spikes.html").exists()
+    assert (tmp_path / "runs" / "explained_losses.txt" / "spikes.html").exists()
 
 
 MISTAKES = {

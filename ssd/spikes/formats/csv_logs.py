@@ -45,6 +45,8 @@ def read_csv(source: str, text: str, chosen: Chosen) -> list[Table]:
     columns = {part: numbers_of(_cells(rows, index)) for part, index in found.items()}
     cells = _cells(rows, found["loss"])
     present = _check_losses(source, cells, columns["loss"])
+    if len(names) == 1:
+        present[:] = True  # each row is a step, be its loss missing
     step_name = names[found["step"]] if "step" in found else ""
     is_sample = names == TENSORBOARD and len(rows) == SAMPLE
     is_own = normalised(names[found["loss"]]).endswith("loss_step")  # of Lightning

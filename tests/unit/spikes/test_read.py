@@ -200,8 +200,8 @@ def test_batches_that_count_within_the_epoch_are_counted_through(tmp_path):
 def test_batches_that_start_anew_need_no_epoch(tmp_path):
     rows = [f"{batch},1.0" for batch in [1, 2, 3, 1, 2, 3, 1, 2]]
     log = read_log(written(tmp_path, "\n".join(["batch,loss", *rows])))
-    assert log.steps.tolist() == list(range(8))
-    assert log.steps_per_epoch == 3
+    assert log.steps.tolist() == list(range(1, 9))
+    assert (log.steps_per_epoch, log.first_step) == (3, 1)
 
 
 def test_several_rows_of_an_epoch_without_steps(tmp_path):
@@ -266,7 +266,9 @@ def test_a_torn_last_row(tmp_path):
         (b"step,loss\n,1\nx,2\n", "no row has both a step and a loss"),
         (b"epoch,accuracy,loss,val_loss\n0,0.1,3,4\n1,0.2,2,3\n2,0.3,1,2\n", "one row per epoch"),
         (b"step,loss\n1," + b"9" * 200_000, "is not a table"),
-        (b'{"step": 1}\n', "no training step"),
+        (b'{"step": 1}\n', "no column is the loss"),
+        (b'{"step": 1, "loss": null}\n', "the loss column is empty"),
+        (b"[1, 2]", "no rows that are JSON objects"),
         (b'{"kind": "eval", "step": 1}\n', "no training step"),
         (b"Dear all,\nthe loss spikes.\n", "no column is the loss"),
     ],
