@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ssd.spikes.log import Bools, Floats, Ints
-from ssd.spikes.passes import Pass, pass_of_epochs, pass_of_fractions, pass_of_last_steps
-from ssd.spikes.restarts import numbers_of_passes, pass_of_restarts, runs_by_length
+from ssd.spikes.pass_length import Pass, pass_of_epochs, pass_of_fractions, pass_of_last_steps
+from ssd.spikes.restarting_counts import numbers_of_passes, pass_of_restarts, runs_by_length
 
 LARGEST_STEP, LARGEST_EPOCH = 2**40, 2**20
 

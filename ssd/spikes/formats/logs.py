@@ -14,7 +14,7 @@ from ssd.common.errors import UserError
 from ssd.spikes.counting import LARGEST_STEP, Run, count_steps
 from ssd.spikes.formats.table import Table
 from ssd.spikes.log import Floats, Ints, Log
-from ssd.spikes.passes import stride_of
+from ssd.spikes.pass_length import stride_of
 
 COUNTED = ("loss", "step", "of")
 ONE_ROW_PER_EPOCH = (

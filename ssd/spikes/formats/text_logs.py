@@ -16,7 +16,7 @@ from ssd.spikes.formats.table import Chosen, Table, numbers_of
 LONGEST_LINE = 1000  # characters; what follows is not read
 SEEN = 2**18  # characters in which a family is looked for, at the start, middle and end
 FEWEST_LINES = 2
-NUM = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+|inf|nan)"
+NUM = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+|inf|nan|NaN)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Family:
 
 def _family(name: str, line: str, base: int, window: int | str | None) -> Family:
     expression = line.replace("NUM", NUM).replace("INT", r"\d{1,12}")
-    return Family(name, re.compile(expression, re.IGNORECASE), base, window)
+    return Family(name, re.compile(expression), base, window)
 
 
 FAMILIES = (
@@ -47,7 +47,7 @@ FAMILIES = (
     _family(
         "torchvision",
         r"^Epoch: \[(?P<epoch>INT)\]\s+\[\s*(?P<iter>INT)/(?P<of>INT)\]\s+eta:"
-        r".*?\sloss: NUM \((?P<loss>NUM)\)",
+        r".*? loss: NUM \((?P<loss>NUM)\)",
         0,
         "running",
     ),
@@ -59,27 +59,27 @@ FAMILIES = (
     ),
     _family(
         "YOLOX",
-        r"\bepoch: (?P<epoch>INT)/INT, iter: (?P<iter>INT)/(?P<of>INT),"
-        r".*?\btotal_loss: (?P<loss>NUM)",
+        r"epoch: (?P<epoch>INT)/INT, iter: (?P<iter>INT)/(?P<of>INT),"
+        r".*? total_loss: (?P<loss>NUM)",
         1,
         1,
     ),
     _family(
         "mmdetection",
-        r"\bEpoch(?:\(train\))?\s+\[(?P<epoch>INT)\]\[\s*(?P<iter>INT)/(?P<of>INT)\]"
-        r".*?\bloss: (?P<loss>NUM)",
+        r"Epoch(?:\(train\))?\s+\[(?P<epoch>INT)\]\[\s*(?P<iter>INT)/(?P<of>INT)\]"
+        r".*? loss: (?P<loss>NUM)",
         1,
         None,
     ),
     _family(
         "pytorch-ssd",
-        r"\bEpoch: (?P<epoch>INT), Step: (?P<iter>INT), Average Loss: (?P<loss>NUM)",
+        r"Epoch: (?P<epoch>INT), Step: (?P<iter>INT), Average Loss: (?P<loss>NUM)",
         0,
         "stride",
     ),
-    _family("ssd.pytorch", r"\biter (?P<iter>INT) \|\| Loss: (?P<loss>NUM) \|\|", 0, 1),
+    _family("ssd.pytorch", r"iter (?P<iter>INT) \|\| Loss: (?P<loss>NUM) \|\|", 0, 1),
     _family("darknet", r"^\s*(?P<iter>INT): (?P<loss>NUM), NUM avg loss,", 1, 1),
-    _family("Caffe", r"\bIteration (?P<iter>INT)(?: \([^)]*\))?, loss = (?P<loss>NUM)", 0, None),
+    _family("Caffe", r"Iteration (?P<iter>INT)(?: \([^)]*\))?, loss = (?P<loss>NUM)", 0, None),
     _family("nanoGPT", r"^iter (?P<iter>INT): loss (?P<loss>NUM), time", 0, 1),
 )
 

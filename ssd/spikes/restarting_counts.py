@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ssd.spikes.log import Ints
-from ssd.spikes.passes import Pass, first_of, stride_of
+from ssd.spikes.pass_length import Pass, first_of, stride_of
 
 OTHER_LENGTH = 0.1  # part of a pass by which passes of one run do not differ
 FEWEST_EQUAL = 2
