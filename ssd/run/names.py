@@ -10,6 +10,7 @@ CHECKPOINTS = "checkpoints"
 DIVISION = "division.json"
 HEADERS = "image_headers.json"
 UNREADABLE = "unreadable.txt"
+RUNNING = "running.json"
 
 DETECTIONS = "detections.json"
 EVALUATION = "evaluation.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from ssd.model.device import choose_device
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
+from ssd.run.lock import RunLock, locked
 from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, HEADERS, METRICS
 from ssd.run.rows import has_evaluation
 from ssd.training.build import Parts, build
-from ssd.training.ranks import from_first_rank, is_first, joined_ranks
+from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
 from ssd.training.resume import as_it_began
 from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 from ssd.training.summary import summary
@@ -37,17 +39,22 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
             `never` requires a folder without checkpoints; anything else is a checkpoint's path.
 
     Raises:
-        UserError: the run cannot work with the settings or files that the user gave.
+        UserError: the run cannot work with the settings or files that the user gave, or another
+            one trains in this folder.
     """
-    with joined_ranks(choose_device(config.training.device)), Signals() as signals:
-        return train_on_rank(config, run_dir, resume, signals)
+    device = choose_device(config.training.device)
+    with joined_ranks(device), Signals() as signals, ExitStack() as at_end:
+        return train_on_rank(config, run_dir, resume, signals, at_end)
 
 
-def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) -> int:
+def train_on_rank(
+    config: Config, run_dir: Path, resume: str, signals: Signals, at_end: ExitStack
+) -> int:
     """Trains as one of the joined ranks, and keeps nothing that communicates when it is through."""
     run_dir = from_first_rank(run_dir)  # only the first rank may have made it
     try:
         with signals.interrupting():
+            lock = lock_on_first_rank(run_dir, at_end)
             checkpoint = find_on_first_rank(run_dir, resume)
             if checkpoint is not None:
                 config = keep_short_step(config, checkpoint)
@@ -65,7 +72,14 @@ def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) 
     tell(summary(config, run_dir, parts))
     if is_first():
         describe(run_dir, config, parts)
-    return Trainer(config, run_dir, parts, signals).run()
+    return Trainer(config, run_dir, parts, signals, lock).run()
+
+
+def lock_on_first_rank(run_dir: Path, at_end: ExitStack) -> RunLock | None:
+    """Locks the run folder until the end; only the first rank has the lock, and all fail alike."""
+    held = []
+    made_by_first_rank(lambda: held.append(at_end.enter_context(locked(run_dir, tell))))
+    return held[0] if held else None
 
 
 def keep_short_step(config: Config, checkpoint: Checkpoint) -> Config:
