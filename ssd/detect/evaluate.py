@@ -24,6 +24,7 @@ from ssd.evaluation.result import EvaluationResult, result_table
 from ssd.evaluation.seen import without
 from ssd.report.page import write_report
 from ssd.report.plots import Curve
+from ssd.run.folder import check_out
 from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
 from ssd.run.results import write_results
 from ssd.run.rows import only, read_rows
@@ -61,15 +62,19 @@ def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judge
         out: folder for the results; by default the run folder, or for a checkpoint
             `evaluation_step_N` in the working directory.
 
+    Raises:
+        UserError: there is no intact checkpoint, the data is invalid, or `out` holds something
+            else.
     """
     checkpoint = open_checkpoint(path)
     config = config_of(checkpoint, overrides)
+    is_run = path != checkpoint.path
+    folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
+    check_out(folder, "a run" if folder == path else "an evaluation", config.data.root)
     detector = build_detector(checkpoint, config)
     config, data = read_data(config, detector.classes, division_of(path))
     found = detect(detector, data.records, config.data.workers)
     data, table = without(data, found.table, found.left_out)
-    is_run = path != checkpoint.path
-    folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
     if folder != path:
         write_config(folder, config)
     return judge(table, data, config, folder, checkpoint.path)
@@ -81,6 +86,7 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
     Raises:
         UserError: the file or the data is invalid.
     """
+    check_out(out, "an evaluation", config.data.root)
     config, data = read_data(config, config.data.classes)
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
@@ -133,13 +139,7 @@ def judge(
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Writes the resolved config beside the results, but never over that of a run.
-
-    Raises:
-        UserError: the folder is a run folder.
-    """
-    if (folder / CHECKPOINTS).exists():
-        raise UserError(f"{folder} is a run and keeps its own results: give another --out")
+    """Writes the resolved config beside the results."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CONFIG, to_yaml(config))
 

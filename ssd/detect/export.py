@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os.path
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from ssd.detect.load import config_of, open_checkpoint
 from ssd.model.foreign import to_torchvision_ssd300
 from ssd.model.ssd import feature_maps
 from ssd.model.vgg import SSD300
+from ssd.run.folder import check_place
 
 
 def export(trained: Path, out: Path) -> str:
@@ -27,10 +29,13 @@ def export(trained: Path, out: Path) -> str:
         The Python lines that load the file into torchvision's model.
 
     Raises:
-        UserError: the model is a different one, or `out` does not end in .pth.
+        UserError: the model is a different one, or `out` is there or does not end in .pth.
     """
     if out.suffix != ".pth":
         raise UserError(f"--out is {out}, but has to end in .pth: torch.save writes it")
+    if os.path.lexists(out):
+        raise UserError(f"{out} is there already: remove it, or give another --out")
+    check_place(out.parent)
     checkpoint = open_checkpoint(trained)
     config = config_of(checkpoint, {})
     backbone, size = config.model.backbone, config.model.input_size

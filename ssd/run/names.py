@@ -15,6 +15,8 @@ RUNNING = "running.json"
 DETECTIONS = "detections.json"
 EVALUATION = "evaluation.json"
 REPORT = "report.html"
+DRAWN = "drawn.json"
+DATA_CHECK = "data_check.json"
 
 SPIKES = "spikes.json"
 SPIKES_PAGE = "spikes.html"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy.typing as npt
 
 from ssd.common.files import write_whole
+from ssd.run.folder import check_out, check_place
 from ssd.run.names import SPIKES, SPIKES_PAGE
 from ssd.spikes.explain import Explanation, as_json, explain
 from ssd.spikes.page import write_explanation_page
@@ -47,11 +48,15 @@ def explain_run(
             `runs/explained_NAME` for a file.
 
     Raises:
-        UserError: the log cannot be read.
+        UserError: the log cannot be read, or the folder holds something else.
     """
+    folder = out or (path if path.is_dir() else Path("runs") / f"explained_{path.stem}")
+    if folder.resolve() == path.resolve():
+        check_place(folder)
+    else:
+        check_out(folder, "spikes")
     log = read_log(path, steps_per_epoch, batch_size)
     explanation = explain(log)
-    folder = out or (path if path.is_dir() else Path("runs") / f"explained_{path.stem}")
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(as_json(explanation), indent=1, allow_nan=False)
     write_whole(folder / SPIKES, text + "\n")

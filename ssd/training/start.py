@@ -18,9 +18,20 @@ from ssd.model.device import choose_device
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
+from ssd.run.folder import check_out
 from ssd.run.lock import RunLock, locked
-from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, HEADERS, METRICS
-from ssd.run.rows import has_evaluation
+from ssd.run.names import (
+    CHECKPOINTS,
+    CONFIG,
+    DIVISION,
+    ENVIRONMENT,
+    EVALUATION,
+    HEADERS,
+    METRICS,
+    REPORT,
+)
+from ssd.run.rows import has_evaluation, only, read_rows
+from ssd.steps import EvaluationRow
 from ssd.training.build import Parts, build
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
 from ssd.training.resume import as_it_began
@@ -54,7 +65,7 @@ def train_on_rank(
     run_dir = from_first_rank(run_dir)  # only the first rank may have made it
     try:
         with signals.interrupting():
-            lock = lock_on_first_rank(run_dir, at_end)
+            lock = lock_on_first_rank(run_dir, config.data.root, at_end)
             checkpoint = find_on_first_rank(run_dir, resume)
             if checkpoint is not None:
                 config = keep_short_step(config, checkpoint)
@@ -75,10 +86,15 @@ def train_on_rank(
     return Trainer(config, run_dir, parts, signals, lock).run()
 
 
-def lock_on_first_rank(run_dir: Path, at_end: ExitStack) -> RunLock | None:
+def lock_on_first_rank(run_dir: Path, data_root: str, at_end: ExitStack) -> RunLock | None:
     """Locks the run folder until the end; only the first rank has the lock, and all fail alike."""
     held = []
-    made_by_first_rank(lambda: held.append(at_end.enter_context(locked(run_dir, tell))))
+
+    def lock() -> None:
+        check_out(run_dir, "a run", data_root)
+        held.append(at_end.enter_context(locked(run_dir, tell)))
+
+    made_by_first_rank(lock)
     return held[0] if held else None
 
 
@@ -110,7 +126,7 @@ def is_finished(run_dir: Path, parts: Parts) -> bool:
 
 def describe(run_dir: Path, config: Config, parts: Parts) -> None:
     """Creates the run folder with config.yaml, environment.json and a division of the images."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / CONFIG, to_yaml(config))
     if config.data.eval_split == SHARE and parts.eval_data is not None:
         both = parts.train_data, parts.eval_data
@@ -137,8 +153,8 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
     """The checkpoint to resume from, or None for a new run.
 
     Raises:
-        UserError: `never` meets checkpoints, `auto` finds some but none intact, or the given
-            checkpoint is damaged or older than one in the folder.
+        UserError: `never` meets checkpoints, `auto` finds some but none intact, a run has lost
+            its checkpoints, or the given one is damaged or older than one in the folder.
     """
     folder = run_dir / CHECKPOINTS
     if resume == "never":
@@ -147,6 +163,7 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
                 f"{run_dir} already holds a run, and --resume is never: give another --out, or "
                 "--resume auto to continue it"
             )
+        refuse_lost_checkpoints(run_dir)
         return None
     if resume != "auto":
         if not Path(resume).is_dir():
@@ -168,6 +185,23 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             )
         return given
     checkpoint = newest_intact(folder)
-    if checkpoint is not None:
+    if checkpoint is None:
+        refuse_lost_checkpoints(run_dir)
+    else:
         tell(f"resuming from {checkpoint.path}")
     return checkpoint
+
+
+def refuse_lost_checkpoints(run_dir: Path) -> None:
+    """Raises a UserError if a run without checkpoints has had some.
+
+    A run that was killed before its first checkpoint has not: it has the folder for them, and no
+    evaluation, which comes after one. It starts anew.
+    """
+    rows = read_rows(run_dir / METRICS)
+    made = [name for name in (EVALUATION, REPORT) if (run_dir / name).exists()]
+    if made or only(EvaluationRow, rows) or (rows and not (run_dir / CHECKPOINTS).exists()):
+        raise UserError(
+            f"{run_dir} holds the results of a run, but none of its checkpoints: put "
+            f"{CHECKPOINTS}/ back, or give another --out"
+        )

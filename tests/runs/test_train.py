@@ -212,7 +212,7 @@ def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(tool, small_run,
     (tmp_path / "file").touch()
     no_folder = tool("train.py", *small_run, "--out", "file")
     assert no_folder.returncode == 2
-    assert "cannot use file: File exists" in no_folder.stderr
+    assert "file is no folder: give another --out" in no_folder.stderr
     never = tool("train.py", *small_run, "--resume", "never", "--out", "run")
     assert never.returncode == 2
     assert "already holds a run" in never.stderr
@@ -248,7 +248,7 @@ def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
     before = {path: path.read_bytes() for path in images.iterdir()}
     refused = tool("predict.py", "run", images, "--out", images)
     assert refused.returncode == 2
-    assert "would be overwritten" in refused.stderr
+    assert "and not predictions: give a new or an empty folder" in refused.stderr
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
@@ -302,7 +302,7 @@ def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tm
     file = tmp_path / "run" / "detections.json"
     done = tool("evaluate.py", "--detections", file, *small_run, "--out", "run")
     assert done.returncode == 2
-    assert "keeps its own results" in done.stderr
+    assert "run holds a run and not an evaluation: give a new" in done.stderr
     assert (tmp_path / "run" / "config.yaml").read_text() == config
 
 

@@ -88,9 +88,51 @@ def test_a_named_file_that_is_no_image_is_told(folder):
 def test_no_picture_is_overwritten(folder, monkeypatch):
     monkeypatch.chdir(folder)
     before = Path("sub/a.jpg").read_bytes()
-    with pytest.raises(UserError, match="would be overwritten: give another --out"):
+    with pytest.raises(UserError, match="sub holds other files .a.jpg. and not predictions"):
         predict(Path("run"), [Path("sub")], {}, Path("sub"), 0.4)
     assert Path("sub/a.jpg").read_bytes() == before
+
+
+def test_earlier_copies_are_replaced_but_no_picture_of_the_users(folder):
+    run(folder)
+    (folder / "sub" / "a.jpg").unlink()
+    run(folder)
+    content = json.loads(Path("out/drawn.json").read_text())
+    assert content == {"pictures": ["a.jpg", "b.jpg", "sub/a.jpg"]}
+    mine = Path("out/c.jpg")
+    mine.write_bytes(b"mine")
+    (folder / "c.jpg").write_bytes((folder / "b.jpg").read_bytes())
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"out/c.jpg would be overwritten: give another --out"):
+            run(folder)
+    assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    run(folder)
+    assert mine.read_bytes() != b"mine"
+
+
+def test_a_copy_that_was_not_drawn_is_not_taken_for_one_later(folder):
+    (folder / "b.jpg").write_bytes(b"broken")
+    run(folder)
+    Path("out/b.jpg").write_bytes(b"mine")
+    with pytest.raises(UserError, match="b.jpg would be overwritten"):
+        run(folder)
+
+
+def test_after_a_kill_the_same_call_draws_again(folder, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_detections", killed)
+        with pytest.raises(Killed):
+            run(folder)
+    assert Path("out/a.jpg").exists()
+    run(folder)
+    assert Path("out/detections.json").exists()
 
 
 def test_batches_are_smaller_where_pictures_are_large(monkeypatch):
