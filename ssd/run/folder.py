@@ -43,12 +43,15 @@ def check_out(out: Path, kind: Kind, data_root: str | None = None) -> None:
             to, or its disk is full.
     """
     check_place(out)
+    found = _content(out)
     if data_root is not None:
         root, here = Path(os.path.expanduser(data_root)).resolve(), out.resolve()
-        if root.is_relative_to(here):
-            held = "is data.root" if root == here else f"holds data.root {data_root}"
-            raise UserError(f"{out} {held}, where no results may go: give another --out")
-    found = _content(out)
+        # One that is there already is of a run that goes on, or refused below.
+        if root.is_relative_to(here) or (here.is_relative_to(root) and not found):
+            raise UserError(
+                f"{out} would mix results with the data in data.root {data_root}: give an --out "
+                "elsewhere"
+            )
     if not found:
         return
     holds = next((each for each, marks in MARKS.items() if _has_any(out, marks)), None)

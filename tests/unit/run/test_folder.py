@@ -85,15 +85,18 @@ def test_an_experiment_that_was_killed_in_its_first_run_goes_on(tmp_path):
     check_out(tmp_path, "spikes")
 
 
-def test_no_results_go_to_the_data_or_above_it(tmp_path, monkeypatch):
+def test_no_results_go_to_the_data_into_it_or_above_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets/a").mkdir(parents=True)
     (tmp_path / "link").symlink_to("sets")
-    for out, root in (("sets/a", "sets/a"), ("sets", "sets/a"), ("link", "~/sets"), (".", "sets")):
-        with pytest.raises(UserError, match=r"data.root.*another --out"):
+    cases = [("sets/a", "sets/a"), ("sets", "sets/a"), ("link/a", "~/sets/a"), ("runs", ".")]
+    for out, root in [*cases, ("sets/a/results", "sets/a"), (".", "sets"), ("new", "new/sets")]:
+        with pytest.raises(UserError, match=r"would mix results with the data in data.root"):
             check_out(tmp_path / out, "a run", root)
-    check_out(tmp_path / "sets/a/results", "a run", "sets/a")
+    check_out(tmp_path / "sets/b", "a run", "sets/a")
+    (tmp_path / "sets/a/results/checkpoints/step_1").mkdir(parents=True)
+    check_out(tmp_path / "sets/a/results", "a run", "sets/a")  # a run that goes on
 
 
 def test_a_place_that_will_not_do_is_told_before_anything_is_read(tmp_path, monkeypatch):
