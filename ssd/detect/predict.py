@@ -45,6 +45,7 @@ def predict(
     out: Path,
     min_score: float,
     recursive: bool = False,
+    which: str | None = None,
 ) -> Predicted:
     """Detects objects in images; one that cannot be read is told, and left out.
 
@@ -55,6 +56,7 @@ def predict(
         out: folder for a drawn copy of every image, and one detections.json.
         min_score: detections below it are neither drawn nor written.
         recursive: take the images of subfolders too.
+        which: the checkpoint of a run folder, as `open_checkpoint` takes it.
 
     Raises:
         UserError: a file does not exist, its drawn copy would overwrite a picture that is no
@@ -63,7 +65,7 @@ def predict(
     check_out(out, "predictions")
     sources = image_sources(given, recursive, out)
     copies = refuse_to_overwrite(sources, out)
-    checkpoint = open_checkpoint(trained)
+    checkpoint = open_checkpoint(trained, which)
     detector = build_detector(checkpoint, config_of(checkpoint, overrides))
     out.mkdir(parents=True, exist_ok=True)
     write_drawn(out, copies)  # first: the next call has to know them after a kill too
@@ -80,8 +82,9 @@ def predict(
     table = table_of(found)
     write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
     lines = [
+        f"using {checkpoint.choice} ({checkpoint.path})",
         f"{len(table)} objects of score {min_score:g} or more in {len(found)} images: drawn in "
-        f"{out}, listed in {out / DETECTIONS}"
+        f"{out}, listed in {out / DETECTIONS}",
     ]
     if left_out:
         remedy = "save them anew as JPEG or PNG, or leave them out"

@@ -14,6 +14,7 @@ RUNNING = "running.json"
 
 DETECTIONS = "detections.json"
 EVALUATION = "evaluation.json"
+EVALUATIONS = "evaluations"
 REPORT = "report.html"
 DRAWN = "drawn.json"
 DATA_CHECK = "data_check.json"

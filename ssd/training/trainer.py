@@ -22,6 +22,7 @@ from ssd.report.page import write_report
 from ssd.report.pictures import draw, fit
 from ssd.run.lock import RunLock
 from ssd.run.names import CHECKPOINTS, EVALUATION, METRICS
+from ssd.run.results import origin_of
 from ssd.run.rows import has_evaluation
 from ssd.steps import StepFigures
 from ssd.structures import Batch, DataSet
@@ -223,5 +224,7 @@ class Trainer:
             (self.run_dir / EVALUATION).unlink(missing_ok=True)
         writer.evaluation(step, self.position().epoch, config.metric, result)
         if step >= self.last_step:
-            page = publish(self.run_dir, data, table, result, config)
+            saved = self.run_dir / CHECKPOINTS / f"step_{step}"
+            origin = origin_of(self.config, saved, step)
+            page = publish(self.run_dir, data, table, result, config, origin)
             writer.say(f"\n{result_table(result)}\n\nreport: {page}")

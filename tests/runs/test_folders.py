@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+import ssd
+from ssd.run.checkpoint import record_score
 
 
 def rows(run_dir):
@@ -98,3 +102,80 @@ def test_no_command_writes_into_a_folder_of_the_users(mistaken, small_run, tool,
         *("config.yaml", "detections.json", "metrics.jsonl", "model.pth", "report.html")
     ]
     assert all(path.read_text() == "mine" for path in mine.iterdir())
+
+
+def stored(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_evaluations_that_are_not_the_runs_own_have_folders_of_their_own(
+    tool, small_run, small_shapes, tmp_path
+):
+    run_dir = tmp_path / "run"
+    flags = ("--training.steps", "12", "--checkpoint.keep", "3", "--checkpoint.every_steps", "3")
+    assert tool("train.py", *small_run, *flags, "--out", "run").returncode == 0
+    own = stored(run_dir)
+    assert own | {"date": None} == own | {
+        **{"date": None, "data": str(small_shapes), "format": "voc", "split": "test", "step": 12},
+        **{"num_images": 8, "left_out": 0, "iou_threshold": 0.5, "metric": "voc_area"},
+        **{"model": {"backbone": "ssd7", "input_size": 96}},
+        **{"checkpoint": "run/checkpoints/step_12"},
+    }
+    before = (run_dir / "evaluation.json").read_bytes(), (run_dir / "report.html").read_bytes()
+    for more, name, changed in (
+        (("--split", "trainval"), "trainval-step_12", {"split": "trainval", "num_images": 24}),
+        (("--evaluation.iou_threshold", "0.9"), "test-step_12-iou_threshold_0.9", {}),
+        (("--evaluation.metric", "voc07"), "test-step_12-metric_voc07", {"metric": "voc07"}),
+    ):
+        done = tool("evaluate.py", "run", "--checkpoint", "last", *more)
+        assert done.returncode == 0, done.stderr
+        assert f"results: run/evaluations/{name}\n" in done.stdout
+        found = stored(run_dir / "evaluations" / name)
+        assert {key: found[key] for key in changed} == changed
+    done = tool("evaluate.py", "run/checkpoints/step_9")
+    assert "using step 9, as given (run/checkpoints/step_9)\n" in done.stdout
+    assert f"\n{small_shapes} (voc), split test: 8 images\n" in done.stdout
+    assert "\nssd7 at 96 pixels, voc_area at IoU 0.5, scores above 0.01\n" in done.stdout
+    assert stored(run_dir / "evaluations" / "test-step_9")["step"] == 9
+    after = (run_dir / "evaluation.json").read_bytes(), (run_dir / "report.html").read_bytes()
+    assert after == before
+    done = tool("evaluate.py", "run", "--checkpoint", "last", "--data.workers", "1")
+    assert "results: run\n" in done.stdout
+    assert stored(run_dir)["mAP"] == own["mAP"]
+
+
+def test_the_best_checkpoint_is_used_and_said_by_every_tool(tool, small_run, small_shapes):
+    flags = ("--training.steps", "12", "--checkpoint.every_steps", "6", "--out", "run")
+    assert tool("train.py", *small_run, *flags).returncode == 0
+    checkpoints = [Path("run/checkpoints") / f"step_{step}" for step in (6, 12)]
+    for checkpoint, score in zip(checkpoints, (0.75, 0.25), strict=True):
+        record_score(checkpoint, score)
+    picture = next((small_shapes / "JPEGImages").iterdir())
+    best = "using step 6, the best evaluated one that is left, mAP 0.7500 (run/checkpoints/step_6)"
+    for command in (("evaluate.py", "run"), ("predict.py", "run", picture)):
+        done = tool(*command)
+        assert done.returncode == 0, done.stderr
+        assert best in done.stdout or "the best of 2 evaluations, mAP 0.7500" in done.stdout
+        last = tool(*command, "--checkpoint", "last")
+        assert "using step 12, the newest checkpoint (run/checkpoints/step_12)" in last.stdout
+    file = checkpoints[1] / "state.pt"
+    file.write_bytes(file.read_bytes()[:-1])
+    for command in (("evaluate.py", "run"), ("predict.py", "run", picture)):
+        assert "passed over: run/checkpoints/step_12/state.pt is damaged" in tool(*command).stderr
+        wrong = tool(*command, "--checkpoint", "7")
+        assert wrong.returncode == 2
+        assert "--checkpoint is 7, but has to be best, last, or a step of 6, 12" in wrong.stderr
+    itself = tool("predict.py", checkpoints[0], picture, "--checkpoint=best")
+    assert itself.returncode == 2
+    assert "is a checkpoint itself: leave --checkpoint best out" in itself.stderr
+    assert ssd.load("run").classes == ssd.load("run", checkpoint=6).classes
+
+
+def test_an_evaluation_beside_a_training_leaves_the_runs_files_alone(tool, training, tmp_path):
+    done = tool("evaluate.py", "run", "--checkpoint", "last", timeout=200)
+    assert done.returncode == 0, done.stderr
+    told = f"run is being trained by process {training.pid} on "
+    assert told in done.stdout
+    assert "results: run/evaluations/test-step_" in done.stdout
+    assert training.poll() is None
+    assert not (tmp_path / "run" / "evaluation.json").exists()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from ssd.detect.predict import predict
 from ssd.detect.result import Result
 
 CLASSES = ("cat", "dog")
+CHECKPOINT = SimpleNamespace(choice="step 6, as given", path=Path("run/checkpoints/step_6"))
 
 
 class OneObject:
@@ -30,7 +32,7 @@ class OneObject:
 
 @pytest.fixture(autouse=True)
 def _one_object(monkeypatch):
-    monkeypatch.setattr(module, "open_checkpoint", lambda trained: None)
+    monkeypatch.setattr(module, "open_checkpoint", lambda trained, which: CHECKPOINT)
     monkeypatch.setattr(module, "config_of", lambda checkpoint, overrides: None)
     monkeypatch.setattr(module, "build_detector", lambda checkpoint, config: OneObject())
 
@@ -54,7 +56,8 @@ def test_a_bad_picture_is_named_and_all_others_are_predicted(folder, capfd):
     (folder / "b.jpg").write_bytes(whole[: len(whole) // 2])
     predicted = run(folder)
     assert predicted.is_incomplete
-    head, count, line = predicted.told.splitlines()
+    using, head, count, line = predicted.told.splitlines()
+    assert using == "using step 6, as given (run/checkpoints/step_6)"
     assert head == "2 objects of score 0.4 or more in 2 images: drawn in out, listed in " + str(
         Path("out/detections.json")
     )
