@@ -56,7 +56,7 @@ def test_a_bad_test_image_is_left_out_and_counted(tool, flags, data, tmp_path, h
     assert again.returncode == 0, again.stderr
     assert "7 images, 1 left out" in again.stdout
     assert f"left out: {bad}: image is " in again.stdout
-    assert evaluation(tmp_path / "again") == result
+    assert evaluation(tmp_path / "again") | {"date": None} == result | {"date": None}
 
 
 def test_a_run_that_goes_on_does_not_die_of_an_image_that_broke_meanwhile(
