@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     line.add(
         "--resume",
         "auto|never|CHECKPOINT",
-        "auto resumes the run in --out, if there is one; never refuses to (default: auto)",
+        "auto resumes the run in --out, if there is one; never refuses to; a checkpoint is gone on "
+        "from in --out (default: auto)",
     )
     flags = line.parse(arguments)
     config = config_of(flags, flags.get("files") or [QUICKSTART])

@@ -48,7 +48,8 @@ class DataConfig:
     """Folder of the annotations below `data.root`; by default, it is found."""
 
     eval_share: float = 0.2
-    """Share (0 … 1) of the training images that `data.eval_split share` evaluates on."""
+    """Share (0 … 1) of the training images that `data.eval_split share` evaluates on; stays as it
+    was when a run resumes."""
 
     split_seed: int = 0
     """Seed of `data.eval_split share`. The run folder keeps which images were chosen, and a resumed

@@ -14,16 +14,15 @@ from ssd.data.layout import locate
 from ssd.data.learnable import nothing_to_evaluate, refuse
 from ssd.data.left_out import SHOWN
 from ssd.data.source import load_data
+from ssd.detect.analysis import analyse
 from ssd.detect.detector import detect
 from ssd.detect.load import build_detector, config_of, open_checkpoint
-from ssd.detect.shown import pictures
 from ssd.evaluation.crowded import crowded
 from ssd.evaluation.detections import DetectionTable, read_detections
 from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table
 from ssd.evaluation.seen import without
 from ssd.report.page import write_report
-from ssd.report.plots import Curve
 from ssd.run.checkpoint import Checkpoint
 from ssd.run.checkpoints import list_checkpoints
 from ssd.run.evaluations import differs, evaluation_folder
@@ -36,8 +35,6 @@ from ssd.spikes.explain import explain
 from ssd.spikes.read import log_of_rows
 from ssd.steps import StepRow
 from ssd.structures import DataSet
-
-SHOWN_PICTURES = 9
 
 
 @dataclass(frozen=True)
@@ -212,12 +209,8 @@ def publish(
 ) -> Path:
     """Writes detections.json, evaluation.json and report.html; returns the path of the report."""
     write_results(folder, data, table, result, origin)
-    curves = {
-        name: Curve(recall, precision, result.per_class[name])
-        for name, (recall, precision, _) in result.curves.items()
-    }
-    spikes = spikes_of_run(folder)
-    return write_report(folder, spikes, curves, pictures(data, table, SHOWN_PICTURES))
+    analysis = analyse(data, table, result, config)
+    return write_report(folder, spikes_of_run(folder), analysis)
 
 
 def spikes_of_run(folder: Path) -> str:

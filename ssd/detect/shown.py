@@ -18,27 +18,30 @@ from ssd.structures import DataSet, Record
 SHOWN_SCORE = 0.4
 
 
-def pictures(data: DataSet, table: DetectionTable, count: int) -> list[Picture]:
+def pictures(
+    data: DataSet, table: DetectionTable, count: int, score: float = SHOWN_SCORE
+) -> list[Picture]:
     """`count` images, spread over the data set, with their predictions and ground truth.
 
-    One that can no longer be read is passed over.
+    The predictions are those of at least `score`. An image that can no longer be read is passed
+    over.
     """
     chosen = np.linspace(0, len(data.records) - 1, min(count, len(data.records))).astype(int)
     shown = []
     for index in chosen.tolist():
         with suppress(UserError):
-            shown.append(picture(data, table, index))
+            shown.append(picture(data, table, index, score))
     return shown
 
 
-def picture(data: DataSet, table: DetectionTable, index: int) -> Picture:
-    """An image with its ground truth and its predictions of at least `SHOWN_SCORE`.
+def picture(data: DataSet, table: DetectionTable, index: int, score: float) -> Picture:
+    """An image with its ground truth and its predictions of at least `score`.
 
     Raises:
         UserError: it cannot be read.
     """
     record = data.records[index]
-    rows = (table.image_index == index) & (table.scores >= SHOWN_SCORE)
+    rows = (table.image_index == index) & (table.scores >= score)
     scores = table.scores[rows].tolist()
     return Picture(
         record.image_id,

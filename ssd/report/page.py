@@ -10,61 +10,63 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssd.common.errors import UserError
-from ssd.report import plots
+from ssd.common.untrusted import read_regular
+from ssd.config.settings import load_yaml
+from ssd.evaluation.at_score import calibration, confusion
+from ssd.report import head, plots, score_plots
+from ssd.report.analysis import Analysis, Example, bars, class_counts, confusion_rows, totals
 from ssd.report.pictures import Picture, draw, encode_jpeg, fit
-from ssd.report.render import TEMPLATES, count, is_number, percent, write_page
+from ssd.report.render import TEMPLATES, is_number, write_page
 from ssd.run import names
+from ssd.run.changes import changes
 from ssd.run.rows import only, read_rows
 from ssd.steps import EvaluationRow, StepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURE_SIDE = 640
-LAST_STEPS = 100
-METRIC_NAMES = {
-    "voc07": "VOC 2007, 11 points",
-    "voc_area": "VOC, area under the curve",
-    "coco": "COCO, overlaps 0.50 to 0.95",
-}
+PICTURE_SIDE, EXAMPLE_SIDE = 720, 480
+PICTURE_LETTERS, EXAMPLE_LETTERS = 1.2, 1.9  # larger, since they are shown small
+SECTIONS = ("data", "model", "evaluation")
 
 
-def write_report(
-    run_dir: Path,
-    spikes: str = "",
-    curves: Mapping[str, plots.Curve] | None = None,
-    pictures: Sequence[Picture] = (),
-) -> Path:
+def write_report(run_dir: Path, spikes: str = "", analysis: Analysis | None = None) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
-    If the folder lacks metrics.jsonl, evaluation.json, config.yaml or environment.json, the page
-    leaves that part out and says so. The file appears whole or not at all.
+    What the folder lacks (metrics.jsonl, evaluation.json, config.yaml, environment.json,
+    changes.jsonl) is left out of the page. The file appears whole or not at all.
 
     Args:
         run_dir: the run folder.
         spikes: the text about regular spikes of the loss.
-        curves: precision and recall of each class, by name.
-        pictures: evaluated images with predictions and ground truth.
+        analysis: the results of an evaluation.
 
     Raises:
         UserError: a JSON file of the folder is broken.
     """
     rows = read_rows(run_dir / names.METRICS)
     train, evaluations = only(StepRow, rows), only(EvaluationRow, rows)
+    scored = [row for row in evaluations if math.isfinite(row.mAP)]
     evaluation = _read_object(run_dir / names.EVALUATION)
-    config = run_dir / names.CONFIG
+    environment = _read_object(run_dir / names.ENVIRONMENT)
+    config = _read_text(run_dir / names.CONFIG)
     return write_page(
         run_dir / names.REPORT,
         TEMPLATES / "page.html",
-        _figures(train, evaluations, curves or {}),
+        _figures(train, scored, analysis, plots.WIDE),
+        _figures(train, scored, analysis, plots.SLIM),
         name=run_dir.resolve().name,
-        headline=_headline(train, evaluation),
+        facts=head.facts(evaluation, _settings(config), environment, train, evaluations),
+        tiles=head.tiles(evaluation, train, evaluations),
         spikes=spikes,
-        classes=_classes(evaluation),
         coco=list(evaluation.get("coco", {}).items()),
-        pictures=[(picture.name, _data_url(picture)) for picture in pictures],
-        config=config.read_text("utf-8", "replace") if config.exists() else "",
-        environment=_read_object(run_dir / names.ENVIRONMENT),
+        classes=_classes(evaluation),
+        score=evaluation.get("mAP"),
+        evaluations=len(scored),
+        changes=changes(run_dir),
+        config=config,
+        environment=environment,
+        **_analysed(analysis, evaluation.get("metric")),
     )
 
 
@@ -81,46 +83,69 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _headline(train: Sequence[StepRow], evaluation: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The figures at the top that are known, as (name, figure, explanation)."""
-    headline = []
-    if evaluation:
-        metric = str(evaluation.get("metric"))
-        headline += [
-            ("mAP", percent(evaluation.get("mAP")), METRIC_NAMES.get(metric, metric)),
-            ("Images", count(evaluation.get("num_images")), "evaluated"),
-            ("Detections", count(evaluation.get("num_detections")), "in these images"),
-        ]
-    if train:
-        seen = sum(row.num_images or 0 for row in train)
-        losses = [row.loss for row in train if math.isfinite(row.loss)][-LAST_STEPS:]
-        loss = f"{sum(losses) / len(losses):.3f}" if losses else "–"
-        headline += [
-            ("Steps", count(train[-1].step), f"{count(seen)} images"),
-            ("Final loss", loss, f"mean of the last {len(losses)} steps"),
-            ("Training time", _duration(train), "without evaluation and saving"),
-        ]
-    return headline
+def _read_text(path: Path) -> str:
+    return read_regular(path).decode("utf-8", "replace") if path.exists() else ""
+
+
+def _settings(config: str) -> dict[str, dict[str, Any]]:
+    """The sections of the settings that the head names; empty where they cannot be read."""
+    try:
+        content = load_yaml(config)
+    except ValueError:
+        return {}
+    found = content if isinstance(content, dict) else {}
+    return {name: found[name] for name in SECTIONS if isinstance(found.get(name), dict)}
 
 
 def _figures(
     train: Sequence[StepRow],
-    evaluations: Sequence[EvaluationRow],
-    curves: Mapping[str, plots.Curve],
+    scored: Sequence[EvaluationRow],
+    analysis: Analysis | None,
+    width: float,
 ) -> dict[str, Figure]:
-    """The figures that there is data for, by name."""
+    """The figures that there is data for, by name, for screens of some width."""
     figures = {}
     if train:
-        figures["loss"] = plots.loss_figure(train)
-        figures["learning"] = plots.learning_figure(train)
-    if evaluations:
-        figures["map"] = plots.map_figure(evaluations)
-    if any(not math.isnan(curve.average_precision) for curve in curves.values()):
-        figures["curves"] = plots.precision_recall_figure(curves)
+        figures["loss"] = plots.loss_figure(train, width)
+        figures["learning"] = plots.learning_figure(train, width)
+    if scored:
+        figures["map"] = score_plots.map_figure(scored, width)
+    if analysis is not None and score_plots.drawn_curves(analysis.curves):
+        figures["curves"] = score_plots.precision_recall_figure(analysis.curves, width)
+    if analysis is not None:
+        _, precision, count = calibration(analysis.judged)
+        if count.any():
+            figures["calibration"] = score_plots.calibration_figure(precision, count, width)
     return figures
 
 
-def _classes(evaluation: dict[str, Any]) -> list[tuple[str, Any, float | None]]:
+def _analysed(analysis: Analysis | None, metric: Any) -> dict[str, Any]:
+    """The tables and pictures of the analysis; empty ones without it."""
+    if analysis is None:
+        empty = dict.fromkeys(("counts", "total", "bars", "sizes", "mistakes", "misses"), ())
+        return {**empty, "at": None, "confusion": None, "pictures": (), "more_curves": 0}
+    counts = class_counts(analysis)
+    score, classes = analysis.at.score, analysis.classes
+    several = len(classes) > 1 and any(sum(row.values()) for row in counts.values())
+    matrix = confusion(analysis.judged, score, len(classes)) if several else None
+    drawable = sum(not math.isnan(c.average_precision) for c in analysis.curves.values())
+    return {
+        "at": analysis.at,
+        "right_iou": analysis.right_iou,
+        "metric": metric,
+        "counts": counts,
+        "total": totals(counts),
+        "bars": bars(counts),
+        "sizes": [(name, size) for name, size in analysis.sizes.items() if size.objects],
+        "confusion": None if matrix is None else confusion_rows(matrix, classes),
+        "more_curves": max(0, drawable - score_plots.MOST_CURVES) and drawable,
+        "pictures": [(picture.name, _data_url(picture)) for picture in analysis.pictures],
+        "mistakes": _examples(analysis.mistakes),
+        "misses": _examples(analysis.misses),
+    }
+
+
+def _classes(evaluation: Mapping[str, Any]) -> list[tuple[str, Any, float | None]]:
     """Every class as (name, ground truth, AP), the best first, those without AP last."""
     objects = evaluation.get("num_ground_truth", {})
     rows = [
@@ -130,17 +155,19 @@ def _classes(evaluation: dict[str, Any]) -> list[tuple[str, Any, float | None]]:
     return sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0.0)))
 
 
-def _data_url(picture: Picture) -> str:
-    jpeg = encode_jpeg(draw(fit(picture, PICTURE_SIDE)))
+def _examples(examples: Sequence[Example]) -> list[tuple[str, str, str, str]]:
+    """The examples as (text, more about it, name of the image, picture)."""
+    return [
+        (
+            each.text,
+            each.more,
+            each.picture.name,
+            _data_url(each.picture, EXAMPLE_SIDE, EXAMPLE_LETTERS),
+        )
+        for each in examples
+    ]
+
+
+def _data_url(picture: Picture, side: int = PICTURE_SIDE, letters: float = PICTURE_LETTERS) -> str:
+    jpeg = encode_jpeg(draw(fit(picture, side), letters))
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
-def _duration(train: Sequence[StepRow]) -> str:
-    """The time that the images of all steps took, at their measured speed."""
-    seconds = sum(
-        (row.num_images or 0) / row.images_per_second for row in train if row.images_per_second > 0
-    )
-    minutes = round(seconds / 60)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ssd.report.labels import common_areas, place_labels
+
 Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 Point = tuple[int, int]
+Corners = tuple[float, float, float, float]
 
 # Okabe and Ito (2008), which colour-blind readers can tell apart; without black and yellow, which
 # vanish on dark and on bright images.
@@ -25,6 +28,9 @@ COLORS: tuple[Color, ...] = (
 WHITE: Color = (255, 255, 255)
 DARK: Color = (32, 36, 44)
 LONGEST_JPEG = 65_500  # pixels, by libjpeg
+FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX; cv2 is imported where it is needed
+CONTEXT, LEAST_PART = 2.2, 0.25  # of a part that is cut out of an image
+NAMED_IOU = 0.5  # from which a prediction names a ground-truth box of its class
 BRIGHT = 130  # luma, 0 … 255; on paper brighter than this, letters are dark
 
 
@@ -34,7 +40,7 @@ class Box:
 
     name: str
     label: int
-    corners: tuple[float, float, float, float]
+    corners: Corners
     score: float | None = None
 
 
@@ -48,26 +54,27 @@ class Picture:
     ground_truth: Sequence[Box] = ()
 
 
-def draw(picture: Picture) -> Pixels:
+def draw(picture: Picture, letters: float = 1.0) -> Pixels:
     """A copy of the image: predictions in the colour of their class, ground truth dashed white.
 
-    The name of a prediction, with its score, is at the top of its box; the name of a ground-truth
-    box is at the bottom. Lines and letters grow with the image.
+    The name of a prediction, with its score, is beside its box, and so is that of a ground-truth
+    box, unless a prediction of that class names the object. `ssd.report.labels` finds the places.
+    Boxes without a name stay without one. Lines and letters grow with the image; lines are thinner
+    around small objects, and `letters` is a factor on the size of the letters.
     """
     import cv2
 
     canvas = np.ascontiguousarray(picture.pixels).copy()
     predictions = sorted(picture.predictions, key=lambda box: box.score or 0.0)
     for box in predictions:
-        width = _line_width(canvas) + 2  # shows on both sides of dashes on top of it
-        cv2.rectangle(canvas, *_corners(box, canvas), _color(box), width, cv2.LINE_AA)
+        corners = _corners(box, canvas)
+        width = _line_width(canvas, corners, 2)  # shows on both sides of dashes on top of it
+        cv2.rectangle(canvas, *corners, _color(box), width, cv2.LINE_AA)
     for box in picture.ground_truth:
         _draw_dashed(canvas, _corners(box, canvas))
-        (left, _), (_, bottom) = _corners(box, canvas)
-        _draw_label(canvas, (left, bottom), box.name, WHITE)
-    for box in predictions:
-        score = "" if box.score is None else f" {box.score:.2f}"
-        _draw_label(canvas, _corners(box, canvas)[0], box.name + score, _color(box))
+    unnamed = [box for box in picture.ground_truth if not _is_named(box, predictions)]
+    named = [box for box in [*predictions[::-1], *unnamed] if box.name]
+    _draw_labels(canvas, named, [*predictions, *picture.ground_truth], letters)
     return canvas
 
 
@@ -85,6 +92,41 @@ def fit(picture: Picture, side: int) -> Picture:
         pixels=pixels,
         predictions=[_scaled(box, scale) for box in picture.predictions],
         ground_truth=[_scaled(box, scale) for box in picture.ground_truth],
+    )
+
+
+def cut_out(picture: Picture, corners: Corners) -> Picture:
+    """The part of the picture around a box: `CONTEXT` times as long, four by three, all inside.
+
+    It has at least `LEAST_PART` of the image's longer side. Boxes outside of it are left out.
+    """
+    height, width = picture.pixels.shape[:2]
+    x1, y1, x2, y2 = corners
+    least = LEAST_PART * max(height, width)
+    long = max(CONTEXT * (x2 - x1), CONTEXT * (y2 - y1) * 4 / 3, least)
+    sides = min(width, round(long)), min(height, round(long * 3 / 4))
+    left, top = (
+        round(min(max(0, (low + high - side) / 2), whole - side))
+        for low, high, side, whole in zip((x1, y1), (x2, y2), sides, (width, height), strict=True)
+    )
+
+    def moved(boxes: Sequence[Box]) -> list[Box]:
+        shifted = [
+            replace(box, corners=(a - left, b - top, c - left, d - top))
+            for box in boxes
+            for a, b, c, d in [box.corners]
+        ]
+        return [
+            box
+            for box in shifted
+            if min(box.corners[2:]) > 0 and box.corners[0] < sides[0] and box.corners[1] < sides[1]
+        ]
+
+    return replace(
+        picture,
+        pixels=picture.pixels[top : top + sides[1], left : left + sides[0]],
+        predictions=moved(picture.predictions),
+        ground_truth=moved(picture.ground_truth),
     )
 
 
@@ -109,9 +151,11 @@ def _color(box: Box) -> Color:
     return COLORS[box.label % len(COLORS)]
 
 
-def _line_width(canvas: Pixels) -> int:
-    width: int = round(max(canvas.shape[:2]) / 320)
-    return max(1, width)
+def _line_width(canvas: Pixels, corners: tuple[Point, Point], more: int = 0) -> int:
+    """The width of a box's lines: `more` than one for ground truth, less around small boxes."""
+    (left, top), (right, bottom) = corners
+    width = max(1, round(max(canvas.shape[:2]) / 320)) + more
+    return int(min(width, max(1, min(right - left, bottom - top) // 8)))
 
 
 def _corners(box: Box, canvas: Pixels) -> tuple[Point, Point]:
@@ -128,7 +172,7 @@ def _draw_dashed(canvas: Pixels, corners: tuple[Point, Point]) -> None:
     import cv2
 
     (left, top), (right, bottom) = corners
-    width = _line_width(canvas)
+    width = _line_width(canvas, corners)
     dash = 4 * width
     cv2.rectangle(canvas, *corners, DARK, width, cv2.LINE_AA)
     for x in range(left, right, 2 * dash):
@@ -139,17 +183,42 @@ def _draw_dashed(canvas: Pixels, corners: tuple[Point, Point]) -> None:
             cv2.line(canvas, (x, y), (x, min(y + dash, bottom)), WHITE, width)
 
 
-def _draw_label(canvas: Pixels, corner: Point, text: str, paper: Color) -> None:
-    """Writes text on a filled strip that ends at `corner`'s height and stays inside the image."""
+def _is_named(truth: Box, predictions: Sequence[Box]) -> bool:
+    """True if a prediction of the object's class overlaps it by at least `NAMED_IOU`."""
+    alike = [box.corners for box in predictions if box.label == truth.label]
+    boxes_N4 = np.array([truth.corners, *alike])
+    common_N = common_areas(boxes_N4[:1], boxes_N4[1:])[0]
+    sides_N2 = (boxes_N4[:, 2:] - boxes_N4[:, :2]).clip(min=0)
+    area, *areas = sides_N2.prod(1).tolist()
+    return any(
+        common >= NAMED_IOU * (area + other - common) > 0
+        for common, other in zip(common_N.tolist(), areas, strict=True)
+    )
+
+
+def _draw_labels(
+    canvas: Pixels, named: Sequence[Box], others: Sequence[Box], letters: float
+) -> None:
+    """Writes the names of boxes beside them, where they cover little of these and of others."""
     import cv2
 
-    ink = DARK if np.dot(paper, (0.299, 0.587, 0.114)) > BRIGHT else WHITE
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, max(canvas.shape[:2]) / 1100)
-    (width, height), below = cv2.getTextSize(text, font, scale, 1)
+    texts = [box.name + ("" if box.score is None else f" {box.score:.2f}") for box in named]
+    papers = [WHITE if box.score is None else _color(box) for box in named]
+    scale = letters * max(0.4, max(canvas.shape[:2]) / 1100)
     pad = max(2, round(6 * scale))
-    left = max(0, min(corner[0], canvas.shape[1] - width - 2 * pad))
-    bottom = max(corner[1], height + below + 2 * pad)
-    top = bottom - height - below - 2 * pad
-    cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, bottom), paper, cv2.FILLED)
-    start = (left + pad, bottom - below - pad)
-    cv2.putText(canvas, text, start, font, scale, ink, 1, cv2.LINE_AA)
+    extents = [cv2.getTextSize(text, FONT, scale, 1) for text in texts]
+    sizes = [(width + 2 * pad, height + low + pad) for (width, height), low in extents]
+    corners = [_corners(box, canvas) for box in [*named, *others]]
+    boxes_N4 = np.array([(*first, last[0] + 1, last[1] + 1) for first, last in corners], float)
+    places = place_labels(canvas.shape[1::-1], boxes_N4.reshape(-1, 4), sizes)
+    for place, paper in zip(places, papers, strict=True):
+        if place and place.leader:
+            cv2.line(canvas, *place.leader, paper, 1, cv2.LINE_AA)
+    rows = zip(texts, papers, sizes, extents, places, strict=True)
+    for text, paper, (width, height), (_, low), place in rows:
+        if place:
+            ink = DARK if np.dot(paper, (0.299, 0.587, 0.114)) > BRIGHT else WHITE
+            last = place.left + width - 1, place.top + height - 1
+            cv2.rectangle(canvas, (place.left, place.top), last, paper, cv2.FILLED)
+            start = (place.left + pad, last[1] + 1 - low - pad // 2)
+            cv2.putText(canvas, text, start, FONT, scale, ink, 1, cv2.LINE_AA)

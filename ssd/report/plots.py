@@ -1,5 +1,6 @@
-"""The curves of a run as matplotlib figures.
+"""The curves of a run's steps as matplotlib figures, and the style of all figures.
 
+Figures for narrow screens have the width `SLIM` instead of `WIDE`, with letters of the same size.
 A value that is missing or NaN leaves a gap. The colours are those of Okabe and Ito (2008), which
 colour-blind readers can tell apart.
 """
@@ -8,16 +9,15 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ssd.run.rows import column
-from ssd.steps import EvaluationRow, StepRow
+from ssd.steps import StepRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,23 +38,16 @@ CSS_VARIABLES = {
     FAINT: "faint",
 }
 RAW: dict[str, Any] = {"alpha": 0.35, "linewidth": 0.8}
+WIDE, SLIM = 9.0, 4.4  # inches
 MOST_EPOCH_LINES = 30
+EPOCHS_PER_INCH = 1.7  # numbers of epochs above a chart
 MOST_POINTS = 300
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Precision and recall [D] of one class after each detection, best first, and its AP."""
-
-    recall: Floats
-    precision: Floats
-    average_precision: float
-
-
-def loss_figure(rows: Sequence[StepRow]) -> Figure:
+def loss_figure(rows: Sequence[StepRow], width: float = WIDE) -> Figure:
     """The loss of every step and its moving average, with class and box loss per positive."""
     steps, positives = column(rows, "step"), column(rows, "num_positives")
-    with new_figure(4.0) as figure:
+    with new_figure(4.3, width) as figure:
         axes = figure.subplots()
         mark_epochs(axes, epoch_starts(rows))
         loss = column(rows, "loss")
@@ -67,16 +60,18 @@ def loss_figure(rows: Sequence[StepRow]) -> Figure:
             part = smooth(column(rows, key) / np.maximum(positives, 1))
             axes.plot(steps, part, color=color, linewidth=1.2, label=name)
         log_scale(axes)
+        _number_epochs(axes, rows, width)
         axes.set(xlabel="step", ylabel="loss")
-        axes.legend(loc="upper right", ncols=2)
+        names = 4 if width == WIDE else 2
+        figure.legend(loc="outside lower center", ncols=names, handlelength=1.5)
     return figure
 
 
-def learning_figure(rows: Sequence[StepRow]) -> Figure:
+def learning_figure(rows: Sequence[StepRow], width: float = WIDE) -> Figure:
     """Learning rate, gradient norm and positives of every step, one above the other."""
     steps, grad_norm = column(rows, "step"), column(rows, "grad_norm")
     positives = column(rows, "num_positives")
-    with new_figure(5.4) as figure:
+    with new_figure(5.4, width) as figure:
         rate_axes, norm_axes, positives_axes = panels = figure.subplots(3, sharex=True)
         for axes in panels:
             mark_epochs(axes, epoch_starts(rows))
@@ -85,57 +80,11 @@ def learning_figure(rows: Sequence[StepRow]) -> Figure:
             axes.plot(steps, values, color=BLUE, **RAW)
             axes.plot(steps, smooth(values), color=BLUE)
         log_scale(norm_axes)
+        _number_epochs(rate_axes, rows, width)
         rate_axes.set(ylabel="learning rate", ylim=(0, None))
         norm_axes.set(ylabel="gradient norm")
         positives_axes.set(ylabel="positives", ylim=(0, None), xlabel="step")
         figure.align_ylabels()
-    return figure
-
-
-def map_figure(rows: Sequence[EvaluationRow]) -> Figure:
-    """The mAP of every evaluation against the epoch."""
-    from matplotlib.ticker import MaxNLocator
-
-    epochs, values = column(rows, "epoch") + 1, column(rows, "mAP") * 100
-    with new_figure(3.2) as figure:
-        axes = figure.subplots()
-        axes.plot(epochs, values, color=BLUE, marker="o", markersize=4)
-        if np.isfinite(values).any():
-            best = int(np.nanargmax(values))
-            axes.annotate(
-                f"best {values[best]:.1f} %",
-                (epochs[best], values[best]),
-                xytext=(0, 8),
-                textcoords="offset points",
-                ha="center",
-                color=BLUE,
-            )
-        axes.margins(x=0.06, y=0.2)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", ylabel="mAP in %")
-    return figure
-
-
-def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
-    """One small panel for each class that has an AP, the best class first."""
-    drawn = [item for item in curves.items() if not math.isnan(item[1].average_precision)]
-    drawn.sort(key=lambda item: -item[1].average_precision)
-    columns = min(5, max(1, len(drawn)))
-    lines = max(1, math.ceil(len(drawn) / columns))
-    with new_figure(0.6 + 1.75 * lines) as figure:
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        for axes, (name, curve) in zip(grid.flat, drawn, strict=False):
-            count = len(curve.recall)
-            points = np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.int64)
-            recall, precision = curve.recall[points], curve.precision[points]
-            axes.fill_between(recall, precision, color=BLUE, alpha=0.15, linewidth=0)
-            axes.plot(recall, precision, color=BLUE, linewidth=1.2)
-            axes.set_title(f"{shorten(name)} · {100 * curve.average_precision:.1f}")
-            axes.set(xlim=(0, 1), ylim=(0, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        for axes in grid.flat[len(drawn) :]:
-            axes.set_axis_off()
-        figure.supxlabel("recall")
-        figure.supylabel("precision")
     return figure
 
 
@@ -181,6 +130,19 @@ def mark_epochs(axes: Axes, starts: Floats) -> None:
         axes.axvline(step, color=FAINT, linewidth=0.6, linestyle=(0, (1, 4)), zorder=0)
 
 
+def _number_epochs(axes: Axes, rows: Sequence[StepRow], width: float) -> None:
+    """Writes the number of every epoch, from 1 on, above its first step, or of every n-th."""
+    epochs = column(rows, "epoch")
+    begins = np.flatnonzero(np.diff(epochs, prepend=-np.inf) > 0)
+    begins = begins[:: len(begins) // int(EPOCHS_PER_INCH * width) + 1]
+    above = axes.secondary_xaxis("top")
+    names = [f"{epoch + 1:.0f}" for epoch in epochs[begins]]
+    names[:1] = [f"epoch {name}" for name in names[:1]]
+    above.set_xticks(column(rows, "step")[begins], names, fontsize=8)
+    above.tick_params(length=0, pad=1)
+    above.spines["top"].set_visible(False)
+
+
 def log_scale(axes: Axes, ticks: Sequence[float] = (1, 2, 5)) -> None:
     """Makes the y axis logarithmic, unless there is nothing positive to show on it.
 
@@ -202,8 +164,8 @@ def shorten(name: str, longest: int = 18) -> str:
 
 
 @contextmanager
-def new_figure(height: float) -> Iterator[Figure]:
-    """A figure in the report's style: 9 inches wide, quiet axes, a transparent background."""
+def new_figure(height: float, width: float = WIDE) -> Iterator[Figure]:
+    """A figure in the report's style: inches, quiet axes, a transparent background."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -228,6 +190,6 @@ def new_figure(height: float) -> Iterator[Figure]:
         ),
     }
     with rc_context(look):
-        figure = Figure(figsize=(9, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         figure.patch.set_alpha(0)
         yield figure

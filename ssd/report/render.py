@@ -12,19 +12,25 @@ from ssd.common.files import write_whole
 from ssd.report import plots
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).parent
 
 
-def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
+def write_page(
+    path: Path,
+    template: Path,
+    figures: Mapping[str, Figure],
+    slim: Mapping[str, Figure] | None = None,
+    **values: Any,
+) -> Path:
     """Renders a template into `path`, whole or not at all, and returns `path`.
 
     The template may build on those of this folder. `figures` reach it as SVG that is safe to put
-    into the page.
+    into the page; those of `slim` take the place of those with the same name on a narrow screen.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader([template.parent, TEMPLATES]),
@@ -40,9 +46,21 @@ def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **valu
         "number": number,
         "times": times,
     }
-    drawn = {name: Markup(plots.to_svg(figure, name)) for name, figure in figures.items()}
+    narrow = slim or {}
+    drawn = {name: _drawn(name, figure, narrow.get(name)) for name, figure in figures.items()}
     write_whole(path, environment.get_template(template.name).render(figures=drawn, **values))
     return path
+
+
+def _drawn(name: str, figure: Figure, slim: Figure | None) -> Markup:
+    """The figure as SVG, with the one for narrow screens if there is one."""
+    from markupsafe import Markup
+
+    svg = plots.to_svg(figure, name)
+    if slim is None:
+        return Markup(svg)
+    narrow = plots.to_svg(slim, f"{name}-slim")
+    return Markup(f'<div class="broad">{svg}</div><div class="slim">{narrow}</div>')
 
 
 def is_number(value: Any) -> bool:

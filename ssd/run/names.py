@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CONFIG = "config.yaml"
+CHANGES = "changes.jsonl"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from ssd.model.ssd import SSD, build_model
 from ssd.run.checkpoint import Checkpoint
 from ssd.structures import DataSet
 from ssd.training.average import MovingAverage
+from ssd.training.changes import refuse_another_run
 from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.initial import load_initial
@@ -95,6 +97,9 @@ def build(
     train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
     last_step = training.steps or training.epochs * order.steps_per_epoch
+    if checkpoint is not None:
+        known = checkpoint, config, train_data, order, last_step, division
+        made_by_first_rank(partial(refuse_another_run, *known))
     steps = range(checkpoint.manifest.step if checkpoint else 0, last_step)
     graphs = uses_graphs(training, device)
     feed = build_feed(config, train_data, order, steps, device, graphs)
@@ -213,7 +218,7 @@ def build_steps(
         order.images_of_largest_step,
     )
     if checkpoint is not None:
-        restore(checkpoint, state, order, list(classes), device)
+        restore(checkpoint, state, device)
     if compiles(training, device):
         size = config.model.input_size
         shape = torch.Size((training.batch_size, 3, size, size))

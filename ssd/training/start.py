@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ssd.config.settings import to_yaml
 from ssd.data.layout import locate
 from ssd.data.split import write_division
 from ssd.model.device import choose_device
+from ssd.run.changes import Change, changes, write_changes
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
@@ -33,8 +35,8 @@ from ssd.run.names import (
 from ssd.run.rows import has_evaluation, only, read_rows
 from ssd.steps import EvaluationRow
 from ssd.training.build import Parts, build
+from ssd.training.changes import as_it_began, as_lines, changed_images, compare
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
-from ssd.training.resume import as_it_began
 from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 from ssd.training.summary import summary
 from ssd.training.trainer import DONE, Trainer
@@ -70,7 +72,11 @@ def train_on_rank(
             if checkpoint is not None:
                 config = keep_short_step(config, checkpoint)
             config = find_data(config)
-            parts = build(config, checkpoint, run_dir / DIVISION, run_dir / HEADERS)
+            changed = [] if checkpoint is None else compare(checkpoint, config)
+            origin = run_of(checkpoint, run_dir)
+            parts = build(config, checkpoint, origin / DIVISION, run_dir / HEADERS)
+            if checkpoint is not None:
+                changed += filter(None, [changed_images(checkpoint, parts.train_data)])
     except Stopped:
         tell("stopped before the first step")
         return STOPPED_BY_SIGNAL
@@ -80,9 +86,10 @@ def train_on_rank(
             f"ssd evaluate {run_dir}, or start a new run with another --out"
         )
         return DONE
-    tell(summary(config, run_dir, parts))
+    tell(summary(config, run_dir, parts, changed))
     if is_first():
-        describe(run_dir, config, parts)
+        before = [change for change in changes(origin) if change.step <= parts.state.step]
+        describe(run_dir, config, parts, before + changed)
     return Trainer(config, run_dir, parts, signals, lock).run()
 
 
@@ -96,6 +103,13 @@ def lock_on_first_rank(run_dir: Path, data_root: str, at_end: ExitStack) -> RunL
 
     made_by_first_rank(lock)
     return held[0] if held else None
+
+
+def run_of(checkpoint: Checkpoint | None, run_dir: Path) -> Path:
+    """The folder of the run that the checkpoint is of; a new run's own."""
+    if checkpoint is None or checkpoint.path.parent.name != CHECKPOINTS:
+        return run_dir
+    return checkpoint.path.parent.parent
 
 
 def keep_short_step(config: Config, checkpoint: Checkpoint) -> Config:
@@ -124,10 +138,14 @@ def is_finished(run_dir: Path, parts: Parts) -> bool:
     )
 
 
-def describe(run_dir: Path, config: Config, parts: Parts) -> None:
-    """Creates the run folder with config.yaml, environment.json and a division of the images."""
+def describe(run_dir: Path, config: Config, parts: Parts, history: Sequence[Change]) -> None:
+    """Creates the run folder with config.yaml, environment.json and a division of the images.
+
+    The settings that were changed on the way are in changes.jsonl and at the end of config.yaml.
+    """
     (run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    write_whole(run_dir / CONFIG, to_yaml(config))
+    write_changes(run_dir, history)
+    write_whole(run_dir / CONFIG, to_yaml(config) + as_lines(history))
     if config.data.eval_split == SHARE and parts.eval_data is not None:
         both = parts.train_data, parts.eval_data
         names = ([record.image_id for record in data.records] for data in both)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
@@ -10,15 +11,17 @@ from ssd.config import Config, DataConfig
 from ssd.data.doubts import loud_doubt
 from ssd.data.findings import repairs_line
 from ssd.data.num_workers import workers_line
+from ssd.run.changes import Change
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
 from ssd.training.step import image_losses
 
 SHOWN_CLASSES = 25
+INDENT = 10
 
 
-def summary(config: Config, run_dir: Path, parts: Parts) -> str:
-    """The run about to start, in a few lines."""
+def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Change] = ()) -> str:
+    """The run about to start, in a few lines; `changes` are those that a resume has made."""
     data, order, model = parts.train_data, parts.order, parts.detector.model
     both = [data] if parts.eval_data is None else [data, parts.eval_data]
     repairs = sum((Counter(one.repairs) for one in both), Counter[str]())
@@ -50,10 +53,11 @@ def summary(config: Config, run_dir: Path, parts: Parts) -> str:
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()
         else "without its fused kernel, slower: Triton finds no C compiler: install gcc or set CC",
+        "changed": f"\n{' ' * INDENT}".join(map(str, changes)),
         "lr": "" if base.lr_images is None else f"{scaled} / {base.lr_images}",
         "results": str(run_dir),
     }
-    return "\n".join(f"{name:<10}{line}" for name, line in lines.items() if line)
+    return "\n".join(f"{name:<{INDENT}}{line}" for name, line in lines.items() if line)
 
 
 def same_split(data: DataConfig) -> str:

@@ -27,6 +27,7 @@ from ssd.run.rows import has_evaluation
 from ssd.steps import StepFigures
 from ssd.structures import Batch, DataSet
 from ssd.training.build import Parts
+from ssd.training.changes import fingerprint
 from ssd.training.log import Log, Position
 from ssd.training.quarantine import Quarantine
 from ssd.training.ranks import any_rank, from_all_ranks, from_first_rank, is_first
@@ -59,6 +60,7 @@ class Trainer:
         self.config, self.run_dir, self.parts, self.signals = config, run_dir, parts, signals
         self.lock = lock
         self.state, self.order, self.last_step = parts.state, parts.order, parts.last_step
+        self.images = fingerprint(parts.train_data)
         self.evaluates_first = self.evaluation_is_missing()
         self.writer = self.open_writer() if is_first() else None
         self.log = Log(self.writer, parts.state, config.training, config.loss)
@@ -178,7 +180,7 @@ class Trainer:
     def save(self) -> None:
         """Starts writing a checkpoint; every rank has to call it."""
         self.log.sync()
-        content = snapshot(self.state, self.order, self.parts.device)
+        content = snapshot(self.state, self.order, self.images, self.parts.device)
         if self.saver is not None:
             self.saver.save(self.state.step, content)
 

@@ -12,6 +12,7 @@ from ssd.config import LossConfig
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.names import METRICS, TENSORBOARD
 from ssd.run.rows import RowFile, cut_back, only, read_rows
+from ssd.spikes.runaway import RunawayWatch
 from ssd.spikes.watch import RunWatch
 from ssd.steps import EvaluationRow, StepRow
 from ssd.training.board import Board
@@ -58,6 +59,7 @@ class RunWriter:
         )
         self._loss = loss
         self._watch = RunWatch(run_dir, loss, before)
+        self._runaway = RunawayWatch(loss.box_weight, before)
 
     def advance(self) -> None:
         """Moves the progress bar by a step."""
@@ -68,10 +70,10 @@ class RunWriter:
         for row in rows:
             self._file.add(row)
             self._show(row)
-            warning = self._watch.take(row)
-            if warning is not None:
-                self.say(f"warning: {warning}")
-                self._board.text("spikes", warning, row.step)
+            for tag, watch in (("spikes", self._watch), ("runaway", self._runaway)):
+                if (warning := watch.take(row)) is not None:
+                    self.say(f"warning: {warning}")
+                    self._board.text(tag, warning, row.step)
         last = rows[-1]
         self._bar.set_postfix_str(
             f"epoch {(last.epoch or 0) + 1}, loss {last.loss:.3f}, "
@@ -112,7 +114,9 @@ class RunWriter:
         self._file.sync()
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files; repeats the warning of a loss that has run away."""
+        if self._runaway.warning:
+            self.say(f"warning: {self._runaway.warning}")
         self._file.close()
         self._board.close()
         self._bar.close()

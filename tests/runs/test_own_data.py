@@ -59,10 +59,12 @@ def test_a_folder_without_splits_is_divided_and_stays_so(own, run, small_shapes)
     assert sorted(path.name for path in own.iterdir() if path.suffix not in {".jpg", ".xml"}) == []
     assert read_config([folder / "config.yaml"]).data.train_split == "."
 
-    # A resumed run keeps the division, even with another seed, and places a new image by chance.
+    # A resumed run keeps the division, and places a new image by chance.
     shutil.copy(small_shapes / "JPEGImages" / "shapes_00011.jpg", own)
     shutil.copy(small_shapes / "Annotations" / "shapes_00011.xml", own)
-    _, told = run(own, steps=4, split_seed=5)
+    with pytest.raises(UserError, match=r"data\.split_seed is 0 there, but 5 here"):
+        run(own, steps=4, split_seed=5)
+    _, told = run(own, steps=4)
     assert "resuming from" in told
     second = ids_in(folder / "division.json")
     assert first["train"] <= second["train"]

@@ -154,3 +154,16 @@ def test_the_watch_speaks_in_a_training_with_the_defect(tool, small_run):
     told = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
     assert len(told) == 1
     assert "3 images instead of 7" in told[0]
+
+
+@pytest.mark.parametrize(("lr", "count"), [("2", 2), ("0.02", 0)])
+def test_a_loss_that_runs_away_is_told_while_it_is_finite(tool, small_run, tmp_path, lr, count):
+    """A hundred times the learning rate of the experiment; the end repeats the warning."""
+    flags = ("--optimizer.name", "sgd", "--optimizer.lr", lr, "--training.steps", "60")
+    rest = ("--evaluation.every_epochs", "0", "--out", "run")
+    done = tool("train.py", *small_run, *flags, *rest)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("warning: the loss has run away: ") == count
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["kind"] == "train"]
+    assert not any(row["skipped"] for row in rows)

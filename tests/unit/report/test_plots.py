@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssd.report import plots
-from ssd.report.plots import Curve
+from ssd.report.score_plots import map_figure
 from ssd.run.rows import parse_row
-from ssd.steps import EvaluationRow
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +54,18 @@ def test_epochs_are_marked_where_they_begin(rows):
     assert marks == [11, 21]
 
 
+@pytest.mark.parametrize(("width", "most"), [(plots.WIDE, 15), (plots.SLIM, 7)])
+def test_epochs_are_numbered_from_1_where_they_begin(rows, width, most):
+    (axes,) = plots.loss_figure(rows, width).axes
+    (above,) = axes.child_axes
+    assert above.get_xticks().tolist() == [1, 11, 21]
+    assert [label.get_text() for label in above.get_xticklabels()] == ["epoch 1", "2", "3"]
+    many = [replace(rows[0], step=step, epoch=step // 2) for step in range(1, 301)]
+    (above,) = plots.loss_figure(many, width).axes[0].child_axes
+    assert most / 2 < len(above.get_xticks()) <= most
+    assert above.get_xticklabels()[1].get_text() == str(int(above.get_xticks()[1]) // 2 + 1)
+
+
 def test_many_epochs_are_thinned_out(rows):
     many = [replace(rows[0], step=step, epoch=step) for step in range(1000)]
     (axes,) = plots.loss_figure(many).axes
@@ -73,37 +84,15 @@ def test_learning_figure_has_a_panel_for_each(rows):
         assert all(np.allclose(values, value) for values in drawn)
 
 
-def test_map_figure_names_the_best():
-    values = enumerate([0.2, 0.45, math.nan], start=1)
-    rows = [EvaluationRow(5 * epoch, epoch, "voc07", mAP, {}) for epoch, mAP in values]
-    (axes,) = plots.map_figure(rows).axes
-    (line,) = axes.get_lines()
-    np.testing.assert_allclose(line.get_ydata(), [20, 45, np.nan])
-    assert [text.get_text() for text in axes.texts] == ["best 45.0 %"]
-
-
-def test_precision_recall_figure_leaves_out_classes_without_ap():
-    def curve(ap):
-        return Curve(np.linspace(0, 1, 5), np.linspace(1, 0.5, 5), ap)
-
-    curves = {"low": curve(0.25), "none": curve(math.nan), "$high_1$": curve(0.5)}
-    figure = plots.precision_recall_figure(curves)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["$high_1$ · 50.0", "low · 25.0"]
-    recall, precision = figure.axes[0].get_lines()[0].get_data()
-    assert (recall[0], recall[-1], precision[0], precision[-1]) == (0, 1, 1, 0.5)
-    assert "$high_1$" in plots.to_svg(figure, "curves")
-
-
 UNDRAWABLE = [math.nan, math.inf, None, "text"]
 
 
-@pytest.mark.parametrize("make", [plots.loss_figure, plots.learning_figure, plots.map_figure])
+@pytest.mark.parametrize("make", [plots.loss_figure, plots.learning_figure, map_figure])
 @pytest.mark.parametrize(
     "values", [[*(10 / (1 + n) for n in range(30)), *UNDRAWABLE], [math.nan], [0.0]]
 )
 def test_values_that_cannot_be_drawn_leave_gaps(make, values):
-    kind = "eval" if make is plots.map_figure else "train"
+    kind = "eval" if make is map_figure else "train"
     names = "loss", "class_loss_sum", "grad_norm", "lr", "mAP"
     lines = [
         {"kind": kind, "step": step}
@@ -113,13 +102,6 @@ def test_values_that_cannot_be_drawn_leave_gaps(make, values):
     ]
     rows = [parse_row(json.dumps(line).encode()) for line in lines]
     ET.fromstring(plots.to_svg(make(rows), "figure"))
-
-
-def test_a_class_that_nothing_was_found_of_has_an_empty_panel():
-    nothing = Curve(np.empty(0), np.empty(0), 0.0)
-    (axes,) = plots.precision_recall_figure({"cat": nothing}).axes
-    assert axes.get_title() == "cat · 0.0"
-    assert len(axes.get_lines()[0].get_xdata()) == 0
 
 
 def test_svg_takes_its_colours_from_css(rows):

@@ -13,8 +13,8 @@ from ssd.data.order import Order
 from ssd.loss.matching import match
 from ssd.run.checkpoint import Checkpoint
 from ssd.structures import Batch
+from ssd.training.changes import as_it_began
 from ssd.training.own_loop import MultiboxLoss
-from ssd.training.resume import as_it_began
 from ssd.training.step import train_step
 from tests.unit.training.tiny import TinyDetector, new_state, settings, split
 
