@@ -52,21 +52,28 @@ def train(
 
 
 def evaluate(
-    run: str | Path, settings: Flat | None = None, out: str | Path | None = None
+    run: str | Path,
+    settings: Flat | None = None,
+    out: str | Path | None = None,
+    checkpoint: str | int | None = None,
 ) -> EvaluationResult:
     """Evaluates a run or a checkpoint on its evaluation data.
 
     Args:
         run: run folder or checkpoint folder.
         settings: what differs from those of the run, such as `{"data.eval_split": "val"}`.
-        out: where the results go; by default the run folder.
+        out: where the results go; by default the run folder, or one below its `evaluations` for
+            another checkpoint than the last or other settings.
+        checkpoint: of a run folder: `best` (the default; the newest if none was evaluated),
+            `last`, or a step.
 
     Raises:
         UserError: there is no intact checkpoint, or the data makes no sense.
     """
     folder = None if out is None else Path(out)
+    which = None if checkpoint is None else str(checkpoint)
     with user_errors():
-        return evaluate_trained(Path(run), by_section(settings), folder).result
+        return evaluate_trained(Path(run), by_section(settings), folder, which).result
 
 
 def check(

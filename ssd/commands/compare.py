@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ssd.common.errors import UserError
 from ssd.common.text_table import text_table
-from ssd.common.untrusted import read_json
 from ssd.config.flags import CommandLine
 from ssd.run.names import EVALUATION, METRICS
+from ssd.run.results import StoredEvaluation, read_evaluation
 from ssd.run.rows import only, read_rows
 from ssd.steps import EvaluationRow, StepRow
 
@@ -41,33 +40,28 @@ def comparison(folders: Sequence[Path]) -> str:
         UserError: a folder has no evaluation, or they are measured differently.
     """
     results = [evaluation_of(folder) for folder in folders]
-    metrics = sorted({str(result.get("metric")) for result in results})
+    metrics = sorted({result.metric for result in results})
     if len(metrics) > 1:
         raise UserError(f"the runs are measured by {' and '.join(metrics)}: evaluate them alike")
     rows = [training_figures(folder) for folder in folders]
-    per_class = [result["per_class"] for result in results]
+    per_class = [result.per_class for result in results]
     classes = dict.fromkeys(name for ap in per_class for name in ap)
     header = ("", *(folder.name or str(folder) for folder in folders))
     lines = [
         *((name, *(row[name] for row in rows)) for name in rows[0]),
-        (f"mAP ({metrics[0]})", *(percent(result["mAP"]) for result in results)),
-        *(
-            (name, *(percent(result["per_class"].get(name)) for result in results))
-            for name in classes
-        ),
+        (f"mAP ({metrics[0]})", *(percent(result.mAP) for result in results)),
+        *((name, *(percent(result.per_class.get(name)) for result in results)) for name in classes),
     ]
     return text_table(header, lines)
 
 
-def evaluation_of(folder: Path) -> dict[str, Any]:
+def evaluation_of(folder: Path) -> StoredEvaluation:
     """The content of a run's evaluation.json."""
     file = folder / EVALUATION
     if not file.exists():
-        raise UserError(f"{folder} has no {EVALUATION}: run ssd evaluate {folder} first")
-    result = read_json(file)
-    if not isinstance(result, dict) or not isinstance(result.get("per_class"), dict):
-        raise UserError(f"{file} holds no evaluation: write it again")
-    return {"mAP": None, **result}
+        told = f"run ssd evaluate {folder} --checkpoint last first"
+        raise UserError(f"{folder} has no {EVALUATION}: {told}")
+    return read_evaluation(file)
 
 
 def training_figures(folder: Path) -> dict[str, str]:

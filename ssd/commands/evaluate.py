@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.common.errors import UserError
-from ssd.config.flags import CommandLine, config_of, given_settings
+from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, config_of, given_settings
 
-USAGE = "ssd evaluate RUN_DIR|CHECKPOINT [--split NAME] [--section.key VALUE …] [--out DIR]"
+USAGE = (
+    "ssd evaluate RUN_DIR|CHECKPOINT [--checkpoint best|last|STEP] [--split NAME]\n"
+    "                    [--section.key VALUE …] [--out DIR]"
+)
 DESCRIPTION = """
 Measures how well a detector finds objects: average precision of each class, and their mean.
 
-    ssd evaluate runs/mine                       a run: its newest intact checkpoint
-    ssd evaluate runs/mine/checkpoints/step_900 --split val
+    ssd evaluate runs/mine                       a run: its best checkpoint
+    ssd evaluate runs/mine --checkpoint 900 --split val
     ssd evaluate --detections D.json --data.format voc --data.root FOLDER
         --data.eval_split test --evaluation.metric voc07 --out FOLDER
 
 Settings are those of the run, unless flags say otherwise. Writes detections.json, evaluation.json
-and report.html.
+and report.html: for the last checkpoint of a run and its own settings into the run folder, else
+into its folder evaluations/SPLIT-step_N, with the settings that differ in the name.
 """
 COMMON = (
     *("data.root", "data.format", "data.eval_split", "data.classes", "evaluation.metric"),
@@ -31,12 +35,14 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     line = CommandLine(USAGE, DESCRIPTION, USED, COMMON)
     line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
+    line.add("--checkpoint", "best|last|STEP", CHECKPOINT_FLAG)
     line.add("--detections", "FILE.json", "a file of detections, instead of a model")
     line.add("--split", "NAME", "the same as --data.eval_split")
     line.add(
         "--out",
         "DIR",
-        "where the results go (default: the run folder; evaluation_step_N for a checkpoint)",
+        "where the results go (default: see above; for a checkpoint outside of a run, "
+        "evaluation_step_N)",
     )
     flags = line.parse(arguments)
     if (flags.get("run") is None) == (flags.get("detections") is None):
@@ -47,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     from ssd.detect.evaluate import evaluate_detections, evaluate_trained
 
     if flags.get("detections") is None:
-        judged = evaluate_trained(Path(flags["run"]), given_settings(flags), out)
+        settings, which = given_settings(flags), flags.get("own_checkpoint")
+        judged = evaluate_trained(Path(flags["run"]), settings, out, which)
     else:
         config = config_of(flags, [])
         judged = evaluate_detections(Path(flags["detections"]), config, out or Path("evaluation"))

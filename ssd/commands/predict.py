@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.common.errors import UserError
-from ssd.config.flags import CommandLine, given_settings
+from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, given_settings
 
 USAGE = (
-    "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--recursive] [--out DIR] [--min-score SCORE]"
+    "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--recursive] [--out DIR] [--min-score SCORE]\n"
+    "                   [--checkpoint best|last|STEP]"
 )
 DESCRIPTION = """
 Finds objects in images with a trained run.
 
     ssd predict runs/mine photo.jpg folder/of/photos --out predictions
 
-Writes a copy of every image with its detections drawn in, and detections.json. An image that
-cannot be read is left out and named; the exit status is then 1.
+Writes a copy of every image with its detections drawn in, and detections.json. It replaces copies
+of its own alone, which drawn.json lists. An image that cannot be read is left out and named; the
+exit status is then 1.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
     line.add("images", "IMAGE|FOLDER", "images, and folders of images", nargs="*")
     line.add("--recursive", "", "take the images of subfolders too", bool)
+    line.add("--checkpoint", "best|last|STEP", CHECKPOINT_FLAG)
     line.add("--out", "DIR", "where the results go (default: predictions)")
     line.add("--min-score", "SCORE", f"lowest score to show (default: {MIN_SCORE})", float)
     flags = line.parse(arguments)
@@ -50,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         out,
         MIN_SCORE if score is None else score,
         bool(flags.get("recursive")),
+        flags.get("own_checkpoint"),
     )
     print(predicted.told)
     return INCOMPLETE if predicted.is_incomplete else FINE

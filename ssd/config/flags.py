@@ -26,6 +26,10 @@ from ssd.config.settings import (
 )
 
 HELP = ("-h", "--help")
+CHECKPOINT_FLAG = (
+    "which checkpoint of the run: the one with the best mAP, the newest, or that of a step "
+    "(default: best, or last where none was evaluated)"
+)
 
 
 class CommandLine:
@@ -46,6 +50,7 @@ class CommandLine:
         self.used, self.common = used, common
         self._lists: set[str] = set()  # the flags that take several values
         self._switches: set[str] = set()  # the flags that take none
+        self._sections: set[str] = set()  # the flags with the name of a section of the config
         self._own: list[tuple[str, str, str]] = []  # name, value in the help, meaning
         name = " ".join(usage.split()[:2])
         self._parser = ArgumentParser(
@@ -58,7 +63,8 @@ class CommandLine:
         """Adds a flag, or an argument without dashes.
 
         Args:
-            flag: its name; an old spelling with underscores works too.
+            flag: its name; an old spelling with underscores works too. One with the name of a
+                section, such as `--checkpoint`, is found as `own_checkpoint`.
             shown: its value in the help; empty for a switch.
             meaning: its text in the help.
             kind: the type of its value; bool for a switch, which takes none.
@@ -66,6 +72,9 @@ class CommandLine:
         """
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         names = list(spellings) if flag.startswith("--") else [flag]
+        if flag.removeprefix("--") in SECTIONS:
+            self._sections.add(flag)
+            names = [f"--own_{flag[2:]}"]
         if kind is bool:
             self._parser.add_argument(*names, action="store_true")
             self._switches.update(names)
@@ -96,7 +105,7 @@ class CommandLine:
             print(help_text(*text, whole="all" in arguments))
             raise SystemExit(0)
         try:
-            words = with_quoted_names(self._in_order(arguments))
+            words = with_quoted_names(self._renamed(self._in_order(arguments)))
             given = self._parser.parse_args(words, defaults=False)
         except ArgumentError as error:
             message = explained(error, typed_settings(arguments))
@@ -109,6 +118,13 @@ class CommandLine:
         if not is_unicode(given.get("out") or ""):
             raise UserError(f"--out is {given['out']!r}, which is not UTF-8: give another name")
         return given
+
+    def _renamed(self, words: Sequence[str]) -> list[str]:
+        """The words with the flags that have the name of a section as the parser knows them."""
+        return [
+            f"--own_{word[2:]}" if word.partition("=")[0] in self._sections else word
+            for word in words
+        ]
 
     def _in_order(self, arguments: Sequence[str]) -> list[str]:
         """The arguments with those without dashes first: argparse takes them only in one piece."""

@@ -23,8 +23,13 @@ from ssd.evaluation.measure import measure
 from ssd.evaluation.result import EvaluationResult, result_table
 from ssd.evaluation.seen import without
 from ssd.report.page import write_report
+from ssd.run.checkpoint import Checkpoint
+from ssd.run.checkpoints import list_checkpoints
+from ssd.run.evaluations import differs, evaluation_folder
+from ssd.run.folder import check_out
+from ssd.run.lock import trains_in
 from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
-from ssd.run.results import write_results
+from ssd.run.results import Origin, origin_of, write_results
 from ssd.run.rows import only, read_rows
 from ssd.spikes.explain import explain
 from ssd.spikes.formats.own_run import log_of_rows
@@ -49,27 +54,55 @@ class Judged:
         return self.told
 
 
-def evaluate_trained(path: Path, overrides: Settings, out: Path | None) -> Judged:
+def evaluate_trained(
+    path: Path, overrides: Settings, out: Path | None, which: str | None = None
+) -> Judged:
     """Evaluates a run or a checkpoint on its evaluation data.
 
     Args:
         path: run folder or checkpoint.
         overrides: settings that differ from those it was trained with.
-        out: folder for the results; by default the run folder, or for a checkpoint
+        out: folder for the results; by default the run folder for what the run itself evaluates at
+            its end, else one below its `evaluations`. For a checkpoint outside of a run,
             `evaluation_step_N` in the working directory.
+        which: the checkpoint of a run folder, as `open_checkpoint` takes it.
 
+    Raises:
+        UserError: there is no intact checkpoint, the data is invalid, or `out` holds something
+            else.
     """
-    checkpoint = open_checkpoint(path)
-    config = config_of(checkpoint, overrides)
+    checkpoint = open_checkpoint(path, which)
+    own = config_of(checkpoint, {})
+    config = located(config_of(checkpoint, overrides))
+    run = run_of(checkpoint.path)
+    default, told = place_of(checkpoint, run, own, config)
+    folder = out or default
+    is_run = run is not None and folder.resolve() == run.resolve() == default.resolve()
+    check_out(folder, "a run" if is_run else "an evaluation", config.data.root)
     detector = build_detector(checkpoint, config)
-    config, data = read_data(config, detector.classes, division_of(path))
+    data = read_data(config, detector.classes, None if run is None else run / DIVISION)
     found = detect(detector, data.records, config.data.workers)
     data, table = without(data, found.table, found.left_out)
-    is_run = path != checkpoint.path
-    folder = out or (path if is_run else Path(f"evaluation_{checkpoint.path.name}"))
-    if folder != path:
+    if not is_run:
         write_config(folder, config)
-    return judge(table, data, config, folder, checkpoint.path)
+    origin = origin_of(config, checkpoint.path, checkpoint.manifest.step)
+    first = [f"using {checkpoint.choice} ({checkpoint.path})", *([told] if told else [])]
+    return judge(table, data, config, folder, origin, first)
+
+
+def place_of(
+    checkpoint: Checkpoint, run: Path | None, own: Config, config: Config
+) -> tuple[Path, str]:
+    """The default folder of an evaluation, and one line if it is not where one would expect it."""
+    step = checkpoint.manifest.step
+    if run is None:
+        return Path(f"evaluation_step_{step}"), ""
+    owner = trains_in(run)
+    is_last = checkpoint.path.name == list_checkpoints(run / CHECKPOINTS)[0].name
+    if is_last and owner is None and not differs(own, config):
+        return run, ""
+    told = f"{run} is being trained by {owner}, and keeps its own results" if owner else ""
+    return evaluation_folder(run, step, own, config), told
 
 
 def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
@@ -78,65 +111,90 @@ def evaluate_detections(file: Path, config: Config, out: Path) -> Judged:
     Raises:
         UserError: the file or the data is invalid.
     """
-    config, data = read_data(config, config.data.classes)
+    check_out(out, "an evaluation", config.data.root)
+    config = located(config)
+    data = read_data(config, config.data.classes)
     table = read_detections(file, data.image_ids, data.classes, data.category_ids)
     write_config(out, config)
-    return judge(table, data, config, out, None)
+    origin = replace(
+        origin_of(config, file, 0), model=None, checkpoint=None, step=None, detections=str(file)
+    )
+    return judge(table, data, config, out, origin, [f"detections of {file}"])
 
 
-def division_of(path: Path) -> Path:
-    """The file in a run folder that keeps its division of the images; also of its checkpoints."""
-    is_run = (path / CHECKPOINTS).is_dir()
-    return (path if is_run else path.resolve().parent.parent) / DIVISION
+def run_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint lies in, if any."""
+    folder = checkpoint.parent if checkpoint.parent.name else checkpoint.resolve().parent
+    return folder.parent if folder.name == CHECKPOINTS else None
 
 
-def read_data(
-    config: Config, classes: Sequence[str] | None, division: Path | None = None
-) -> tuple[Config, DataSet]:
-    """The images to evaluate on, and the config with the splits that were found.
+def located(config: Config) -> Config:
+    """The config with the format and the split of the data that lies there.
 
     Raises:
-        UserError: there are none, or they are invalid.
+        UserError: there is no data to evaluate on.
     """
     data, told = locate(config.data, to_train=False)
     if told:
         print(told, flush=True)
     if data.eval_split is None:
         raise UserError("data.eval_split is null: give the split to evaluate on by --split")
-    loaded = load_data(data, data.eval_split, classes, division=division)
+    return replace(config, data=data)
+
+
+def read_data(
+    config: Config, classes: Sequence[str] | None, division: Path | None = None
+) -> DataSet:
+    """The images to evaluate on, by a config that `located` returned.
+
+    Raises:
+        UserError: there are none, or they are invalid.
+    """
+    data = config.data
+    loaded = load_data(data, data.eval_split or [], classes, division=division)
     refuse(nothing_to_evaluate(loaded, data))
-    return replace(config, data=data), loaded
+    return loaded
 
 
 def judge(
-    table: DetectionTable, data: DataSet, config: Config, folder: Path, checkpoint: Path | None
+    table: DetectionTable,
+    data: DataSet,
+    config: Config,
+    folder: Path,
+    origin: Origin,
+    first: Sequence[str],
 ) -> Judged:
-    """Measures the detections, by the checkpoint if any, and writes the results into `folder`."""
+    """Measures the detections and writes the results into `folder`; `first` opens the text."""
     settings = config.evaluation
     result = measure(data, table, settings)
-    page = publish(folder, data, table, result, settings)
-    overlap = "0.50 … 0.95" if settings.metric == "coco" else f"{settings.iou_threshold:g}"
-    rule = f"{settings.metric} at IoU {overlap}, {len(data.records)} images"
-    left_out = [f"left out: {problem}" for problem in data.unusable[:SHOWN]]
-    if data.unusable:
-        rule += f", {len(data.unusable)} left out"
-    limit = crowded(data, settings, detects=checkpoint is not None)
+    page = publish(folder, data, table, result, settings, origin)
+    limit = crowded(data, settings, detects=origin.checkpoint is not None)
     lines = [
-        *([f"checkpoint {checkpoint}\n"] if checkpoint else []),
-        *(rule, *left_out, *([limit] if limit else [])),
-        f"\n{result_table(result)}\n\nreport: {page}",
+        *first,
+        *origin_lines(origin, result),
+        *(f"left out: {problem}" for problem in data.unusable[:SHOWN]),
+        *([limit] if limit else []),
+        f"\n{result_table(result)}\n\nresults: {folder}\nreport: {page}",
     ]
     return Judged(result, "\n".join(lines))
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """Writes the resolved config beside the results, but never over that of a run.
+def origin_lines(origin: Origin, result: EvaluationResult) -> list[str]:
+    """Tells in two lines what an evaluation is of."""
+    splits = [origin.split] if isinstance(origin.split, str) else origin.split or []
+    left_out = f", {result.images_left_out} left out" if result.images_left_out else ""
+    overlap = "0.50 … 0.95" if origin.iou_threshold is None else f"{origin.iou_threshold:g}"
+    model = origin.model
+    by = "" if model is None else f"{model.backbone} at {model.input_size} pixels, "
+    return [
+        f"{origin.data} ({origin.format}), split {' + '.join(splits)}: "
+        f"{result.num_images} images{left_out}",
+        f"{by}{origin.metric} at IoU {overlap}, scores above {origin.score_threshold:g}",
+    ]
 
-    Raises:
-        UserError: the folder is a run folder.
-    """
-    if (folder / CHECKPOINTS).exists():
-        raise UserError(f"{folder} is a run and keeps its own results: give another --out")
+
+def write_config(folder: Path, config: Config) -> None:
+    """Writes the resolved config beside the results."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CONFIG, to_yaml(config))
 
@@ -147,9 +205,10 @@ def publish(
     table: DetectionTable,
     result: EvaluationResult,
     config: EvaluationConfig,
+    origin: Origin,
 ) -> Path:
     """Writes detections.json, evaluation.json and report.html; returns the path of the report."""
-    write_results(folder, data, table, result, config.metric)
+    write_results(folder, data, table, result, origin)
     analysis = analyse(data, table, result, config)
     return write_report(folder, spikes_of_run(folder), analysis)
 

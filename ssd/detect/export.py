@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os.path
 from pathlib import Path
 
 import torch
@@ -14,24 +15,30 @@ from ssd.detect.load import config_of, open_checkpoint
 from ssd.model.foreign import to_torchvision_ssd300
 from ssd.model.ssd import feature_maps
 from ssd.model.vgg import SSD300
+from ssd.run.folder import check_place
 
 
-def export(trained: Path, out: Path) -> str:
+def export(trained: Path, out: Path, which: str | None = None) -> tuple[str, str]:
     """Writes the weights of a `vgg16` at 300 pixels for torchvision's `ssd300_vgg16`.
 
     Args:
         trained: run folder or checkpoint; averaged weights are used if it has them.
         out: the file to write, which ends in .pth.
+        which: the checkpoint of a run folder, as `open_checkpoint` takes it.
 
     Returns:
-        The Python lines that load the file into torchvision's model.
+        The Python lines that load the file into torchvision's model, and the line that names the
+        checkpoint.
 
     Raises:
-        UserError: the model is a different one, or `out` does not end in .pth.
+        UserError: the model is a different one, or `out` is there or does not end in .pth.
     """
     if out.suffix != ".pth":
         raise UserError(f"--out is {out}, but has to end in .pth: torch.save writes it")
-    checkpoint = open_checkpoint(trained)
+    if os.path.lexists(out):
+        raise UserError(f"{out} is there already: remove it, or give another --out")
+    check_place(out.parent)
+    checkpoint = open_checkpoint(trained, which)
     config = config_of(checkpoint, {})
     backbone, size = config.model.backbone, config.model.input_size
     if (backbone, size) != ("vgg16", 300):
@@ -43,7 +50,8 @@ def export(trained: Path, out: Path) -> str:
     torch.save(to_torchvision_ssd300(checkpoint.weights), buffer)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, buffer.getvalue())
-    return torchvision_lines(config, out, len(checkpoint.manifest.classes) + 1)
+    lines = torchvision_lines(config, out, len(checkpoint.manifest.classes) + 1)
+    return lines, f"using {checkpoint.choice} ({checkpoint.path})"
 
 
 def torchvision_lines(config: Config, file: Path, num_classes: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,29 +15,41 @@ from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import build_model
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
-from ssd.run.checkpoints import newest_intact
+from ssd.run.checkpoints import choose
 from ssd.run.names import CHECKPOINTS
 
 
-def load(run: str | Path, device: str = "auto", settings: Flat | None = None) -> Detector:
+def load(
+    run: str | Path,
+    device: str = "auto",
+    settings: Flat | None = None,
+    checkpoint: str | int | None = None,
+) -> Detector:
     """The detector of a run.
 
     Args:
-        run: run folder, of which the newest intact checkpoint is taken, or checkpoint folder.
+        run: run folder or checkpoint folder.
         device: `auto`, `cpu` or `cuda`.
         settings: settings that differ from those of the run, such as
             `{"evaluation.nms_iou": 0.5}`.
+        checkpoint: of a run folder: `best` (the default; the newest if none was evaluated),
+            `last`, or a step.
 
     Raises:
         UserError: there is no intact checkpoint, or a setting is unknown or impossible.
     """
-    checkpoint = open_checkpoint(Path(run))
+    found = open_checkpoint(Path(run), None if checkpoint is None else str(checkpoint))
     overrides = nested({"training.device": device, **(settings or {})})
-    return build_detector(checkpoint, config_of(checkpoint, overrides))
+    return build_detector(found, config_of(found, overrides))
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at `path`, or the newest intact one of the run folder `path`.
+def open_checkpoint(path: Path, which: str | None = None) -> Checkpoint:
+    """The checkpoint at `path`, or one of the run folder `path`.
+
+    Args:
+        path: run folder or checkpoint folder.
+        which: of a run folder: `best` (the default; the newest if none was evaluated), `last`, or
+            a step.
 
     Raises:
         UserError: there is none, or it is damaged.
@@ -49,11 +62,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if not (path / CHECKPOINTS).is_dir():
         if not (path / MANIFEST_FILE).exists():
             raise UserError(f"{path} holds no run and is no checkpoint: give a run folder")
-        return load_checkpoint(path)
-    checkpoint = newest_intact(path / CHECKPOINTS)
-    if checkpoint is None:
-        raise UserError(f"{path / CHECKPOINTS} holds no checkpoint: train the run first")
-    return checkpoint
+        if which is not None:
+            raise UserError(f"{path} is a checkpoint itself: leave --checkpoint {which} out")
+        found = load_checkpoint(path)
+        return replace(found, choice=f"step {found.manifest.step}, as given")
+    return choose(path, which or "best")
 
 
 def config_of(checkpoint: Checkpoint, overrides: Settings) -> Config:

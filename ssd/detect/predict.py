@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +14,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError, one_line
+from ssd.common.files import write_whole
+from ssd.common.untrusted import read_json
 from ssd.config.settings import Settings
 from ssd.data.image import read_image
 from ssd.detect.inputs import MOST_PIXELS, Pixels
@@ -20,7 +24,8 @@ from ssd.detect.result import Result
 from ssd.detect.sources import Source, image_sources
 from ssd.evaluation.detections import DetectionTable, write_detections
 from ssd.report.pictures import encode_jpeg
-from ssd.run.names import DETECTIONS
+from ssd.run.folder import check_out
+from ssd.run.names import DETECTIONS, DRAWN
 
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
@@ -40,6 +45,7 @@ def predict(
     out: Path,
     min_score: float,
     recursive: bool = False,
+    which: str | None = None,
 ) -> Predicted:
     """Detects objects in images; one that cannot be read is told, and left out.
 
@@ -50,15 +56,19 @@ def predict(
         out: folder for a drawn copy of every image, and one detections.json.
         min_score: detections below it are neither drawn nor written.
         recursive: take the images of subfolders too.
+        which: the checkpoint of a run folder, as `open_checkpoint` takes it.
 
     Raises:
-        UserError: a file does not exist, or its drawn copy would overwrite an image.
+        UserError: a file does not exist, its drawn copy would overwrite a picture that is no
+            earlier copy, or `out` holds something else.
     """
+    check_out(out, "predictions")
     sources = image_sources(given, recursive, out)
-    checkpoint = open_checkpoint(trained)
+    copies = refuse_to_overwrite(sources, out)
+    checkpoint = open_checkpoint(trained, which)
     detector = build_detector(checkpoint, config_of(checkpoint, overrides))
     out.mkdir(parents=True, exist_ok=True)
-    refuse_to_overwrite(sources, out)
+    write_drawn(out, copies)  # first: the next call has to know them after a kill too
     drawn = {source.image_id: out / source.drawn for source in sources}
     found, left_out = [], list[str]()
     bar = tqdm(total=len(sources), desc="predicting", unit="image", dynamic_ncols=True)
@@ -68,11 +78,13 @@ def predict(
             drawn[result.image].write_bytes(encode_jpeg(result.draw()))
             found.append(replace(result, pixels=NO_PIXELS))  # many pictures need not be kept
             bar.update()
+    write_drawn(out, [copy for copy in copies if (out / copy).exists()])
     table = table_of(found)
     write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
     lines = [
+        f"using {checkpoint.choice} ({checkpoint.path})",
         f"{len(table)} objects of score {min_score:g} or more in {len(found)} images: drawn in "
-        f"{out}, listed in {out / DETECTIONS}"
+        f"{out}, listed in {out / DETECTIONS}",
     ]
     if left_out:
         remedy = "save them anew as JPEG or PNG, or leave them out"
@@ -105,9 +117,31 @@ def table_of(results: Sequence[Result]) -> DetectionTable:
     )
 
 
-def refuse_to_overwrite(sources: Sequence[Source], out: Path) -> None:
-    """Raises a UserError if a drawn copy would overwrite one of the images."""
+def refuse_to_overwrite(sources: Sequence[Source], out: Path) -> list[str]:
+    """The drawn copies below `out`, earlier ones among them, as drawn.json lists them.
+
+    Raises:
+        UserError: one of them would overwrite a picture that is no earlier copy.
+    """
+    earlier = drawn_before(out)
     originals = {source.path.resolve() for source in sources}
     for source in sources:
-        if (out / source.drawn).resolve() in originals:
-            raise UserError(f"{out / source.drawn} would be overwritten: give another --out")
+        copy = out / source.drawn
+        is_new = not os.path.lexists(copy)
+        if copy.resolve() in originals or not (is_new or str(source.drawn) in earlier):
+            raise UserError(f"{copy} would be overwritten: give another --out")
+    return sorted(earlier | {str(source.drawn) for source in sources})
+
+
+def write_drawn(out: Path, pictures: Sequence[str]) -> None:
+    """Writes drawn.json, the pictures in `out` that a later call may replace."""
+    write_whole(out / DRAWN, json.dumps({"pictures": pictures}, indent=1) + "\n")
+
+
+def drawn_before(out: Path) -> set[str]:
+    """The pictures that earlier calls may have drawn in a folder."""
+    if not (out / DRAWN).exists():
+        return set()
+    content = read_json(out / DRAWN)
+    pictures = content.get("pictures") if isinstance(content, dict) else None
+    return {name for name in pictures or () if isinstance(name, str)}

@@ -29,12 +29,14 @@ from ssd.doctor.statistics import (
 from ssd.geometry.default_boxes import FeatureMap, box_shapes, default_boxes
 from ssd.model.ssd import build_backbone, feature_maps
 from ssd.report.plots import shorten
+from ssd.run.folder import check_out
+from ssd.run.names import DATA_CHECK
 
 HURTS_TRAINING = 1
 FINE = 0
 SHOWN_FINDINGS = 5
 SHOWN_CLASSES = 30
-DETAILS, PICTURE = "data_check.json", "data_check.png"
+DETAILS, PICTURE = DATA_CHECK, "data_check.png"
 
 
 def report_data(
@@ -57,8 +59,9 @@ def report_data(
         The data sets and the findings.
 
     Raises:
-        UserError: `data.root` is not a folder, or the model is impossible.
+        UserError: `data.root` is not a folder, the model is impossible, or `out` is used.
     """
+    check_out(out, "a check of data", data.root)
     data, found = locate(data)
     input_size = model.input_size
     maps = feature_maps(build_backbone(model), model)

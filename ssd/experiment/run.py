@@ -9,6 +9,7 @@ from ssd.config import DIVISORS, Config, Divisor
 from ssd.experiment.scenario import Scenario, check, data_root, draw_data, runs_left, train_all
 from ssd.experiment.table import arms_text, write_results
 from ssd.experiment.trajectory import trajectory_distances
+from ssd.run.folder import check_out
 from ssd.run.names import SPIKES, SPIKES_PAGE
 from ssd.training.trainer import DONE
 
@@ -22,9 +23,11 @@ def run_experiment(base: Config, scenario: Scenario, out: Path) -> int:
     """Trains all runs that are not finished and writes the results; returns the exit status.
 
     Raises:
-        UserError: the scenario shows no spike, or `out` holds runs with other settings.
+        UserError: the scenario shows no spike, or `out` holds runs with other settings or
+            something else.
     """
     check(scenario, base)
+    check_out(out, "spikes", str(data_root(base, scenario.full_steps)))
     left = runs_left(base, scenario, out)
     draw_data(base, scenario)
     distances = known_distances(out) if not left else None

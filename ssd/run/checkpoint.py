@@ -164,12 +164,21 @@ def read_checked(checkpoint: Path, name: str, manifest: Manifest) -> bytes:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and found intact."""
+    """A checkpoint that was read and found intact.
+
+    Attributes:
+        path: its folder.
+        manifest: its description.
+        state: the training state.
+        config_yaml: the resolved config.
+        choice: which one of a run it is, in a few words, if it was chosen among several.
+    """
 
     path: Path
     manifest: Manifest
     state: dict[str, Any]
     config_yaml: str
+    choice: str = ""
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -203,12 +212,21 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
     return Checkpoint(checkpoint, manifest, state, config_yaml)
 
 
+def check_intact(checkpoint: Path) -> None:
+    """Makes sure that every file of a checkpoint matches its manifest.
+
+    Raises:
+        UserError: one does not.
+    """
+    manifest = read_manifest(checkpoint)
+    for name in (STATE_FILE, CONFIG):
+        read_checked(checkpoint, name, manifest)
+
+
 def is_intact(checkpoint: Path) -> bool:
     """Returns whether every file of a checkpoint matches its manifest."""
     try:
-        manifest = read_manifest(checkpoint)
-        for name in (STATE_FILE, CONFIG):
-            read_checked(checkpoint, name, manifest)
+        check_intact(checkpoint)
     except UserError:
         return False
     return True

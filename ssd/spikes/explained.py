@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.common.untrusted import shown
+from ssd.run.folder import check_out, check_place
 from ssd.run.names import METRICS, SPIKES, SPIKES_PAGE
 from ssd.spikes.explain import Explanation, as_json, explain
 from ssd.spikes.formats.table import Chosen
@@ -57,7 +58,7 @@ def explain_run(
 ) -> str:
     """Explains the log of a run, or of each of several, and returns the explanations as text.
 
-    Each run gets a spikes.json and a page of its own.
+    Each run gets a spikes.json and a page of its own. Of several, one spikes.json more lists them.
 
     Args:
         path: a run folder, a file with losses or a folder with logs.
@@ -69,8 +70,14 @@ def explain_run(
         chosen: the columns to read, where they have other names than usual.
 
     Raises:
-        UserError: the log cannot be read, there is no such run, or there are too many.
+        UserError: the log cannot be read, there is no such run, there are too many, or the folder
+            holds something else.
     """
+    folder = out or (path if (path / METRICS).exists() else Path("runs") / folder_of(path))
+    if folder.resolve() == path.resolve():
+        check_place(folder)
+    else:
+        check_out(folder, "spikes")
     logs = read_logs(path, steps_per_epoch, batch_size, chosen)
     wanted = logs if run is None else [choose_run(logs, run)]
     if len(wanted) > MOST_RUNS:
@@ -78,13 +85,15 @@ def explain_run(
             f"{path}: has {len(logs)} runs, and at most {MOST_RUNS} are explained at once; choose "
             f"one with --run, by number or name ({shown(numbered(logs))})"
         )
-    folder = out or (path if (path / METRICS).exists() else Path("runs") / folder_of(path))
+    if len(logs) == 1:
+        return _explain_one(logs[0], folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / SPIKES, json.dumps({"runs": [log.run for log in logs]}, indent=1) + "\n")
     texts = []
     for number, log in enumerate(logs, start=1):
         if any(log is each for each in wanted):
             name = log.run if log.run == f"run {number}" else f"{number} {log.run}"
-            own = folder if len(logs) == 1 else folder / _readable(name)
-            texts.append(_explain_one(log, own))
+            texts.append(_explain_one(log, folder / _readable(name)))
     return "\n\n".join(texts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,23 @@ from ssd.run.changes import Change, changes, write_changes
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
 from ssd.run.checkpoints import list_checkpoints, newest_intact, step_of
 from ssd.run.environment import describe_environment
-from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, ENVIRONMENT, EVALUATION, HEADERS, METRICS
-from ssd.run.rows import has_evaluation
+from ssd.run.folder import check_out
+from ssd.run.lock import RunLock, locked
+from ssd.run.names import (
+    CHECKPOINTS,
+    CONFIG,
+    DIVISION,
+    ENVIRONMENT,
+    EVALUATION,
+    HEADERS,
+    METRICS,
+    REPORT,
+)
+from ssd.run.rows import has_evaluation, only, read_rows
+from ssd.steps import EvaluationRow
 from ssd.training.build import Parts, build
 from ssd.training.changes import as_it_began, as_lines, changed_images, compare
-from ssd.training.ranks import from_first_rank, is_first, joined_ranks
+from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
 from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 from ssd.training.summary import summary
 from ssd.training.trainer import DONE, Trainer
@@ -39,23 +52,28 @@ def train(config: Config, run_dir: Path, resume: str) -> int:
             `never` requires a folder without checkpoints; anything else is a checkpoint's path.
 
     Raises:
-        UserError: the run cannot work with the settings or files that the user gave.
+        UserError: the run cannot work with the settings or files that the user gave, or another
+            one trains in this folder.
     """
-    with joined_ranks(choose_device(config.training.device)), Signals() as signals:
-        return train_on_rank(config, run_dir, resume, signals)
+    device = choose_device(config.training.device)
+    with joined_ranks(device), Signals() as signals, ExitStack() as at_end:
+        return train_on_rank(config, run_dir, resume, signals, at_end)
 
 
-def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) -> int:
+def train_on_rank(
+    config: Config, run_dir: Path, resume: str, signals: Signals, at_end: ExitStack
+) -> int:
     """Trains as one of the joined ranks, and keeps nothing that communicates when it is through."""
     run_dir = from_first_rank(run_dir)  # only the first rank may have made it
     try:
         with signals.interrupting():
+            lock = lock_on_first_rank(run_dir, config.data.root, at_end)
             checkpoint = find_on_first_rank(run_dir, resume)
             if checkpoint is not None:
                 config = keep_short_step(config, checkpoint)
             config = find_data(config)
             changed = [] if checkpoint is None else compare(checkpoint, config)
-            origin = origin_of(checkpoint, run_dir)
+            origin = run_of(checkpoint, run_dir)
             parts = build(config, checkpoint, origin / DIVISION, run_dir / HEADERS)
             if checkpoint is not None:
                 changed += filter(None, [changed_images(checkpoint, parts.train_data)])
@@ -72,10 +90,22 @@ def train_on_rank(config: Config, run_dir: Path, resume: str, signals: Signals) 
     if is_first():
         before = [change for change in changes(origin) if change.step <= parts.state.step]
         describe(run_dir, config, parts, before + changed)
-    return Trainer(config, run_dir, parts, signals).run()
+    return Trainer(config, run_dir, parts, signals, lock).run()
 
 
-def origin_of(checkpoint: Checkpoint | None, run_dir: Path) -> Path:
+def lock_on_first_rank(run_dir: Path, data_root: str, at_end: ExitStack) -> RunLock | None:
+    """Locks the run folder until the end; only the first rank has the lock, and all fail alike."""
+    held = []
+
+    def lock() -> None:
+        check_out(run_dir, "a run", data_root)
+        held.append(at_end.enter_context(locked(run_dir, tell)))
+
+    made_by_first_rank(lock)
+    return held[0] if held else None
+
+
+def run_of(checkpoint: Checkpoint | None, run_dir: Path) -> Path:
     """The folder of the run that the checkpoint is of; a new run's own."""
     if checkpoint is None or checkpoint.path.parent.name != CHECKPOINTS:
         return run_dir
@@ -113,7 +143,7 @@ def describe(run_dir: Path, config: Config, parts: Parts, history: Sequence[Chan
 
     The settings that were changed on the way are in changes.jsonl and at the end of config.yaml.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_changes(run_dir, history)
     write_whole(run_dir / CONFIG, to_yaml(config) + as_lines(history))
     if config.data.eval_split == SHARE and parts.eval_data is not None:
@@ -141,8 +171,8 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
     """The checkpoint to resume from, or None for a new run.
 
     Raises:
-        UserError: `never` meets checkpoints, `auto` finds some but none intact, or the given
-            checkpoint is damaged or older than one in the folder.
+        UserError: `never` meets checkpoints, `auto` finds some but none intact, a run has lost
+            its checkpoints, or the given one is damaged or older than one in the folder.
     """
     folder = run_dir / CHECKPOINTS
     if resume == "never":
@@ -151,6 +181,7 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
                 f"{run_dir} already holds a run, and --resume is never: give another --out, or "
                 "--resume auto to continue it"
             )
+        refuse_lost_checkpoints(run_dir)
         return None
     if resume != "auto":
         if not Path(resume).is_dir():
@@ -172,6 +203,23 @@ def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
             )
         return given
     checkpoint = newest_intact(folder)
-    if checkpoint is not None:
+    if checkpoint is None:
+        refuse_lost_checkpoints(run_dir)
+    else:
         tell(f"resuming from {checkpoint.path}")
     return checkpoint
+
+
+def refuse_lost_checkpoints(run_dir: Path) -> None:
+    """Raises a UserError if a run without checkpoints has had some.
+
+    A run that was killed before its first checkpoint has not: it has the folder for them, and no
+    evaluation, which comes after one. It starts anew.
+    """
+    rows = read_rows(run_dir / METRICS)
+    made = [name for name in (EVALUATION, REPORT) if (run_dir / name).exists()]
+    if made or only(EvaluationRow, rows) or (rows and not (run_dir / CHECKPOINTS).exists()):
+        raise UserError(
+            f"{run_dir} holds the results of a run, but none of its checkpoints: put "
+            f"{CHECKPOINTS}/ back, or give another --out"
+        )

@@ -20,7 +20,9 @@ from ssd.evaluation.result import result_table
 from ssd.evaluation.seen import without
 from ssd.report.page import write_report
 from ssd.report.pictures import draw, fit
+from ssd.run.lock import RunLock
 from ssd.run.names import CHECKPOINTS, EVALUATION, METRICS
+from ssd.run.results import origin_of
 from ssd.run.rows import has_evaluation
 from ssd.steps import StepFigures
 from ssd.structures import Batch, DataSet
@@ -49,10 +51,14 @@ class Trainer:
         run_dir: the run folder, which exists.
         parts: the parts of the run, in the state in which it starts or continues.
         signals: requests to stop or save that arrive meanwhile.
+        lock: of the run folder, on the first rank.
     """
 
-    def __init__(self, config: Config, run_dir: Path, parts: Parts, signals: Signals) -> None:
+    def __init__(
+        self, config: Config, run_dir: Path, parts: Parts, signals: Signals, lock: RunLock | None
+    ) -> None:
         self.config, self.run_dir, self.parts, self.signals = config, run_dir, parts, signals
+        self.lock = lock
         self.state, self.order, self.last_step = parts.state, parts.order, parts.last_step
         self.images = fingerprint(parts.train_data)
         self.evaluates_first = self.evaluation_is_missing()
@@ -82,6 +88,8 @@ class Trainer:
                 ready = next(steps)
                 figures = self.step(ready.batches)
                 state.step += 1
+                if self.lock is not None:
+                    self.lock.check()
 
                 images = [name for batch in ready.batches for name in batch.image_ids]
                 self.log.step(self.position(), figures, ready.waited, images)
@@ -206,6 +214,8 @@ class Trainer:
     ) -> None:
         """Computes the metric and writes the results, on the first rank."""
         config, step = self.config.evaluation, self.state.step
+        if self.lock is not None:
+            self.lock.check()  # an evaluation takes long
         result = measure(data, table, config)
         saver.add_score(step, result.mAP)
         for picture in pictures(data, table, TENSORBOARD_PICTURES):
@@ -216,5 +226,7 @@ class Trainer:
             (self.run_dir / EVALUATION).unlink(missing_ok=True)
         writer.evaluation(step, self.position().epoch, config.metric, result)
         if step >= self.last_step:
-            page = publish(self.run_dir, data, table, result, config)
+            saved = self.run_dir / CHECKPOINTS / f"step_{step}"
+            origin = origin_of(self.config, saved, step)
+            page = publish(self.run_dir, data, table, result, config, origin)
             writer.say(f"\n{result_table(result)}\n\nreport: {page}")

@@ -39,12 +39,19 @@ def rows(run_dir: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in OF_THE_CLOCK} for line in lines]
 
 
+def evaluation(run_dir: Path) -> dict:
+    """The content of evaluation.json without its date and the folder of its checkpoint."""
+    content = json.loads((run_dir / "evaluation.json").read_text())
+    return content | {"date": None, "checkpoint": Path(content["checkpoint"] or "").name}
+
+
 def differences(one: Path, other: Path) -> list[str]:
     """What differs between two finished runs."""
     found = []
-    for name in ("detections.json", "evaluation.json"):
-        if (one / name).read_bytes() != (other / name).read_bytes():
-            found.append(name)
+    if (one / "detections.json").read_bytes() != (other / "detections.json").read_bytes():
+        found.append("detections.json")
+    if evaluation(one) != evaluation(other):
+        found.append("evaluation.json")
     if rows(one) != rows(other):
         found.append("metrics.jsonl")
     if repr(curves(one)) != repr(curves(other)):  # NaN equals NaN

@@ -165,4 +165,4 @@ def test_an_image_that_is_missing_is_told_of_the_part_to_train_on_alone(own, run
     folder, told = run(own, out="again")
     assert "7 images to train on" in told
     assert gone in told
-    assert json.loads((folder / "evaluation.json").read_text())["images_left_out"] == 0
+    assert json.loads((folder / "evaluation.json").read_text())["left_out"] == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from compare import evaluation
 
 from ssd.data.order import Order
 from ssd.run.checkpoint import load_checkpoint
@@ -62,26 +63,33 @@ def test_a_run_leaves_all_that_is_promised_and_can_be_evaluated(tool, small_run,
     in_run = json.loads((run_dir / "evaluation.json").read_text())
     assert in_run["num_images"] == 8
     assert in_run["metric"] == "voc_area"
-    again = tool("evaluate.py", run_dir, "--out", tmp_path / "again")
+    last = ("--checkpoint", "last")
+    again = tool("evaluate.py", run_dir, *last, "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
-    assert json.loads((tmp_path / "again" / "evaluation.json").read_text()) == in_run
+    assert evaluation(tmp_path / "again") == evaluation(run_dir)
     from_file = tool(
         *("evaluate.py", "--detections", run_dir / "detections.json", *small_run),
         *("--data.eval_split", "test", "--evaluation.metric", "voc_area", "--out", "from_file"),
     )
     assert from_file.returncode == 0, from_file.stderr
-    assert json.loads((tmp_path / "from_file" / "evaluation.json").read_text()) == in_run
+    of_file = json.loads((tmp_path / "from_file" / "evaluation.json").read_text())
+    origin = {"checkpoint", "step", "model", "date", "detections"}
+    assert {name: of_file[name] for name in in_run.keys() - origin} == {
+        name: in_run[name] for name in in_run.keys() - origin
+    }
+    assert of_file["detections"] == str(run_dir / "detections.json")
+    assert of_file["checkpoint"] is None
 
 
 def test_a_run_that_was_killed_in_its_last_evaluation_is_evaluated_again(tool, small_run, tmp_path):
     command = ("train.py", *small_run, "--training.steps", "2", "--out", "run")
     tool(*command)
-    evaluation = tmp_path / "run" / "evaluation.json"
-    first = json.loads(evaluation.read_text())
-    evaluation.unlink()
+    file = tmp_path / "run" / "evaluation.json"
+    first = evaluation(tmp_path / "run")
+    file.unlink()
     again = tool(*command)
     assert again.returncode == 0, again.stderr
-    assert json.loads(evaluation.read_text()) == first
+    assert evaluation(tmp_path / "run") == first
     assert "already reached its last step 2" in tool(*command).stdout
 
 
@@ -212,7 +220,7 @@ def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(tool, small_run,
     (tmp_path / "file").touch()
     no_folder = tool("train.py", *small_run, "--out", "file")
     assert no_folder.returncode == 2
-    assert "cannot use file: File exists" in no_folder.stderr
+    assert "file is no folder: give another --out" in no_folder.stderr
     never = tool("train.py", *small_run, "--resume", "never", "--out", "run")
     assert never.returncode == 2
     assert "already holds a run" in never.stderr
@@ -248,7 +256,7 @@ def test_predictions_are_drawn_and_listed_and_overwrite_nothing(
     before = {path: path.read_bytes() for path in images.iterdir()}
     refused = tool("predict.py", "run", images, "--out", images)
     assert refused.returncode == 2
-    assert "would be overwritten" in refused.stderr
+    assert "and not predictions: give a new or an empty folder" in refused.stderr
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
@@ -302,7 +310,7 @@ def test_an_evaluation_leaves_the_files_of_another_run_alone(tool, small_run, tm
     file = tmp_path / "run" / "detections.json"
     done = tool("evaluate.py", "--detections", file, *small_run, "--out", "run")
     assert done.returncode == 2
-    assert "keeps its own results" in done.stderr
+    assert "run holds a run and not an evaluation: give a new" in done.stderr
     assert (tmp_path / "run" / "config.yaml").read_text() == config
 
 
@@ -347,8 +355,7 @@ def test_two_ranks_share_a_run_and_one_goes_on_with_it(
     assert [(row["step"], row["num_images"]) for row in rows(run_dir, "train")] == [
         (step, 4) for step in range(1, 9)
     ]
-    evaluation = run_dir / "evaluation.json"
-    assert json.loads(evaluation.read_text())["num_images"] == 8
+    assert evaluation(run_dir)["num_images"] == 8
     done = tool("train.py", *flags, "--training.steps", "10")
     assert done.returncode == 0, done.stderr
     assert "steps 9 to 10" in done.stdout

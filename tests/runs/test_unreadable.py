@@ -48,7 +48,7 @@ def test_a_bad_test_image_is_left_out_and_counted(tool, flags, data, tmp_path, h
     printed = done.stdout + done.stderr
     assert printed.count(f"left out of the evaluation: {bad}: image is ") == 1
     result = evaluation(tmp_path / "run")
-    assert (result["num_images"], result["images_left_out"]) == (7, 1)
+    assert (result["num_images"], result["left_out"]) == (7, 1)
     assert str(bad) in (tmp_path / "run/unreadable.txt").read_text()
     assert bad.stem not in (tmp_path / "run/detections.json").read_text()
 
@@ -56,7 +56,7 @@ def test_a_bad_test_image_is_left_out_and_counted(tool, flags, data, tmp_path, h
     assert again.returncode == 0, again.stderr
     assert "7 images, 1 left out" in again.stdout
     assert f"left out: {bad}: image is " in again.stdout
-    assert evaluation(tmp_path / "again") == result
+    assert evaluation(tmp_path / "again") | {"date": None} == result | {"date": None}
 
 
 def test_a_run_that_goes_on_does_not_die_of_an_image_that_broke_meanwhile(
@@ -64,13 +64,13 @@ def test_a_run_that_goes_on_does_not_die_of_an_image_that_broke_meanwhile(
 ):
     half = [*flags, "--training.steps", "3"]
     assert tool("train.py", *half).returncode == 0
-    assert evaluation(tmp_path / "run")["images_left_out"] == 0
+    assert evaluation(tmp_path / "run")["left_out"] == 0
     cut_off(images_of(data, "trainval")[3])
     cut_off(images_of(data, "test")[3])
     done = tool("train.py", *flags)
     assert done.returncode == 0, done.stderr
     assert "resuming from" in done.stdout
-    assert evaluation(tmp_path / "run")["images_left_out"] == 1
+    assert evaluation(tmp_path / "run")["left_out"] == 1
 
 
 def test_too_many_are_one_line_before_the_first_step(mistaken, flags, data):

@@ -2,14 +2,16 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ssd.config import EvaluationConfig
+from ssd.config import Config, EvaluationConfig
 from ssd.detect.evaluate import publish, spikes_of_run
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.result import EvaluationResult
+from ssd.run.results import origin_of
 from ssd.run.rows import format_row
 from ssd.steps import EvaluationRow
 from ssd.structures import DataSet
@@ -26,6 +28,7 @@ RESULT = EvaluationResult(
     num_images=0,
     num_detections=0,
 )
+ORIGIN = origin_of(Config(), Path("checkpoints/step_1"), 1)
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def published(tmp_path, step_row):
         rows.insert(30, EvaluationRow(30, 2, "voc_area", 0.5, {"cat": 0.5}))
         (tmp_path / "metrics.jsonl").write_bytes(b"".join(map(format_row, rows)))
         data = DataSet([], ("cat",), {})
-        page = publish(tmp_path, data, NOTHING, RESULT, EvaluationConfig())
+        page = publish(tmp_path, data, NOTHING, RESULT, EvaluationConfig(), ORIGIN)
         assert page == tmp_path / "report.html"
         return page.read_text(encoding="utf-8")
 

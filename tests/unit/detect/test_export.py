@@ -24,7 +24,8 @@ def test_the_file_is_a_state_dict_of_torchvisions_model_with_averaged_weights(tm
     config = Config(model=ModelConfig("vgg16", 300))
     averaged = build_model(config.model, 3)
     checkpoint = checkpoint_of(config, tmp_path, averaged.state_dict())
-    lines = export(checkpoint, tmp_path / "new" / "model.pth")
+    lines, using = export(checkpoint, tmp_path / "new" / "model.pth")
+    assert using.startswith("using step 1, as given (")
     assert "num_classes=3" in lines
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.pth"]
     state = torch.load(tmp_path / "new" / "model.pth", weights_only=True)

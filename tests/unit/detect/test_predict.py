@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from ssd.detect.predict import predict
 from ssd.detect.result import Result
 
 CLASSES = ("cat", "dog")
+CHECKPOINT = SimpleNamespace(choice="step 6, as given", path=Path("run/checkpoints/step_6"))
 
 
 class OneObject:
@@ -30,7 +32,7 @@ class OneObject:
 
 @pytest.fixture(autouse=True)
 def _one_object(monkeypatch):
-    monkeypatch.setattr(module, "open_checkpoint", lambda trained: None)
+    monkeypatch.setattr(module, "open_checkpoint", lambda trained, which: CHECKPOINT)
     monkeypatch.setattr(module, "config_of", lambda checkpoint, overrides: None)
     monkeypatch.setattr(module, "build_detector", lambda checkpoint, config: OneObject())
 
@@ -54,7 +56,8 @@ def test_a_bad_picture_is_named_and_all_others_are_predicted(folder, capfd):
     (folder / "b.jpg").write_bytes(whole[: len(whole) // 2])
     predicted = run(folder)
     assert predicted.is_incomplete
-    head, count, line = predicted.told.splitlines()
+    using, head, count, line = predicted.told.splitlines()
+    assert using == "using step 6, as given (run/checkpoints/step_6)"
     assert head == "2 objects of score 0.4 or more in 2 images: drawn in out, listed in " + str(
         Path("out/detections.json")
     )
@@ -88,9 +91,51 @@ def test_a_named_file_that_is_no_image_is_told(folder):
 def test_no_picture_is_overwritten(folder, monkeypatch):
     monkeypatch.chdir(folder)
     before = Path("sub/a.jpg").read_bytes()
-    with pytest.raises(UserError, match="would be overwritten: give another --out"):
+    with pytest.raises(UserError, match="sub holds other files .a.jpg. and not predictions"):
         predict(Path("run"), [Path("sub")], {}, Path("sub"), 0.4)
     assert Path("sub/a.jpg").read_bytes() == before
+
+
+def test_earlier_copies_are_replaced_but_no_picture_of_the_users(folder):
+    run(folder)
+    (folder / "sub" / "a.jpg").unlink()
+    run(folder)
+    content = json.loads(Path("out/drawn.json").read_text())
+    assert content == {"pictures": ["a.jpg", "b.jpg", "sub/a.jpg"]}
+    mine = Path("out/c.jpg")
+    mine.write_bytes(b"mine")
+    (folder / "c.jpg").write_bytes((folder / "b.jpg").read_bytes())
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"out/c.jpg would be overwritten: give another --out"):
+            run(folder)
+    assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    run(folder)
+    assert mine.read_bytes() != b"mine"
+
+
+def test_a_copy_that_was_not_drawn_is_not_taken_for_one_later(folder):
+    (folder / "b.jpg").write_bytes(b"broken")
+    run(folder)
+    Path("out/b.jpg").write_bytes(b"mine")
+    with pytest.raises(UserError, match="b.jpg would be overwritten"):
+        run(folder)
+
+
+def test_after_a_kill_the_same_call_draws_again(folder, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_detections", killed)
+        with pytest.raises(Killed):
+            run(folder)
+    assert Path("out/a.jpg").exists()
+    run(folder)
+    assert Path("out/detections.json").exists()
 
 
 def test_batches_are_smaller_where_pictures_are_large(monkeypatch):

@@ -18,7 +18,9 @@ from ssd.run.checkpoint import (
     write_and_flush,
     write_text,
 )
-from ssd.run.checkpoints import best_checkpoint, list_checkpoints, newest_intact, prune
+from ssd.run.checkpoints import best_checkpoint, choose, list_checkpoints, newest_intact, prune
+from ssd.run.rows import format_row
+from ssd.steps import EvaluationRow
 
 
 def save(folder: Path, step: int, score: float | None = None) -> Path:
@@ -174,3 +176,59 @@ def test_those_that_are_known_are_not_read_again(tmp_path, monkeypatch):
     prune(tmp_path, 3, known)
     assert read == [unknown]
     assert known == set(list_checkpoints(tmp_path))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of three checkpoints, which has evaluated four times."""
+    for step, score in ((2, 0.9), (4, 0.3), (6, 0.4)):
+        save(tmp_path / "checkpoints", step, score)
+    rows = [EvaluationRow(step, 0, "voc07", score, {}) for step, score in enumerate((0.1, 0.2))]
+    rows += [EvaluationRow(2, 0, "voc07", 0.9, {}), EvaluationRow(6, 0, "voc07", 0.4, {})]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(map(format_row, rows)))
+    return tmp_path
+
+
+def damage(run, step):
+    file = run / "checkpoints" / f"step_{step}" / "state.pt"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def test_the_best_the_last_or_one_by_its_step_is_chosen_and_told(run, capfd):
+    best, last, given = (choose(run, which) for which in ("best", "last", "4"))
+    assert (best.manifest.step, last.manifest.step, given.manifest.step) == (2, 6, 4)
+    assert best.choice == "step 2, the best of 4 evaluations, mAP 0.9000"
+    assert last.choice == "step 6, the newest checkpoint"
+    assert given.choice == "step 4, as given"
+    assert capfd.readouterr().err == ""
+    for wrong in ("5", "newest", "-1", "04"):
+        with pytest.raises(UserError, match=r"best, last, or a step of 2, 4, 6$"):
+            choose(run, wrong)
+
+
+def test_a_damaged_newest_checkpoint_is_told_whichever_is_chosen(run, capfd):
+    damage(run, 6)
+    assert choose(run, "last").choice == "step 4, the newest intact checkpoint"
+    assert capfd.readouterr().err.count("step_6/state.pt is damaged") == 1
+    assert choose(run, "best").manifest.step == 2
+    assert capfd.readouterr().err.count("step_6/state.pt is damaged") == 1
+    (run / "checkpoints/step_6/manifest.json").unlink()
+    assert choose(run, "best").manifest.step == 2
+    assert capfd.readouterr().err.count("passed over") == 1
+    with pytest.raises(UserError, match="step_6"):
+        choose(run, "6")
+
+
+def test_without_the_best_one_the_next_is_taken_and_not_praised(run, capfd):
+    damage(run, 2)
+    found = choose(run, "best")
+    assert found.choice == "step 6, the best evaluated one that is left, mAP 0.4000"
+    assert "step_2/state.pt is damaged" in capfd.readouterr().err
+
+
+def test_a_run_that_was_never_evaluated_has_a_newest_one_alone(tmp_path):
+    for step in (1, 2):
+        save(tmp_path / "checkpoints", step)
+    assert choose(tmp_path, "best").choice == "step 2, the newest checkpoint, none is evaluated"
+    with pytest.raises(UserError, match="holds no checkpoint: train the run first"):
+        choose(tmp_path / "nowhere", "best")
