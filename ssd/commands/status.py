@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from ssd.common.errors import UserError, one_line
+from ssd.common.terminal import marked
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -34,7 +35,7 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
     try:
         status = main(sys.argv[1:])
     except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(marked(f"error: {one_line(error)}", sys.stderr), file=sys.stderr)
         status = USER_MISTAKE
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -44,7 +45,7 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
     except OSError as error:
         if error.errno not in NOT_OUR_FAULT:
             raise
-        print(f"error: {explained(error)}", file=sys.stderr)
+        print(marked(f"error: {explained(error)}", sys.stderr), file=sys.stderr)
         status = USER_MISTAKE
     finally:
         signal.signal(signal.SIGINT, previous)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
+from ssd.common.progress import Progress
 from ssd.data.cache import image_bytes
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.image import read_pixels
@@ -102,14 +102,14 @@ def decode_onto(
         pin_memory=False,
         capacity=room_for(records, 1),
     )
-    bar = tqdm(desc="decoding", total=len(records), leave=False, disable=not show_progress)
-    with closing(images), bar:
+    progress = Progress("decoding", len(records), "image", hidden=not show_progress)
+    with closing(images), progress:
         for index, image in enumerate(images):
             if image.problem:
                 problems[index] = image.problem
             else:
                 pixels[ends[index] - sizes[index] : ends[index]].copy_(image.pixels.view(-1))
-            bar.update()
+            progress.advance()
     objects = [dataset.to_sample(record, 0, np.empty((0, 0, 3), np.uint8)) for record in records]
     samples = replace(
         pack(objects),

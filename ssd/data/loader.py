@@ -11,7 +11,6 @@ Without workers, all of it is.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -20,8 +19,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from ssd.common.progress import say
 from ssd.data.cache import Pixels, image_bytes
 from ssd.data.dataset import NO_ROOM, DetectionDataset, Request, pack
 from ssd.data.order import Order
@@ -184,4 +183,4 @@ def _in_order(
 
 @cache  # once, although every evaluation has its own ring
 def _tell(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)  # beside a progress bar
+    say(line, to_stderr=True)

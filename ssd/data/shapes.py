@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError
+from ssd.common.progress import Progress
 from ssd.structures import BoolArray
 
 NUM_TRAINVAL = 400
@@ -106,13 +106,14 @@ def draw_shapes(root: Path, num_trainval: int, num_test: int, seed: int) -> None
     for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (root / folder).mkdir(parents=True)
     stems = [_stem(index) for index in range(num_trainval + num_test)]
-    bar = tqdm(stems, desc="drawing the shapes data set", unit="picture", disable=None)
-    for index, stem in enumerate(bar):
-        picture, shapes = draw_picture(np.random.default_rng([seed, index]))
-        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        (root / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
-        xml = _annotation(f"{stem}.jpg", picture.shape[:2], shapes)
-        (root / "Annotations" / f"{stem}.xml").write_text(xml, encoding="utf-8")
+    with Progress("drawing the shapes data set", len(stems), "picture") as progress:
+        for index, stem in enumerate(stems):
+            picture, shapes = draw_picture(np.random.default_rng([seed, index]))
+            _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+            (root / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+            xml = _annotation(f"{stem}.jpg", picture.shape[:2], shapes)
+            (root / "Annotations" / f"{stem}.xml").write_text(xml, encoding="utf-8")
+            progress.advance()
     for name, part in (("trainval", stems[:num_trainval]), ("test", stems[num_trainval:])):
         lines = "".join(f"{stem}\n" for stem in part)
         (root / "ImageSets" / "Main" / f"{name}.txt").write_text(lines, encoding="utf-8")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
 
-from tqdm.auto import tqdm
+from ssd.common.progress import Progress
 
 PART = 32  # items that a thread takes at once: a task of its own for each takes longer
 
@@ -23,7 +23,7 @@ def in_threads(
     description: str,
     bar_after: float = 0,
 ) -> list[Result]:
-    """The results of `work` on all items, in order, with a progress bar.
+    """The results of `work` on all items, in order, with its progress shown.
 
     Ctrl-C waits for the items that the threads have begun, and for no others.
 
@@ -40,15 +40,15 @@ def in_threads(
         return [work(item) for item in part if not stopped.is_set()]
 
     parts = [items[start : start + PART] for start in range(0, len(items), PART)]
-    bar = tqdm(desc=description, total=len(items), unit="image", leave=False, delay=bar_after)
+    progress = Progress(description, len(items), "image", after=bar_after)
     pool = ThreadPoolExecutor(threads)
     results: list[Result] = []
-    with warnings.catch_warnings(), bar:
+    with warnings.catch_warnings(), progress:
         warnings.simplefilter("ignore")
         try:
             for done in pool.map(work_on, parts):
                 results += done
-                bar.update(len(done))
+                progress.advance(len(done))
         finally:
             stopped.set()
             pool.shutdown(cancel_futures=True)

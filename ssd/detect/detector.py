@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ssd.augment.batch import Preprocess, finds_compiler
 from ssd.common.graph import Graphs
+from ssd.common.progress import Progress
 from ssd.config import EvaluationConfig, Workers
 from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
@@ -168,30 +168,23 @@ def detect(
         detector: the model.
         records: the images.
         workers: the setting `data.workers`.
-        show_progress: whether to show a progress bar.
+        show_progress: whether to show the progress.
     """
     dataset = DetectionDataset(records, train_difficult=True, strict=True)
     device = detector.model.default_boxes.device
     count = num_workers(workers, device.type)
     on_gpu = device.type == "cuda"
     batches = evaluation_batches(dataset, detector.config.batch_size, count, on_gpu)
-    bar = tqdm(
-        total=len(records),
-        desc="evaluating",
-        unit="image",
-        leave=False,
-        dynamic_ncols=True,
-        disable=not show_progress,
-    )
+    progress = Progress("evaluating", len(records), "image", hidden=not show_progress)
     found: list[Detections] = []
     left_out: dict[int, str] = {}
-    with closing(batches), bar:
+    with closing(batches), progress:
         for samples in batches:
             for detections, problem in zip(detector(samples), samples.problems, strict=True):
                 if problem:
                     left_out[len(found)] = problem
                 found.append(NO_DETECTIONS if problem else detections)
-            bar.update(len(samples.image_ids))
+            progress.advance(len(samples.image_ids))
     return Detected(to_table(found, records), left_out)
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Never
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.files import write_whole
+from ssd.common.progress import Progress, say
 from ssd.common.untrusted import read_json
 from ssd.config.settings import Settings
 from ssd.data.image import read_image
@@ -71,13 +69,12 @@ def predict(
     write_drawn(out, copies)  # first: the next call has to know them after a kill too
     drawn = {source.image_id: out / source.drawn for source in sources}
     found, left_out = [], list[str]()
-    bar = tqdm(total=len(sources), desc="predicting", unit="image", dynamic_ncols=True)
-    with bar:
-        for result in detector.results(readable(sources, left_out, bar), min_score):
+    with Progress("predicting", len(sources), "image") as progress:
+        for result in detector.results(readable(sources, left_out, progress), min_score):
             drawn[result.image].parent.mkdir(parents=True, exist_ok=True)
             drawn[result.image].write_bytes(encode_jpeg(result.draw()))
             found.append(replace(result, pixels=NO_PIXELS))  # many pictures need not be kept
-            bar.update()
+            progress.advance()
     write_drawn(out, [copy for copy in copies if (out / copy).exists()])
     table = table_of(found)
     write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
@@ -93,7 +90,7 @@ def predict(
 
 
 def readable(
-    sources: Sequence[Source], left_out: list[str], bar: tqdm[Never]
+    sources: Sequence[Source], left_out: list[str], progress: Progress
 ) -> Iterator[tuple[str, Pixels]]:
     """The name and the pixels of each image; appends a line to `left_out` for an unreadable one."""
     for source in sources:
@@ -101,8 +98,8 @@ def readable(
             pixels = read_image(source.path, MOST_PIXELS)
         except UserError as error:
             left_out.append(one_line(error))
-            bar.write(f"left out: {left_out[-1]}", file=sys.stderr)
-            bar.update()
+            say(f"left out: {left_out[-1]}", to_stderr=True)
+            progress.advance()
         else:
             yield source.image_id, pixels
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from ssd.common.progress import Progress
 from ssd.geometry.boxes import pairwise_iou, to_corner_form
 from ssd.structures import BoolArray, FloatArray, IntArray, Record
 
@@ -102,10 +102,11 @@ def unmatched(boxes_N4: FloatArray, default_boxes_P4: Tensor, match_iou: float) 
     corners_P4 = to_corner_form(default_boxes_P4)
     chunk = max(1, OVERLAPS_AT_A_TIME // len(corners_P4))
     chunks = torch.split(torch.from_numpy(boxes_N4), chunk)
-    best_N = [
-        pairwise_iou(boxes_n4, corners_P4).amax(1)
-        for boxes_n4 in tqdm(chunks, "matching", leave=False)
-    ]
+    best_N = []
+    with Progress("matching", len(boxes_N4), "object") as progress:
+        for boxes_n4 in chunks:
+            best_N.append(pairwise_iou(boxes_n4, corners_P4).amax(1))
+            progress.advance(len(boxes_n4))
     return np.asarray((torch.cat([torch.empty(0), *best_N]) < match_iou).numpy())
 
 

@@ -14,10 +14,10 @@ from statistics import fmean
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ssd.augment.batch import preprocess_of
 from ssd.augment.library import library_transform
+from ssd.common.progress import Progress
 from ssd.config import DIVISORS, Config, Divisor
 from ssd.data.dataset import DetectionDataset, Request, pack
 from ssd.data.order import Order
@@ -58,13 +58,15 @@ def trajectory_distances(
 
     whole, split = batches((sum(SIZES),)), batches(SIZES)
     num_classes = len(data.classes) + 1
-    return {
-        divisor: distance(
-            weights_after(split, divisor, num_classes, base, dtype),
-            weights_after(whole, divisor, num_classes, base, dtype),
-        )
-        for divisor in tqdm(DIVISORS, desc="comparing split steps", unit="divisor", disable=None)
-    }
+    distances: dict[Divisor, float] = {}
+    with Progress("comparing split steps", len(DIVISORS), "divisor") as progress:
+        for divisor in DIVISORS:
+            distances[divisor] = distance(
+                weights_after(split, divisor, num_classes, base, dtype),
+                weights_after(whole, divisor, num_classes, base, dtype),
+            )
+            progress.advance()
+    return distances
 
 
 def micro_batches(

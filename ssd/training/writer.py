@@ -1,4 +1,4 @@
-"""The first rank's output during training: metrics.jsonl, TensorBoard, the progress bar."""
+"""The first rank's output during training: metrics.jsonl, TensorBoard, the progress."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from ssd.common.progress import Progress, say
 from ssd.config import LossConfig
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.names import METRICS, TENSORBOARD
@@ -54,16 +53,14 @@ class RunWriter:
         before = only(StepRow, read_rows(path))
         self._file = RowFile(path, self.say)
         self._board = Board(run_dir / TENSORBOARD, steps_taken, self.say)
-        self._bar = tqdm(
-            total=last_step, initial=steps_taken, unit="step", desc="training", dynamic_ncols=True
-        )
+        self._progress = Progress("training", last_step, "step", steps_taken)
         self._loss = loss
         self._watch = RunWatch(run_dir, loss, before)
         self._runaway = RunawayWatch(loss.box_weight, before)
 
     def advance(self) -> None:
         """Moves the progress bar by a step."""
-        self._bar.update()
+        self._progress.advance()
 
     def steps(self, rows: Sequence[StepRow]) -> None:
         """Writes one or more rows, which are in the order of their steps."""
@@ -75,10 +72,9 @@ class RunWriter:
                     self.say(f"warning: {warning}")
                     self._board.text(tag, warning, row.step)
         last = rows[-1]
-        self._bar.set_postfix_str(
+        self._progress.note(
             f"epoch {(last.epoch or 0) + 1}, loss {last.loss:.3f}, "
-            f"{last.images_per_second:.1f} images/s",
-            refresh=False,
+            f"{last.images_per_second:.1f} images/s"
         )
 
     def _show(self, row: StepRow) -> None:
@@ -105,8 +101,8 @@ class RunWriter:
         self._board.picture(tag, pixels, step)
 
     def say(self, text: str) -> None:
-        """Prints a line without tearing the progress bar."""
-        self._bar.write(text)
+        """Prints a line without tearing a progress bar."""
+        say(text)
 
     def sync(self) -> None:
         """Waits until the disk has the rows."""
@@ -119,4 +115,4 @@ class RunWriter:
             self.say(f"warning: {self._runaway.warning}")
         self._file.close()
         self._board.close()
-        self._bar.close()
+        self._progress.close()
