@@ -19,6 +19,7 @@ from ssd.doctor.check import Checked
 from ssd.doctor.report import report_data
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.folder import run_folder
+from ssd.training.last_words import last_words
 from ssd.training.start import train as train_run
 from ssd.training.trainer import DONE
 
@@ -48,6 +49,7 @@ def train(
         status = train_run(config_of(recipe, settings), run_dir, resume)
     if status != DONE:
         raise KeyboardInterrupt("stopped: the same call, with this `out`, resumes the run")
+    print(last_words(run_dir))
     return run_dir
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 
 from ssd.config.flags import CommandLine, config_of
@@ -40,11 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     flags = line.parse(arguments)
     config = config_of(flags, flags.get("files") or [QUICKSTART])
-    from ssd.training.signals import STOPPED_BY_SIGNAL
-    from ssd.training.start import tell, train
+    from ssd.training.last_words import last_words
+    from ssd.training.start import train
+    from ssd.training.trainer import DONE
 
     with run_folder(flags.get("out")) as run_dir:
         status = train(config, run_dir, flags.get("resume") or "auto")
-    if status == STOPPED_BY_SIGNAL:
-        tell(f"run the same command with --out {run_dir} to resume")
+    if os.environ.get("RANK", "0") == "0":
+        again = f"run the same command with --out {shlex.quote(str(run_dir))} to resume"
+        print(last_words(run_dir) if status == DONE else again)
     return status

@@ -2,7 +2,7 @@
 
 SIGTERM or SIGINT (Ctrl-C): save after the current step and stop. A second one goes to the handler
 from before the run, which ends a command at once and raises KeyboardInterrupt in a program.
-SIGUSR1: save after the current step and continue.
+SIGUSR1, which Windows does not have: save after the current step and continue.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-STOPPED_BY_SIGNAL = 143
+STOPPED_BY_SIGNAL, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT  # as shells have them
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+SAVING = [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
 SAME_REQUEST_SECONDS = 2.0
 
 
@@ -30,17 +31,19 @@ class Signals:
     Attributes:
         stop: whether the run has been asked to stop.
         save: whether the run has been asked to save; the code that saves resets it.
+        status: the exit status of a run that stops: 130 after Ctrl-C, else 143.
     """
 
     def __init__(self) -> None:
         self.stop = self.save = False
+        self.status: int = STOPPED_BY_SIGNAL
         self._interrupts = False
         self._asked_at = 0.0
 
     def __enter__(self) -> Signals:
         """Installs the signal handlers; outside the main thread Python allows none."""
         in_main = threading.current_thread() is threading.main_thread()
-        numbers = (*STOPPING, signal.SIGUSR1) if in_main else ()
+        numbers = (*STOPPING, *SAVING) if in_main else ()
         self._previous = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
@@ -66,19 +69,23 @@ class Signals:
             self._interrupts = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGUSR1:
+        if number in SAVING:
             self.save = True
             return
         if self.stop and not self._is_passed_on():
             previous = self._previous[signal.Signals(number)]
             if callable(previous):
                 previous(number, frame)
-            os._exit(STOPPED_BY_SIGNAL)  # a normal exit would wait for a save on a dead disk
+            os._exit(128 + number)  # a normal exit would wait for a save on a dead disk
         self.stop, self._asked_at = True, time.monotonic()
+        if number == signal.SIGINT:
+            self.status = INTERRUPTED
         if self._interrupts:
             raise Stopped
         if number == signal.SIGINT and os.environ.get("RANK", "0") == "0":
-            os.write(2, b"\nstopping after this step; once more ends at once, without saving\n")
+            over_the_bar = b"\r\033[K" if os.isatty(2) else b"\n"
+            line = b"stopping after this step; once more ends at once, without saving\n"
+            os.write(2, over_the_bar + line)
 
     def _is_passed_on(self) -> bool:
         """Returns whether torchrun is repeating a signal that the terminal sent to every rank."""

@@ -37,13 +37,13 @@ from ssd.steps import EvaluationRow
 from ssd.training.build import Parts, build
 from ssd.training.changes import as_it_began, as_lines, changed_images, compare
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
-from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
+from ssd.training.signals import Signals, Stopped
 from ssd.training.summary import summary
 from ssd.training.trainer import DONE, Trainer
 
 
 def train(config: Config, run_dir: Path, resume: str) -> int:
-    """Trains in `run_dir`; returns the exit status.
+    """Trains in `run_dir`; returns the exit status, 130 or 143 if a signal has stopped it.
 
     Args:
         config: the whole run.
@@ -79,7 +79,7 @@ def train_on_rank(
                 changed += filter(None, [changed_images(checkpoint, parts.train_data)])
     except Stopped:
         tell("stopped before the first step")
-        return STOPPED_BY_SIGNAL
+        return signals.status
     if from_first_rank(is_finished(run_dir, parts)):
         tell(
             f"the run has already reached its last step {parts.last_step}: evaluate it with "

@@ -34,7 +34,7 @@ from ssd.training.ranks import any_rank, from_all_ranks, from_first_rank, is_fir
 from ssd.training.resume import snapshot
 from ssd.training.saver import Saver
 from ssd.training.share import detect_on_all_ranks
-from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
+from ssd.training.signals import Signals, Stopped
 from ssd.training.step import train_step
 from ssd.training.writer import RunWriter
 
@@ -110,7 +110,7 @@ class Trainer:
             if stops:
                 at = f"after step {state.step}, which is saved" if state.step else "before step 1"
                 self.log.say(f"stopped {at}")
-            return STOPPED_BY_SIGNAL if stops else DONE
+            return signals.status if stops else DONE
 
     def take_step(self, batches: list[Batch]) -> StepFigures:
         """Takes an optimizer step; on a GPU a CUDA graph repeats it."""
@@ -206,8 +206,7 @@ class Trainer:
     def report_training(self) -> None:
         """Writes the report of a finished run that has nothing to evaluate on."""
         if self.state.step >= self.last_step and self.writer is not None:
-            page = write_report(self.run_dir, spikes_of_run(self.run_dir))
-            self.writer.say(f"report: {page}")
+            write_report(self.run_dir, spikes_of_run(self.run_dir))
 
     def publish_evaluation(
         self, data: DataSet, table: DetectionTable, writer: RunWriter, saver: Saver
@@ -228,5 +227,5 @@ class Trainer:
         if step >= self.last_step:
             saved = self.run_dir / CHECKPOINTS / f"step_{step}"
             origin = origin_of(self.config, saved, step)
-            page = publish(self.run_dir, data, table, result, config, origin)
-            writer.say(f"\n{result_table(result)}\n\nreport: {page}")
+            publish(self.run_dir, data, table, result, config, origin)
+            writer.say(f"\n{result_table(result)}\n")

@@ -40,6 +40,13 @@ def test_a_run_leaves_all_that_is_promised_and_can_be_evaluated(tool, small_run,
     run_dir = tmp_path / "run"
     done = tool("train.py", *small_run, "--training.epochs", "2", "--out", run_dir)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # it lasts seconds, and no library has a word in it
+    *_, report, evaluate, predict = done.stdout.splitlines()
+    assert report == f"report    {run_dir}/report.html"
+    assert (evaluate, predict) == (
+        f"next      ssd evaluate {run_dir}",
+        f"          ssd predict {run_dir} IMAGES",
+    )
     names = {path.name for path in run_dir.iterdir()}
     assert names == {
         *("config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints"),
@@ -152,7 +159,8 @@ def test_a_run_that_is_older_than_short_step_goes_on_as_it_began(tool, small_run
     assert not equal(undisturbed["model"], other["model"])
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(repository, small_run, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_saves_and_the_same_command_goes_on(repository, small_run, tmp_path, number, status):
     command = [sys.executable, str(repository / "tools/train.py"), *small_run]
     command += ["--training.steps", "2000", "--out", "run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -160,9 +168,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(repository, small_run, tmp_p
     metrics = tmp_path / "run" / "metrics.jsonl"
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
+    assert process.returncode == status, output
     saved = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
     step = int(saved.name.removeprefix("step_"))
     assert f"stopped after step {step}" in output
@@ -350,7 +358,7 @@ def test_two_ranks_share_a_run_and_one_goes_on_with_it(
     halves = ("--training.batch_size", "2", "--training.steps", "8")
     done = torchrun(2, repository / "tools" / "train.py", *flags, *halves)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 ranks") == done.stdout.count("report: ") == 1
+    assert done.stdout.count("2 ranks") == done.stdout.count("report    run/") == 1
     run_dir = tmp_path / "run"
     assert [(row["step"], row["num_images"]) for row in rows(run_dir, "train")] == [
         (step, 4) for step in range(1, 9)

@@ -10,13 +10,14 @@ import pytest
 from ssd.training.signals import STOPPED_BY_SIGNAL, Signals, Stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_asks_to_stop(number):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_first_signal_asks_to_stop(number, status):
     before = signal.getsignal(number)
     with Signals() as asked:
         assert not asked.stop
         os.kill(os.getpid(), number)
         assert asked.stop
+        assert asked.status == status
     assert signal.getsignal(number) == before
 
 
