@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.config.flags import CommandLine, config_of
+from ssd.config.limits import require
 from ssd.config.recipes import OWN_DATA, QUICKSTART, recipes
 
 USAGE = "ssd check [FOLDER] [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out DIR] [--show N]"
@@ -58,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         flags["data.root"] = folders[0]
     config = config_of(flags, files or [OWN_DATA if folders else QUICKSTART])
     out, show = Path(flags.get("out") or "data_check"), flags.get("show")
-    if show is not None and show < 1:
-        raise UserError(f"--show is {show}, but has to be at least 1")
+    require(show is None or show >= 1, "--show", show, "at least 1")
     from ssd.doctor.report import FINE, HURTS_TRAINING, report_data
     from ssd.doctor.sheet import write_sheet
 

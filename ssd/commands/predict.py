@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, given_settings
+from ssd.config.limits import require
 
 USAGE = (
     "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--recursive] [--out DIR] [--min-score SCORE]\n"
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     if flags.get("run") is None or not flags.get("images"):
         raise UserError(f"a run and at least one image are needed: {USAGE}")
     sources = [Path(image).expanduser() for image in flags["images"]]
-    out, score = Path(flags.get("out") or "predictions"), flags.get("min_score")
+    out, score = Path(flags.get("out") or "predictions"), flags.get("min_score", MIN_SCORE)
+    require(0 <= score <= 1, "--min-score", score, "at least 0 and at most 1")
     from ssd.detect.predict import predict
 
     predicted = predict(
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         sources,
         given_settings(flags),
         out,
-        MIN_SCORE if score is None else score,
+        score,
         bool(flags.get("recursive")),
         flags.get("own_checkpoint"),
     )

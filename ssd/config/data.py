@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ssd.common.errors import UserError
-from ssd.common.untrusted import MOST_CLASSES, as_name, short
-from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
+from ssd.common.untrusted import MOST_CLASSES, as_name
+from ssd.config.limits import LARGEST, SMALLEST, check_limits, require, written
 
 Workers = Literal["auto"] | int
 AUTO = "auto"  # a setting that is found out
@@ -110,12 +110,14 @@ class DataConfig:
         if self.classes is not None:
             rule = f"a list of different names, at most {MOST_CLASSES}"
             listed = isinstance(self.classes, list) and len(self.classes) <= MOST_CLASSES
-            require(listed, "data.classes", short(self.classes), rule)
+            require(listed, "data.classes", written(self.classes), rule)
             try:
-                names = {as_name("data.classes", one) for one in self.classes}
+                names = {as_name("a name in data.classes", one) for one in self.classes}
             except ValueError as problem:
                 raise UserError(str(problem)) from None
-            require(0 < len(names) == len(self.classes), "data.classes", short(self.classes), rule)
+            require(
+                0 < len(names) == len(self.classes), "data.classes", written(self.classes), rule
+            )
 
 
 @dataclass(frozen=True)

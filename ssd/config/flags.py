@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ from ssd.common.errors import UserError
 from ssd.common.untrusted import is_unicode
 from ssd.config import Config
 from ssd.config.completion import complete, is_asked
-from ssd.config.help import help_text, setting_values, used_settings
+from ssd.config.help import IN_WORDS, help_text, setting_values, used_settings
 from ssd.config.recipes import find_recipe
 from ssd.config.settings import (
     SECTIONS,
+    SETTING_NAMES,
     Settings,
     explained,
     nested,
@@ -48,10 +50,12 @@ class CommandLine:
     ) -> None:
         self.usage, self.description = usage, description
         self.used, self.common = used, common
+        self._flags = {f"--{name}" for name in SETTING_NAMES} if used else set()
         self._lists: set[str] = set()  # the flags that take several values
         self._switches: set[str] = set()  # the flags that take none
         self._sections: set[str] = set()  # the flags with the name of a section of the config
         self._own: list[tuple[str, str, str]] = []  # name, value in the help, meaning
+        self._kinds: dict[str, str] = {}  # what the value of a flag of its own has to be
         name = " ".join(usage.split()[:2])
         self._parser = ArgumentParser(
             prog=name, exit_on_error=False, add_help=False, allow_abbrev=False
@@ -80,6 +84,8 @@ class CommandLine:
             self._switches.update(names)
         else:
             self._parser.add_argument(*names, type=kind, **more)
+        self._flags.update(names)
+        self._kinds[flag] = IN_WORDS[kind]
         self._own.append((flag, shown, meaning))
         if more.get("nargs") == "+":
             self._lists.update(names)
@@ -108,13 +114,7 @@ class CommandLine:
             words = with_quoted_names(self._renamed(self._in_order(arguments)))
             given = self._parser.parse_args(words, defaults=False)
         except ArgumentError as error:
-            message = explained(error, typed_settings(arguments))
-            if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):
-                message += suggestion(unknown[1])
-            if own := re.search(r'key "(\w+)".*Expected a <class.*Got value: (.*)', message):
-                flag = own[1].replace("_", "-")
-                message = f"--{flag} has {own[2]}, but has to be a number"
-            raise UserError(message) from error
+            raise UserError(self._explained(error, arguments)) from error
         if not is_unicode(given.get("out") or ""):
             raise UserError(f"--out is {given['out']!r}, which is not UTF-8: give another name")
         return given
@@ -126,25 +126,59 @@ class CommandLine:
             for word in words
         ]
 
+    def _explained(self, error: ArgumentError, arguments: Sequence[str]) -> str:
+        """The parser's error in words about the flag that is wrong."""
+        message = explained(error, typed_settings(arguments))
+        if more := re.search(r"unrecognized arguments: (.*)", message):
+            return f"{more[1]} is more than the command takes: {self.usage}"
+        if own := re.search(r'key "(\w+)".*Got value: (.*)', message):
+            flag = f"--{own[1].replace('_', '-')}"
+            return f"{flag} is {own[2]}, but has to be {self._kinds[flag]}"
+        return message
+
     def _in_order(self, arguments: Sequence[str]) -> list[str]:
-        """The arguments with those without dashes first: argparse takes them only in one piece."""
+        """The arguments with those without dashes last: argparse takes them only in one piece.
+
+        Raises:
+            UserError: a flag is unknown, has no value, or takes none.
+        """
         plain, flags, words = [], [], list(arguments)
         while words:
             word = words.pop(0)
             if word == "--":
                 plain += words
                 break
-            if not word.startswith("--"):
+            if not word.startswith("-"):
                 plain.append(word)
                 continue
             flags.append(word)
-            if "=" not in word and word not in self._switches:
-                if not words or words[0].startswith("--"):
-                    raise UserError(f"{word} has no value: give one")
+            flag, equals, value = word.partition("=")
+            self._check_flag(flag)
+            if flag in self._switches:
+                if equals:
+                    raise UserError(f"{flag} takes no value: leave {equals}{value} out")
+                continue
+            if not equals:
+                value = words.pop(0) if words and not words[0].startswith("--") else ""
+                flags.append(value)
+            if not value:
+                raise UserError(f"{flag} has no value: give one")
+            while not equals and flag in self._lists and words and not words[0].startswith("--"):
                 flags.append(words.pop(0))
-                while word in self._lists and words and not words[0].startswith("--"):
-                    flags.append(words.pop(0))
-        return [*plain, *flags]
+        return [*flags, "--", *plain]
+
+    def _check_flag(self, flag: str) -> None:
+        """Raises a UserError if the command has no such flag."""
+        name = flag.removeprefix("--")
+        if flag in self._flags:
+            return
+        if name in SETTING_NAMES:
+            raise UserError(f"{self._parser.prog} takes no settings: leave {flag} out")
+        if name in SECTIONS and self.used:
+            raise UserError(f"{flag} is a section: give its settings one by one, as {flag}.KEY")
+        close = difflib.get_close_matches(flag, self._flags, 1, cutoff=0.8)
+        hint = f": did you mean {close[0]}?" if close else suggestion(name)
+        raise UserError(f"there is no flag {flag}{hint}")
 
 
 def with_quoted_names(words: Sequence[str]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from ssd.common.errors import UserError
+from ssd.common.untrusted import short
 
 SMALLEST = 1e-12
 LARGEST = 2**62
@@ -22,7 +25,14 @@ def check_limits(section: str, settings: object, **limits: tuple[float, float]) 
     """
     for name, (low, high) in limits.items():
         value = getattr(settings, name)
-        lowest = "above 0" if low == SMALLEST else f"at least {low:g}"
-        rule = lowest if high == LARGEST else f"{lowest} and at most {high:g}"
+        rule = "above 0" if low == SMALLEST else f"at least {low:g}"
+        too_high = isinstance(value, int | float) and value > high
+        if high != LARGEST or too_high:  # nobody comes near that one
+            rule += f" and at most {high:g}"
         fits = value is None or isinstance(value, str) or low <= value <= high
         require(fits, f"{section}.{name}", value, rule)
+
+
+def written(value: object) -> str:
+    """One line that shows a value as it stands in YAML, shortened if it is long."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else short(value)

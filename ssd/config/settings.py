@@ -18,6 +18,7 @@ from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import LONGEST_NAME, is_unicode, short
 from ssd.config import Config
 from ssd.config.help import rule_of
+from ssd.config.limits import written
 
 Settings = dict[str, Any]
 Flat = Mapping[str, Any]
@@ -66,7 +67,7 @@ def to_config(settings: Settings) -> Config:
         if name not in SETTING_NAMES:
             raise UserError(f"there is no setting {name}{suggestion(name)}")
         value = settings[section][key]
-        if value is None and name not in OPTIONAL:
+        if value == "" or (value is None and name not in OPTIONAL):
             raise UserError(f"{name} is empty: give it a value, or leave it out for its default")
         if isinstance(value, list) and len(value) > LONGEST_LIST and name != "data.classes":
             raise UserError(f"{name} has {len(value)} entries, but may have {LONGEST_LIST}")
@@ -91,7 +92,7 @@ def explained(error: ArgumentError, settings: Settings) -> str:
     section, _, key = name.partition(".")
     if name not in SETTING_NAMES or key not in settings.get(section, {}):
         return message[:LONGEST_ERROR]
-    return f"{name} is {short(settings[section][key])}, but has to be {rule_of(name)}"
+    return f"{name} is {written(settings[section][key])}, but has to be {rule_of(name)}"
 
 
 def nested(settings: Flat) -> Settings:
@@ -118,9 +119,12 @@ def setting_names(settings: Settings) -> Iterator[tuple[str, str]]:
     for section, content in settings.items():
         if section not in SECTIONS:
             name = str(section)[:LONGEST_NAME]
+            close = difflib.get_close_matches(name, SECTIONS, 1)
+            if close and isinstance(content, dict):
+                raise UserError(f"there is no section {name}: did you mean {close[0]}?")
             raise UserError(f"there is no setting {name}{suggestion(name)}")
         if not isinstance(content, dict):
-            raise UserError(f"{section} is {short(content)}, but has to hold settings of its own")
+            raise UserError(f"{section} is {written(content)}, but has to hold settings of its own")
         yield from ((section, key) for key in content)
 
 
@@ -163,7 +167,7 @@ def parse_yaml(text: str, origin: str) -> Settings:
         raise UserError(f"{origin} is not YAML: {one_line(error)[:LONGEST_ERROR]}") from error
     if not isinstance(content, dict):
         raise UserError(f"{origin} has to hold sections such as `data:` and `model:`")
-    return content
+    return {section: {} if value is None else value for section, value in content.items()}
 
 
 def load_yaml(text: str) -> Any:
@@ -175,9 +179,12 @@ def load_yaml(text: str) -> Any:
     """
     try:
         return _Loader(text).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        line = f": see line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{error.problem or error.context}{line}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(one_line(error)) from error
-    except (AttributeError, IndexError, KeyError, OverflowError) as error:  # `!!int ''` and others
+    except (AttributeError, LookupError, OverflowError, ValueError) as error:  # `!!int ''`, …
         raise ValueError("a value does not fit its tag") from error
 
 
@@ -192,6 +199,12 @@ def quoted_names(text: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
+    # A split may be called 2026-01-01: no setting is a date.
+    yaml_implicit_resolvers = {
+        first: [each for each in rules if not each[0].endswith(":timestamp")]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Refuses what a config cannot mean and Python cannot print: it may come from elsewhere."""
         value, line = super().construct_scalar(node), node.start_mark.line + 1

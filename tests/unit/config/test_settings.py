@@ -47,10 +47,16 @@ def test_later_files_win_and_overrides_win_over_all(tmp_path):
 
 MISTAKES = [
     ({"data": {"rot": "x"}}, "did you mean data.root"),
-    ({"trainig": {"epochs": 1}}, "no setting trainig"),
+    ({"trainig": {"epochs": 1}}, "no section trainig: did you mean training"),
+    ({"lr": {"epochs": 1}}, "no setting lr: did you mean optimizer.lr"),
     ({"training": {"lr": 1}}, "did you mean optimizer.lr"),
     ({"training": 5}, "training is 5"),
     ({"training": {"epochs": 0}}, "training.epochs is 0, but has to be at least 1"),
+    ({"training": {"epochs": 2**63}}, "but has to be at least 1 and at most 4.6"),
+    ({"training": {"epochs": True}}, "training.epochs is true, but has to be a whole number"),
+    ({"training": None}, "training is null, but has to hold settings"),
+    ({"data": {"root": ""}}, "data.root is empty"),
+    ({"data": {"classes": [[1]]}}, "a name in data.classes is [1]"),
     ({"training": {"clip_norm": float("nan")}}, "training.clip_norm is nan"),
     ({"training": {"epochs": "many"}}, "training.epochs"),
     ({"optimizer": {"milestones": [0.9, 0.5]}}, "optimizer.milestones"),
@@ -75,6 +81,26 @@ def test_a_mistake_names_the_setting_in_one_line(settings, hint):
         to_config(settings)
     assert hint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("training: {epochs: !!int x}", "a value does not fit its tag"),
+        ("data:\n  root: @x", "found character '@' that cannot start any token: see line 2"),
+        ("a: 1\nb: - ", "sequence entries are not allowed here: see line 2"),
+    ],
+)
+def test_what_is_not_yaml_is_told_without_the_words_of_a_library(text, told):
+    with pytest.raises(UserError) as caught:
+        parse_yaml(text, "f.yaml")
+    assert str(caught.value) == f"f.yaml is not YAML: {told}"
+
+
+def test_an_empty_section_is_none_and_a_date_is_a_text():
+    config = to_config(parse_yaml("training:\ndata:\n  eval_split: 2026-01-01\n", "f.yaml"))
+    assert config.training == TrainingConfig()
+    assert config.data.eval_split == "2026-01-01"
 
 
 @pytest.mark.parametrize(
