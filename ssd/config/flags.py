@@ -76,6 +76,7 @@ class CommandLine:
         """
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         names = list(spellings) if flag.startswith("--") else [flag]
+        self._flags.update(names)
         if flag.removeprefix("--") in SECTIONS:
             self._sections.add(flag)
             names = [f"--own_{flag[2:]}"]
@@ -84,7 +85,6 @@ class CommandLine:
             self._switches.update(names)
         else:
             self._parser.add_argument(*names, type=kind, **more)
-        self._flags.update(names)
         self._kinds[flag] = IN_WORDS[kind]
         self._own.append((flag, shown, meaning))
         if more.get("nargs") == "+":

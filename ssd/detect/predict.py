@@ -14,12 +14,13 @@ from ssd.common.errors import UserError, one_line
 from ssd.common.files import write_whole
 from ssd.common.progress import Progress, say
 from ssd.common.untrusted import read_json
+from ssd.common.words import counted
 from ssd.config.settings import Settings
 from ssd.data.image import read_image
 from ssd.detect.inputs import MOST_PIXELS, Pixels
 from ssd.detect.load import build_detector, config_of, open_checkpoint
 from ssd.detect.result import Result
-from ssd.detect.sources import Source, image_sources
+from ssd.detect.sources import Source, image_sources, num_subfolders
 from ssd.evaluation.detections import DetectionTable, write_detections
 from ssd.report.pictures import encode_jpeg
 from ssd.run.folder import check_out
@@ -80,9 +81,12 @@ def predict(
     write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
     lines = [
         f"using {checkpoint.choice} ({checkpoint.path})",
-        f"{len(table)} objects of score {min_score:g} or more in {len(found)} images: drawn in "
-        f"{out}, listed in {out / DETECTIONS}",
+        f"{counted(len(table), 'object')} of score {min_score:g} or more in "
+        f"{counted(len(found), 'image')}: drawn in {out}, listed in {out / DETECTIONS}",
     ]
+    closed = 0 if recursive else num_subfolders(given, out)
+    if closed:
+        lines.append(f"not looked into: {counted(closed, 'subfolder')}; --recursive takes them too")
     if left_out:
         remedy = "save them anew as JPEG or PNG, or leave them out"
         lines.append(f"left out {len(left_out)} of {len(sources)} images ({remedy}):")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ssd.common.words import counted
 from ssd.detect.shown import boxes
 from ssd.report.pictures import Picture, draw
 from ssd.structures import FloatArray, IntArray
+
+SHOWN_OBJECTS = 5  # in `repr`
 
 
 class Found(NamedTuple):
@@ -52,6 +56,13 @@ class Result:
     def __iter__(self) -> Iterator[Found]:
         """The objects one by one, best first."""
         return map(Found, self.names, self.scores.tolist(), self.boxes)
+
+    def __repr__(self) -> str:
+        """The number of objects and the best of them, since the pixels would fill the screen."""
+        shown = [f"{name} {score:.2f}" for name, score, _ in islice(self, SHOWN_OBJECTS)]
+        more = ["…"] if len(self) > SHOWN_OBJECTS else []
+        best = f": {', '.join(shown + more)}" if shown else ""
+        return f"{counted(len(self), 'detection')}{best}"
 
     def draw(self) -> npt.NDArray[np.uint8]:
         """A copy of the picture with its objects drawn in, [H, W, 3] RGB."""

@@ -62,6 +62,13 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
     return [Source(*each) for each in zip(paths, ids, drawn, strict=True)]
 
 
+def num_subfolders(given: Sequence[Path], out: Path) -> int:
+    """Returns how many visible subfolders the folders among `given` have, `out` left out."""
+    folders = (entry for source in given if source.is_dir() for entry in source.iterdir())
+    shown = {each.resolve() for each in folders if each.is_dir() and each.name[0] != "."}
+    return len(shown - {out.resolve()})
+
+
 def _tails(path: Path, depth: int) -> list[str]:
     """The last `depth` parts of a path and ever more of them, without the suffix and with it."""
     parts = unicodedata.normalize("NFC", path.as_posix().removeprefix(path.anchor)).split("/")

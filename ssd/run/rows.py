@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.files import write_whole
+from ssd.common.words import counted
 from ssd.steps import EvaluationRow, StepRow
 
 Row = StepRow | EvaluationRow
@@ -109,7 +110,7 @@ class RowFile:
         """Closes the file; warns about rows that still wait, which are lost."""
         self._file.close()
         if self._waiting:
-            self._say(f"warning: {self._path} lacks the last {len(self._waiting)} rows")
+            self._say(f"warning: {self._path} lacks the last {counted(len(self._waiting), 'row')}")
 
 
 def cut_back(path: Path, last_step: int, keep_evaluation: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ssd.common.words import counted
 from ssd.config import DIVISORS
 from ssd.spikes.candidate import best_candidate
 from ssd.spikes.causes import Cause, Verdict, judge
@@ -175,14 +176,15 @@ def _too_short(log: Log, period: int | None, passes: float | None) -> str:
     if not usable:
         return f"No loss ({steps} in the log) is a finite number above 0: nothing to judge."
     if 2 * usable < steps:
-        return f"Only {usable} of {steps} losses are finite and above 0: too few to judge."
+        losses = counted(steps, "loss")
+        return f"Only {usable} of {losses} are finite and above 0: too few to judge."
     if passes is not None and passes < FEWEST_PASSES:
-        return f"The log covers {_rounded_down(passes)} ({steps} steps): {needed}."
+        return f"The log covers {_rounded_down(passes)} ({counted(steps, 'step')}): {needed}."
     if _share_present(log) < SPARSE:
         share = f"{_share_present(log):.0%}"
         return f"The log holds {share} of its steps, too few to judge: log the loss of every step."
     length = period or log.steps_per_epoch
-    what = f"for passes of {length} steps" if length else "to judge"
+    what = f"for passes of {counted(length, 'step')}" if length else "to judge"
     return f"The log has too few losses ({usable}) {what}: {needed}."
 
 
@@ -194,7 +196,7 @@ def _rounded_down(passes: float) -> str:
 
 def _nothing_found(log: Log, candidate: Spikes, passes: float | None) -> str:
     """The extent of a log without regular spikes, and its best candidate, as a sentence."""
-    extent = f"{len(log.loss)} steps"
+    extent = counted(len(log.loss), "step")
     if passes is not None and log.steps_per_epoch:
         extent += f" ({_rounded_down(passes)} of {log.steps_per_epoch})"
     best = (
@@ -246,8 +248,9 @@ def _shaken(shocks: Mapping[str, int]) -> str:
     if not raised:
         return ""
     name, steps = raised[0]
-    unit = "step" if steps == 1 else "steps"
-    return f" {AFTERSHOCK_COLUMNS[name]} stays raised for {steps} {unit} after each spike."
+    return (
+        f" {AFTERSHOCK_COLUMNS[name]} stays raised for {counted(steps, 'step')} after each spike."
+    )
 
 
 def _sparse(log: Log) -> str:

@@ -78,7 +78,7 @@ class Feed:
                 left = len(records) - len(kept)
                 some = f"{len(kept)} of {len(records)}" if left else f"all {len(records)}"
                 line = f"host memory keeps {some} images, {memory_needed(kept) / 1e9:.2f} GB"
-                line += f"; {left} are decoded in every epoch" if left else ""
+                line += f"; the other {left} are decoded in every epoch" if left else ""
             case "device":
                 self.device_cache = decode_onto(
                     device, self.dataset, place.budget, self.workers, show_progress=is_first()

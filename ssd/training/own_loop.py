@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssd.augment.batch import preprocess_of
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 from ssd.config import ModelConfig
 from ssd.config.settings import to_config
 from ssd.data.dataset import pack
@@ -100,7 +101,8 @@ class MultiboxLoss:
 def _check_pairs(image: int, boxes: Sized, labels: Sized) -> None:
     if len(boxes) != len(labels):
         raise UserError(
-            f"image {image} has {len(boxes)} boxes, but {len(labels)} labels: give one for each box"
+            f"image {image} has {counted(len(boxes), 'box')}, but {counted(len(labels), 'label')}: "
+            "give one for each box"
         )
 
 

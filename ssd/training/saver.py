@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 from ssd.config import CheckpointConfig
 from ssd.run.checkpoint import record_score, save_checkpoint
 from ssd.run.checkpoints import prune
@@ -53,10 +54,9 @@ class Saver:
         """
         self._wait()
         if len(self._failures) > self._config.max_failed:
-            count = len(self._failures)
+            count = counted(len(self._failures), "checkpoint")
             raise UserError(
-                f"{count} checkpoints in a row could not be saved; the last error: "
-                f"{self._failures[-1]}"
+                f"{count} in a row could not be saved; the last error: {self._failures[-1]}"
             )
         self._writing = self._thread.submit(self._write, step, copied(state))
 

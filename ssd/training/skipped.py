@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 from ssd.steps import StepRow
 from ssd.training.ranks import from_all_ranks
 from ssd.training.step import TrainState
@@ -43,8 +44,8 @@ class Skipped:
                 self._tell(row, names)
             if self._state.skipped_in_row >= self._most:
                 raise UserError(
-                    f"{self._most} steps in a row had a gradient that is not finite, the last at "
-                    f"step {row.step}; the weights never saw them: lower optimizer.lr, set "
+                    f"{counted(self._most, 'step')} in a row had a gradient that is not finite, "
+                    f"the last at step {row.step}; the weights never saw them: lower optimizer.lr, set "
                     "training.clip_norm or training.precision fp32, or look for broken boxes in "
                     "the data"
                 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
+from ssd.common.words import counted
 from ssd.config import Config, DataConfig
 from ssd.data.doubts import loud_doubt
 from ssd.data.findings import repairs_line
@@ -34,9 +35,9 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     way = ", compiled" if parts.state.image_losses is not image_losses else ""
     way += ", as CUDA graphs" if parts.graphs else ""
     base, optimizer = config.optimizer, parts.optimizer_config
-    scaled = f"{optimizer.lr:g}: {base.lr:g} x {order.images_per_step} images a step"
+    scaled = f"{optimizer.lr:g}: {base.lr:g} x {counted(order.images_per_step, 'image')} a step"
     lines = {
-        "data": f"{len(data.records)} images to train on ({', '.join(changed)}), "
+        "data": f"{counted(len(data.records), 'image')} to train on ({', '.join(changed)}), "
         f"{len(parts.eval_data.records) if parts.eval_data else 'none'} to evaluate on",
         "mended": repairs_line(repairs),
         "caution": " / ".join(filter(None, cautions)),

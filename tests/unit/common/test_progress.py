@@ -79,4 +79,6 @@ def test_a_noun_agrees_with_its_number():
     assert [counted(number, "image") for number in (0, 1, 1726)] == [
         *("0 images", "1 image", "1,726 images")
     ]
-    assert counted(2, "entry") == "2 entries"
+    assert [counted(2, noun) for noun in ("entry", "box", "loss")] == [
+        *("2 entries", "2 boxes", "2 losses")
+    ]

@@ -145,3 +145,28 @@ def test_batches_are_smaller_where_pictures_are_large(monkeypatch):
     batches = list(detector.in_batches(iter(named), 3))
     assert [[int(name) for name, _ in batch] for batch in batches] == [[0, 1, 2], [3, 4], [5, 6, 7]]
     assert list(detector.in_batches(iter([]), 3)) == []
+
+
+def test_folders_that_were_not_looked_into_are_counted(folder):
+    (folder / ".cache").mkdir()
+    (folder / "out").mkdir()
+    told = predict(Path("trained"), [folder], {}, folder / "out", 0.5).told
+    assert "not looked into: 1 subfolder; --recursive takes them too" in told
+    assert "not looked into" not in run(folder, recursive=True).told
+
+
+def test_a_result_prints_its_best_objects_and_no_pixels():
+    scores = np.linspace(0.976, 0.5, 7, dtype=np.float32)
+    labels = np.array([1, 2] * 3 + [1])
+    names = tuple(CLASSES[label - 1] for label in labels)
+    pixels = np.zeros((9, 9, 3), np.uint8)
+    boxes = np.zeros((7, 4), np.float32)
+    result = Result("photo", boxes, scores, labels, names, pixels, CLASSES)
+    assert (
+        repr(result)
+        == str(result)
+        == ("7 detections: cat 0.98, dog 0.90, cat 0.82, dog 0.74, cat 0.66, …")
+    )
+    one = Result("photo", boxes[:1], scores[:1], labels[:1], names[:1], pixels, CLASSES)
+    none = Result("photo", boxes[:0], scores[:0], labels[:0], (), pixels, CLASSES)
+    assert [repr(one), repr(none)] == ["1 detection: cat 0.98", "0 detections"]
