@@ -32,7 +32,7 @@ from ssd.run.names import CHECKPOINTS, CONFIG, DIVISION, METRICS
 from ssd.run.results import Origin, origin_of, write_results
 from ssd.run.rows import only, read_rows
 from ssd.spikes.explain import explain
-from ssd.spikes.formats.own_run import log_of_rows
+from ssd.spikes.read import read_log
 from ssd.steps import StepRow
 from ssd.structures import DataSet
 
@@ -214,10 +214,7 @@ def publish(
 
 
 def spikes_of_run(folder: Path) -> str:
-    """The explanation of regular spikes, once per pass, in the losses of a run."""
-    rows = only(StepRow, read_rows(folder / METRICS))
-    if not rows:
+    """The verdict of `ssd spikes --explain` on a run; empty if it has no losses."""
+    if not only(StepRow, read_rows(folder / METRICS)):
         return ""
-    log = log_of_rows(rows, "this run")
-    explanation = explain(log, log.steps_per_epoch)
-    return f"{explanation.sentence} {explanation.advice}"
+    return " ".join(explain(read_log(folder)).paragraphs)

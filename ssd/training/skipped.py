@@ -43,9 +43,10 @@ class Skipped:
             if row.skipped:
                 self._tell(row, names)
             if self._state.skipped_in_row >= self._most:
+                steps = counted(self._most, "step")
                 raise UserError(
-                    f"{counted(self._most, 'step')} in a row had a gradient that is not finite, "
-                    f"the last at step {row.step}; the weights never saw them: lower optimizer.lr, set "
+                    f"{steps} in a row had a gradient that is not finite, the last at "
+                    f"step {row.step}; the weights never saw them: lower optimizer.lr, set "
                     "training.clip_norm or training.precision fp32, or look for broken boxes in "
                     "the data"
                 )

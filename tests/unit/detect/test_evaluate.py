@@ -13,6 +13,7 @@ from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.results import origin_of
 from ssd.run.rows import format_row
+from ssd.spikes.explained import explain_run
 from ssd.steps import EvaluationRow
 from ssd.structures import DataSet
 
@@ -60,6 +61,27 @@ def published(tmp_path, step_row):
 def test_the_report_says_whether_the_loss_spikes(published):
     assert "The loss spikes every 10 steps, at the last step of each pass" in published(4.0)
     assert "No regular spike in 60 steps (6 passes of 10)" in published(1.0)
+
+
+@pytest.mark.parametrize("length", [3, 10])
+def test_the_report_says_what_the_command_says_of_the_run(tmp_path, step_row, length):
+    """Also of passes that are too short for spikes of their own."""
+    losses = np.random.default_rng(0).uniform(1, 2, 300)
+    rows = [
+        step_row(
+            step=step + 1,
+            epoch=step // length,
+            step_in_epoch=step % length,
+            steps_per_epoch=length,
+            loss=float(loss),
+            num_images=2 if step % length == length - 1 else 4,
+        )
+        for step, loss in enumerate(losses)
+    ]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(map(format_row, rows)))
+    *paragraphs, _ = explain_run(tmp_path, None, None, None).splitlines()
+    assert spikes_of_run(tmp_path) == " ".join(paragraphs)
+    assert "too few" not in spikes_of_run(tmp_path)
 
 
 def test_results_are_written_beside_the_report(published, tmp_path):
