@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+from ssd.commands.quiet import quiet_libraries
 from ssd.commands.status import run
 from ssd.commands.waits import shorten_waits
 from ssd.common.errors import UserError
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name}: {hint}")
     shorten_waits()  # the command imports PyTorch
+    quiet_libraries()
     command = importlib.import_module(f"ssd.commands.{name}")
     status: int = command.main(others)
     return status

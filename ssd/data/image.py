@@ -40,6 +40,7 @@ from ssd.data.image_header import (
     depth_of_tiff,
     read_header,
 )
+from ssd.data.png import without_profile
 from ssd.structures import Record
 
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
@@ -163,7 +164,7 @@ def _decode(data: bytes) -> Pixels:
 
 
 def _decoded_by_opencv(data: bytes, colours: int = cv2.IMREAD_COLOR_RGB) -> npt.NDArray[Any] | None:
-    encoded = np.frombuffer(data, np.uint8)
+    encoded = np.frombuffer(without_profile(data), np.uint8)
     try:
         if not data.startswith(TIFF):
             return cv2.imdecode(encoded, colours | FLAGS)

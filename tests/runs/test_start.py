@@ -41,6 +41,19 @@ def test_the_benchmark_starts_in_any_folder(repository):
     assert done.returncode == 0, done.stderr
 
 
+LOSSES = "\n".join(str(1 + 0.1 * (step % 3)) for step in range(90))
+
+
+@pytest.mark.parametrize("home", ["empty", "/proc/nowhere"])
+def test_a_library_that_makes_its_cache_says_nothing(tmp_path, home):
+    """Matplotlib collects the fonts of a new user, and complains of a home without room for it."""
+    (tmp_path / "losses.csv").write_text(LOSSES)
+    environment = {"HOME": str(tmp_path / home), "MPLCONFIGDIR": "", "XDG_CACHE_HOME": ""}
+    done = started("-m", "ssd", "spikes", "--explain", "losses.csv", env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("No regular spike")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("whole", [[], ["all"]])
 def test_help_teaches_without_torch(name, whole):

@@ -15,6 +15,7 @@ from ssd.data import image
 from ssd.data.headers import read_headers
 from ssd.data.image import read_image
 from ssd.data.image_header import Header
+from ssd.data.png import without_profile
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 9, 3), np.uint8)
@@ -214,3 +215,18 @@ def test_a_png_that_pillow_refuses_is_measured_before_it_is_decoded(tmp_path, mo
     (tmp_path / "a.png").write_bytes(header + comment + data[33:])
     monkeypatch.setattr(image, "_decoded_by_opencv", lambda data: sys.exit("decoded"))
     assert "30000x30000, but at most" in str(refused(tmp_path / "a.png"))
+
+
+def test_a_profile_that_libpng_dislikes_is_read_in_silence(tmp_path, capfd):
+    path = tmp_path / "a.png"
+    Image.fromarray(RGB).save(path, icc_profile=b"no profile", dpi=(72, 72))
+    whole = path.read_bytes()
+    cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
+    assert "libpng warning: iCCP" in capfd.readouterr().err
+    np.testing.assert_array_equal(read_image(path), RGB)
+    assert capfd.readouterr().err == ""
+    start = whole.index(b"iCCP") - 4
+    end = whole.index(b"pHYs") - 4
+    assert without_profile(whole) == whole[:start] + whole[end:]
+    for count in range(start):  # cut off before it
+        assert without_profile(whole[:count]) == whole[:count]
