@@ -13,10 +13,19 @@ from pathlib import Path, PurePosixPath
 ROOT = Path("/")
 
 
+def shares_memory() -> bool:
+    """Returns whether processes can be forked and share unnamed memory, as on Linux."""
+    return hasattr(os, "fork") and hasattr(os, "memfd_create")
+
+
 def usable_cores(root: Path = ROOT) -> int:
     """The cores that this process may use: by its affinity, or by its CPU quota if that is less."""
     quotas = (quota for group in _groups("cpu", root) for quota in _quota(group))
-    return max(1, int(min([len(os.sched_getaffinity(0)), *quotas])))
+    if hasattr(os, "sched_getaffinity"):  # on Linux
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, int(min([cores, *quotas])))
 
 
 def free_memory(root: Path = ROOT) -> int:

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
-from ssd.common.machine import usable_cores
+from ssd.common.machine import shares_memory, usable_cores
+from ssd.common.progress import say
+from ssd.common.words import counted
 from ssd.config import Workers
 
 MOST = 16
 
 
 def num_workers(setting: Workers, beside: str | None) -> int:
-    """The worker processes of this rank that `data.workers` asks for.
+    """The worker processes of this rank that `data.workers` asks for; none but on Linux.
 
     Args:
         setting: `data.workers`.
         beside: type of the device on which the process itself computes meanwhile, `cpu` or `cuda`;
             None if it does nothing else.
     """
+    if not shares_memory():
+        if setting not in ("auto", 0):
+            _tell_none(setting)
+        return 0
     return choose_workers(usable_cores(), local_ranks(), beside) if setting == "auto" else setting
+
+
+@cache  # once, although every evaluation asks
+def _tell_none(setting: int) -> None:
+    line = f"data.workers is {setting}, but workers need Linux: this process decodes the images"
+    say(line, to_stderr=True)
 
 
 def choose_workers(cores: int, ranks: int, beside: str | None) -> int:
@@ -48,9 +61,11 @@ def workers_line(setting: Workers, beside: str, for_training: bool) -> str:
     line = f"{num_workers(setting, beside)}{'' if for_training else ' to evaluate, none to train'}"
     if setting != "auto":
         return line
+    if not shares_memory():
+        return f"{line} (data.workers auto: only Linux has workers)"
     cores, ranks = usable_cores(), local_ranks()
     shared = f" for {ranks} ranks" if ranks > 1 else ""
-    return f"{line} (data.workers auto: {cores} core{'s' if cores > 1 else ''}{shared})"
+    return f"{line} (data.workers auto: {counted(cores, 'core')}{shared})"
 
 
 def local_ranks() -> int:

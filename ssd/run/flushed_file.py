@@ -57,7 +57,9 @@ class HashingFile:
 
 
 def flush_folder(folder: Path) -> None:
-    """Waits until the disk has the names in a folder."""
+    """Waits until the disk has the names in a folder; Windows, which opens none, cannot wait."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from ssd.common.errors import UserError
-from ssd.common.machine import free_memory
+from ssd.common.machine import free_memory, shares_memory
 from ssd.config import DataConfig
 from ssd.training.ranks import from_all_ranks
 
@@ -62,7 +62,8 @@ def cache_place(
         in_workers: whether transforms run in the workers, which images on a device never reach.
 
     Raises:
-        UserError: the user wants `device`, but the run has none, or has such transforms.
+        UserError: the user wants `device`, but the run has none, or has such transforms; or wants
+            `host`, which this system does not have.
     """
     if data.cache == "device" and device_type != "cuda":
         raise UserError(
@@ -74,7 +75,9 @@ def cache_place(
             "data.cache is device, but Albumentations (augment.library) runs in the workers: "
             "give --data.cache host"
         )
-    half = Memory(free.host // 2, free.device // 2)
+    if data.cache == "host" and not shares_memory():
+        raise UserError("data.cache is host, which needs Linux: give --data.cache none")
+    half = Memory(free.host // 2 if shares_memory() else 0, free.device // 2)
     limit = None if data.cache_gb is None else int(data.cache_gb * 1e9)
     if data.cache == "none":
         return CachePlace("none")

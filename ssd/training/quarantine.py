@@ -39,7 +39,7 @@ class Quarantine:
         new = sorted(set(problems) - self._noted)
         self._noted |= set(new)
         if new and is_first():
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(problem + "\n" for problem in new)
         return new
 
