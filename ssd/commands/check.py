@@ -11,7 +11,10 @@ from ssd.config.flags import CommandLine, config_of
 from ssd.config.limits import require
 from ssd.config.recipes import OWN_DATA, QUICKSTART, recipes
 
-USAGE = "ssd check [FOLDER] [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out DIR] [--show N]"
+USAGE = (
+    "ssd check [FOLDER] [RECIPE|CONFIG.yaml …] [--section.key VALUE …] [--out DIR] [--show N]\n"
+    "                 [--suggest-boxes]"
+)
 DESCRIPTION = """
 Checks the data before training: reports what is wrong with it and what is in it.
 
@@ -20,11 +23,12 @@ Checks the data before training: reports what is wrong with it and what is in it
 
 The exit status is 0 if nothing would hurt training, else 1. Writes data_check.json, with all
 details, and data_check.png. With --show N, also writes augmented.png: the first N training images,
-one per row, as they look in the first five epochs.
+one per row, as they look in the first five epochs. With --suggest-boxes, also prints settings for
+default boxes that fit more of the objects; it does anyway if a third of them find none.
 """
 COMMON = (
     *("data.root", "data.format", "data.train_split", "data.eval_split", "data.classes"),
-    *("model.backbone", "model.input_size", "model.box_sizes"),
+    *("model.backbone", "model.input_size", "model.box_sizes", "model.aspect_ratios"),
 )
 USED = (
     *("data", "augment", "model", "loss.match_iou", "training.seed"),
@@ -53,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     line.add("files", "FOLDER|RECIPE|CONFIG.yaml", meaning, nargs="*")
     line.add("--out", "DIR", "where the results go (default: data_check)")
     line.add("--show", "N", "draw this many images as training sees them", int)
+    line.add("--suggest-boxes", "", "print default boxes that fit more of the objects", bool)
     flags = line.parse(arguments)
     folders, files = by_kind(flags.get("files") or [])
     if folders:
@@ -63,8 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     from ssd.doctor.report import FINE, HURTS_TRAINING, report_data
     from ssd.doctor.sheet import write_sheet
 
-    checked = report_data(config.data, config.model, config.loss, out, config.evaluation)
+    sections = config.data, config.model, config.loss
+    suggests = bool(flags.get("suggest_boxes"))
+    checked = report_data(*sections, out, config.evaluation, suggests=suggests)
     if show is not None:
-        sections = config.data, config.augment, config.model
-        print(f"as training sees them: {write_sheet(*sections, config.training.seed, out, show)}")
+        shown = config.data, config.augment, config.model
+        print(f"as training sees them: {write_sheet(*shown, config.training.seed, out, show)}")
     return HURTS_TRAINING if checked.is_broken else FINE

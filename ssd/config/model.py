@@ -10,6 +10,7 @@ from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssd7"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
 ShortStep = Literal["share", "full"]
+MOST_RATIOS, LONGEST_RATIO = 8, 100
 DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
 
@@ -36,6 +37,11 @@ class ModelConfig:
     """Sizes of the default boxes in input pixels: one per feature map, then the upper size of the
     last map. By default, the backbone's own (VGG at 300: 30 60 111 162 213 264 315)."""
 
+    aspect_ratios: list[float] | None = None
+    """Aspect ratios above 1 of the default boxes, on every feature map; each adds a wide box and a
+    high one to the two squares. By default, the backbone's own (VGG: 2 on some maps, 2 and 3 on the
+    others). `ssd check --suggest-boxes` finds sizes and ratios that fit the data."""
+
     clamp_boxes: bool = False
     """Limit the width and height of default boxes to those of the image, as torchvision and
     ssd.pytorch do."""
@@ -56,6 +62,11 @@ class ModelConfig:
         require(positive, "model.pixel_std", std, "three numbers above 0")
         rising = sizes is None or sizes == sorted({s for s in sizes if 0 < s < LARGEST})
         require(rising, "model.box_sizes", sizes, "rising numbers above 0")
+        ratios = self.aspect_ratios
+        few = ratios is None or len(ratios) <= MOST_RATIOS
+        long = ratios is None or ratios == sorted({r for r in ratios if 1 < r <= LONGEST_RATIO})
+        rule = f"at most {MOST_RATIOS} rising numbers above 1 and at most {LONGEST_RATIO}"
+        require(few and long, "model.aspect_ratios", ratios, rule)
 
 
 @dataclass(frozen=True)

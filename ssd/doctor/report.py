@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ssd.config import DataConfig, EvaluationConfig, LossConfig, ModelConfig
 from ssd.data.findings import Finding, repairs_line
 from ssd.data.layout import locate
 from ssd.doctor.check import Checked, check_data
+from ssd.doctor.misfits import judge_boxes
 from ssd.doctor.plots import data_figure
 from ssd.doctor.statistics import (
     SIZE_BOUNDS,
@@ -45,6 +46,8 @@ def report_data(
     loss: LossConfig,
     out: Path,
     evaluation_config: EvaluationConfig | None = None,
+    *,
+    suggests: bool = False,
 ) -> Checked:
     """Checks the data of a run, prints the report and writes the details and a picture to `out`.
 
@@ -54,6 +57,7 @@ def report_data(
         loss: the section of the config, by which objects are matched.
         out: the folder; made if need be.
         evaluation_config: the section of the config, whose limits the data meets.
+        suggests: print default boxes that fit more of the objects, if there are any.
 
     Returns:
         The data sets and the findings.
@@ -72,6 +76,8 @@ def report_data(
     boxes = default_boxes(maps, input_size, clamp=model.clamp_boxes)
     unmatched_N = unmatched(train.boxes, boxes, loss.match_iou)
     statistics = describe(train, evaluation, checked.classes, unmatched_N, input_size)
+    new, advice = judge_boxes(train.boxes, unmatched_N, maps, model, loss.match_iou, asked=suggests)
+    checked = replace(checked, findings=[*checked.findings, *new])
     write_details(out / DETAILS, data, input_size, loss.match_iou, checked, statistics)
     write_picture(out / PICTURE, statistics, train, maps, input_size)
     lines = [
@@ -79,6 +85,7 @@ def report_data(
         *headline(data, checked, statistics),
         *class_table(statistics.classes),
         *size_table(statistics, input_size, loss.match_iou),
+        *advice,
         *finding_groups(checked.findings),
         f"details and a picture: {out / DETAILS}, {out / PICTURE}",
         verdict(checked.findings),

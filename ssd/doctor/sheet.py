@@ -20,11 +20,12 @@ from ssd.data.loader import training_steps
 from ssd.data.num_workers import num_workers
 from ssd.data.order import Order
 from ssd.data.source import load_data
-from ssd.report.pictures import Box, Picture, draw
+from ssd.report.pictures import Box, Picture, draw, fit
 from ssd.structures import Batch, PackedSamples, Record
 
 SHEET = "augmented.png"
 EPOCHS = 5  # columns
+SIDE = 300  # pixels of an image on the sheet, at least
 GAP = 6  # white pixels between images
 
 Pixels = npt.NDArray[np.uint8]
@@ -65,7 +66,9 @@ def write_sheet(
         # By name: where an image cannot be read, another one stands in, maybe for the second time.
         pictures = {picture.name: picture for picture in shown(batch, loaded.classes, model)}
         for name, picture in pictures.items():
-            rows.setdefault(name, []).append(draw(picture))
+            # At a small input, letters would be as large as the objects.
+            large = fit(picture, max(model.input_size, SIDE))
+            rows.setdefault(name, []).append(draw(large))
     path = out / SHEET
     cv2.imwrite(str(path), sheet(list(rows.values()))[..., ::-1])
     return path

@@ -7,7 +7,7 @@ Letters: `N` objects, `n` of them at a time, `P` default boxes, `C` classes with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,15 +99,24 @@ def unmatched(boxes_N4: FloatArray, default_boxes_P4: Tensor, match_iou: float) 
 
     Matching still gives each of them one default box, the best that is left.
     """
-    corners_P4 = to_corner_form(default_boxes_P4)
-    chunk = max(1, OVERLAPS_AT_A_TIME // len(corners_P4))
-    chunks = torch.split(torch.from_numpy(boxes_N4), chunk)
-    best_N = []
     with Progress("matching", len(boxes_N4), "object") as progress:
-        for boxes_n4 in chunks:
-            best_N.append(pairwise_iou(boxes_n4, corners_P4).amax(1))
-            progress.advance(len(boxes_n4))
-    return np.asarray((torch.cat([torch.empty(0), *best_N]) < match_iou).numpy())
+        best_N = best_overlaps(torch.from_numpy(boxes_N4), default_boxes_P4, progress.advance)
+    return np.asarray((best_N < match_iou).numpy())
+
+
+def best_overlaps(
+    boxes_N4: Tensor, default_boxes_P4: Tensor, told: Callable[[int], None] = lambda done: None
+) -> Tensor:
+    """The overlap [N] of each box (relative, xyxy) with the default box (centre form) nearest it.
+
+    `told` takes the number of boxes that are done, again and again.
+    """
+    corners_P4 = to_corner_form(default_boxes_P4)
+    best_N = [torch.empty(0)]
+    for boxes_n4 in torch.split(boxes_N4, max(1, OVERLAPS_AT_A_TIME // len(corners_P4))):
+        best_N.append(pairwise_iou(boxes_n4, corners_P4).amax(1))
+        told(len(boxes_n4))
+    return torch.cat(best_N)
 
 
 def describe(

@@ -43,7 +43,11 @@ CAFFE_PIXELS = {"pixel_mean": [123.0, 117.0, 104.0], "pixel_std": [1.0, 1.0, 1.0
 REDUCED_VGG_SETTINGS: dict[str, object] = {"backbone": "vgg16", **CAFFE_PIXELS}
 # ssd.pytorch also moves the centres of 114 boxes, which lie 4 px beyond the right and lower border,
 # onto the border; here they stay.
-SSD_PYTORCH_SETTINGS: dict[str, object] = {**REDUCED_VGG_SETTINGS, "clamp_boxes": True}
+SSD_PYTORCH_SETTINGS: dict[str, object] = {
+    **REDUCED_VGG_SETTINGS,
+    "aspect_ratios": None,  # the backbone's own
+    "clamp_boxes": True,
+}
 COCO_BOX_SIZES = [21.0, 45.0, 99.0, 153.0, 207.0, 261.0, 315.0]
 VOC_BOX_SIZES = [30.0, 60.0, 111.0, 162.0, 213.0, 264.0, 315.0]
 TORCHVISION_SETTINGS: dict[str, object] = {

@@ -93,6 +93,7 @@ def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[Feat
     are spread evenly over the image, as in Caffe's SSD300 (steps 8 16 32 64 100 300).
     """
     sizes, needed = config.box_sizes or backbone.box_sizes, len(backbone.map_sizes) + 1
+    ratios = config.aspect_ratios
     if len(sizes) != needed:
         raise UserError(
             f"model.box_sizes has {len(sizes)} numbers, but {config.backbone} at input size "
@@ -104,7 +105,7 @@ def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[Feat
             FIRST_STRIDE * 2**index if size > 3 else config.input_size / size,
             sizes[index],
             sizes[index + 1],
-            backbone.aspect_ratios[index],
+            backbone.aspect_ratios[index] if ratios is None else tuple(ratios),
         )
         for index, size in enumerate(backbone.map_sizes)
     ]

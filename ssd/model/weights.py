@@ -157,10 +157,14 @@ def refuse_settings(
     config: ModelConfig, wanted: Mapping[str, object], origin: str, advice: str = OVERLAY
 ) -> None:
     """Raises a UserError unless the model has the settings that the weights need."""
+
+    def in_yaml(value: object) -> object:
+        return "null" if value is None else value
+
     for name, value in wanted.items():
         found = getattr(config, name)
         if found != value:
             raise UserError(
-                f"{origin}: model.{name} is {found}, but these weights need {value}: use that "
-                f"value ({advice})"
+                f"{origin}: model.{name} is {in_yaml(found)}, but these weights need "
+                f"{in_yaml(value)}: use that value ({advice})"
             )

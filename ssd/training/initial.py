@@ -15,7 +15,7 @@ from ssd.model.transfer import load_detector
 from ssd.model.weights import NAMED, load_weights, refuse_settings
 from ssd.run.names import CONFIG
 
-BELONGS_TO_WEIGHTS = ("backbone", "clamp_boxes", "pixel_mean", "pixel_std")
+BELONGS_TO_WEIGHTS = ("backbone", "aspect_ratios", "clamp_boxes", "pixel_mean", "pixel_std")
 SAME_SIZE = 1e-3  # as a share of the image's side
 
 

@@ -12,9 +12,10 @@ from ssd.data.loader import training_steps
 from ssd.data.order import Order
 from ssd.data.source import load_data
 from ssd.doctor.sheet import EPOCHS, GAP, first_epochs, shown, write_sheet
-from ssd.report.pictures import COLORS, draw
+from ssd.report.pictures import COLORS, draw, fit
 
 SIDE, IMAGES = 96, 6
+ON_SHEET = 300  # where the letters are smaller than the objects
 RED = np.array([255, 0, 0])
 
 
@@ -62,11 +63,11 @@ def sheet_of(config, out, count):
 
 def cells(path, rows):
     sheet = cv2.imread(str(path))[..., ::-1]
-    step = SIDE + GAP
+    step = ON_SHEET + GAP
     assert sheet.shape == (rows * step + GAP, EPOCHS * step + GAP, 3)
     for y in range(rows):
         for x in range(EPOCHS):
-            yield sheet[GAP + y * step :, GAP + x * step :][:SIDE, :SIDE]
+            yield sheet[GAP + y * step :, GAP + x * step :][:ON_SHEET, :ON_SHEET]
 
 
 def extent(mask):
@@ -81,7 +82,8 @@ def test_every_outline_surrounds_its_object(root, tmp_path):
     data = load_data(config.data, "train", None)
     for epoch, batch in enumerate(first_batches(config, data, 4)):
         for picture in shown(batch, data.classes, config.model):
-            canvas = drawn[epoch, picture.name] = draw(picture)
+            drawn[epoch, picture.name] = draw(fit(picture, ON_SHEET))
+            canvas = draw(picture)
             red = extent(np.abs(picture.pixels.astype(int) - RED).max(-1) < 100)
             line = (canvas == COLORS[1]).all(-1)
             x1, _, x2, y2 = extent(line[red[1] :])  # without the name, which stands on top
