@@ -179,7 +179,7 @@ def test_settings_of_the_parts_are_those_of_the_config():
         ssd.MultiboxLoss(boxes, match_ious=0.5)
     with pytest.raises(ssd.UserError, match=r"loss\.divisor is 'positives'.* has to be one of"):
         ssd.MultiboxLoss(boxes, divisor="positives")
-    with pytest.raises(ssd.UserError, match="image 0 has 1 boxes, but 2 labels"):
+    with pytest.raises(ssd.UserError, match="image 0 has 1 box, but 2 labels"):
         ssd.MultiboxLoss(boxes).match([torch.rand(1, 4)], [torch.ones(2, dtype=torch.int64)])
     with pytest.raises(ssd.UserError, match="leave `library` and `engine` out"):
         ssd.Augment(library="mine.yaml")
