@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import posixpath
 import re
@@ -31,6 +32,8 @@ HEAD = 1 << 16  # bytes that tell what a file is
 WHOLE = 1 << 26  # bytes up to which a JSON file is searched from end to end
 MOST_JSON = 50  # in a folder with more, each belongs to one image
 OTHER_COCO = ("captions", "panoptic", "image_info", "stuff", "person_keypoints")
+ROBOFLOW = "_annotations.coco.json"
+COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 FEW = 20
 
 
@@ -165,7 +168,7 @@ def find_coco(root: Path, found: Survey, config: DataConfig) -> Layout | None:
     ]
     if not paths:
         return None
-    exported = any(path.name == "_annotations.coco.json" for path in paths)
+    exported = any(path.name == ROBOFLOW for path in paths)
     what = "COCO as Roboflow exports it" if exported else "COCO"
     splits: dict[str, Role] = {
         _coco_split(root, path): role_of(path.stem) or roles_up(path.parent)[1] for path in paths
@@ -174,20 +177,54 @@ def find_coco(root: Path, found: Survey, config: DataConfig) -> Layout | None:
 
 
 def _coco_files(root: Path, folder: PurePosixPath, files: Folder) -> list[PurePosixPath]:
+    """The files of objects in a folder, and those that are meant to be some but are damaged.
+
+    Without the latter, other images would be evaluated on in the place of theirs.
+    """
     names = [name for name in files.names if name.lower().endswith(".json")]
     if len(names) > MOST_JSON:
         return []
     names = [name for name in names if not name.startswith(OTHER_COCO)]
     names = [name for name in names if name.startswith("instances")] or names
-    return [folder / name for name in names if _is_coco(root / folder / name)]
+    sound = {name for name in names if _is_coco(root / folder / name)}
+    return [
+        folder / name
+        for name in names
+        if name in sound or _is_damaged_coco(root / folder / name, beside_sound=bool(sound))
+    ]
 
 
 def _is_coco(path: Path) -> bool:
-    content = _ends_of(path, WHOLE if path.stat().st_size <= WHOLE else HEAD)
-    keys = [key in content for key in (b'"images"', b'"annotations"', b'"categories"')]
+    content, is_whole = _json_of(path)
+    keys = [key in content for key in COCO_KEYS]
     return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and (
-        all(keys) or (len(content) < path.stat().st_size and sum(keys) > 1)
+        all(keys) or (not is_whole and sum(keys) > 1)
     )
+
+
+def _json_of(path: Path) -> tuple[bytes, bool]:
+    """The content of a JSON file, or the ends of a large one, and whether it is the whole."""
+    size = path.stat().st_size
+    return _ends_of(path, WHOLE if size <= WHOLE else HEAD), size <= WHOLE
+
+
+def _is_damaged_coco(path: Path, *, beside_sound: bool) -> bool:
+    """Returns whether a file that is no sound annotation file has the name of one.
+
+    The name of a role is enough beside a sound file, if the content is not that of another file.
+    """
+    content, is_whole = _json_of(path)
+    if content.lstrip().startswith(b"["):  # detections
+        return False
+    if path.name.startswith("instances_") or path.name == ROBOFLOW:
+        return True
+    if not (beside_sound and is_whole and role_of(path.stem)):
+        return False
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return True
+    return _is_plain(path.stem) or any(key in content for key in COCO_KEYS)
 
 
 def _coco_split(root: Path, path: PurePosixPath) -> str:

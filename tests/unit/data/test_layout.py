@@ -190,6 +190,29 @@ def test_other_json_files_are_not_coco(folder):
     assert found(root) == ("coco", "train.json", "share")
 
 
+@pytest.mark.parametrize(
+    "content", ["", COCO[:-10], '{"images": [], "annotations": []}', '{"images": []}', "{}"]
+)
+@pytest.mark.parametrize(
+    "files", ["annotations/instances_{}.json", "{}/_annotations.coco.json", "{}.json"]
+)
+@pytest.mark.parametrize("damaged", ["train", "val"])
+def test_a_damaged_file_of_coco_is_not_replaced(folder, files, content, damaged):
+    names = [files.format(role) for role in ("train", "val", "test")]
+    root = folder(*names, **{files.format(damaged): content})
+    format, *used = found(root)
+    assert (format, used) == ("coco", names[:2])
+    with pytest.raises(UserError, match=f"{files.format(damaged)}: ") as refused:
+        load_data(DataConfig(format, str(root)), files.format(damaged), None)
+    assert "\n" not in str(refused.value)
+
+
+def test_files_beside_those_of_coco_may_hold_something_else(folder):
+    other = {"val_detections.json": "[]", "test_config.json": '{"a": 1}', "val.json": "[1"}
+    root = folder("train.json", **other)
+    assert found(root) == ("coco", "train.json", "share")
+
+
 def test_two_files_of_coco_for_one_role(folder):
     root = folder(
         "annotations/instances_train.json", "train/_annotations.coco.json", "images/a.jpg"
