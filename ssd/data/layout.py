@@ -98,7 +98,7 @@ def locate(config: DataConfig, to_train: bool = True) -> tuple[DataConfig, str]:
         train_split=train,
         eval_split=evaluation,
     )
-    lost = "".join(f"; {line}" for line in _lost_lists(layout))
+    lost = "".join(f"; {line}" for line in (*_lost_lists(layout), *_gone(layout, config)))
     told = f"{root} is taken for {layout.what}; training on {_told(train)}"
     if evaluation == SHARE:
         told = told.removesuffix(" .") + (" all images" if train == "." else "")
@@ -148,6 +148,8 @@ def choose(
     if not pairs:
         lost = "".join(f"; {line}" for line in _lost_lists(layout))
         remedy = f"put them below {root}, correct the list, or " if lost else ""
+        if gone := layout.gone.get("train"):
+            lost, remedy = f"{lost}; {gone}", "correct it, or "
         raise UserError(
             f"{root} is taken for {layout.what} with {shown(list(layout.splits))}, but none of "
             f"these is to train on{lost}: {remedy}set --data.train_split"
@@ -168,6 +170,14 @@ def _lost_lists(layout: Layout) -> Iterator[str]:
             lines = read_lines(path)
             first = f"{counted(len(lines), 'image')}; the first: {short(lines[0])}"
             yield f"{path} is left alone, since no image that it lists is there ({first})"
+
+
+def _gone(layout: Layout, config: DataConfig) -> list[str]:
+    """A line about each split that is not there, but would have been used."""
+    roles = {"train"} if config.train_split == AUTO else set()
+    if config.eval_split == AUTO and "val" not in layout.splits.values():
+        roles |= {"val", "test"}
+    return [line for role, line in layout.gone.items() if role in roles]
 
 
 def _roles(splits: Splits | None, without: Role | None) -> set[Role | None]:

@@ -8,10 +8,11 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from ssd.common.untrusted import short
 from ssd.config import DataConfig
 from ssd.data.names import IMAGE_SUFFIXES
 from ssd.data.survey import (
@@ -47,6 +48,7 @@ class Layout:
         splits: each as `data.train_split` takes it, and the role that its name tells.
         joint: splits of the same role belong together.
         lost: image lists none of whose images is there.
+        gone: by its role, what a description says of a split that is not there.
     """
 
     format: Literal["voc", "coco", "yolo"]
@@ -54,6 +56,7 @@ class Layout:
     splits: Mapping[str, Role]
     joint: bool = True
     lost: Sequence[Path] = ()
+    gone: Mapping[Role, str] = field(default_factory=dict)
 
 
 def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
@@ -261,12 +264,20 @@ def find_yolo(root: Path, found: Survey, config: DataConfig) -> Layout | None:
         for split, texts_of in described.splits.items()
         if any(split_path(root, described, text) for text in texts_of)
     }
+    gone = {
+        WORDS[split]: f"{split} of {described.path}, {short(texts_of[0])}, is not there"
+        for split, texts_of in described.splits.items()
+        if split not in there
+    }
     if there:
         assert described.path is not None
-        return Layout("yolo", f"YOLO ({described.path.relative_to(root)})", there)
+        what = f"YOLO ({described.path.relative_to(root)})"
+        return Layout("yolo", what, there, gone=gone)
     beside = any(label.parent == folder for folder, own in labels_in.items() for label in own)
     where = "beside the images" if beside else "in folders of their own"
-    return Layout("yolo", f"YOLO without data.yaml, labels {where}", _tops(labels_in))
+    without = "usable splits in data.yaml" if gone else "data.yaml"
+    what = f"YOLO without {without}, labels {where}"
+    return Layout("yolo", what, _tops(labels_in), gone=gone)
 
 
 def _descriptions(found: Survey) -> Iterator[tuple[PurePosixPath, str]]:

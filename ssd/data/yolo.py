@@ -142,7 +142,9 @@ def describe(root: Path, texts: Sequence[Path]) -> Description:
     yamls = [path for path in nearest if path.suffix.lower() in {".yaml", ".yml"}]
     found = [one for path in yamls[:100] if (one := read_yaml_description(path))]
     if found:
-        return _only(root, found)
+        only = _only(root, found)
+        _refuse_others(root, only, found[1:])
+        return only
     names = [path for path in nearest if path.name in NAME_FILES or path.suffix == ".names"]
     described = [Description(path, read_names(path)) for path in names[:100]]
     for path in (path for path in nearest if path.suffix == ".data"):
@@ -163,11 +165,29 @@ def _only(root: Path, found: list[Description]) -> Description:
     return found[0] if found else Description()
 
 
+def _refuse_others(root: Path, described: Description, others: Sequence[Description]) -> None:
+    """Raises a UserError if an equal description means other files: that of a second export."""
+    first, here = _places(root, described), described.path
+    for other in others:
+        second, there = _places(root, other), other.path
+        if here and there and second - first:
+            raise UserError(
+                f"{root}: {here} and {there} each describe a data set: give --data.root "
+                f"{here.parent} or --data.root {there.parent}, or put one description of both in "
+                "their place"
+            )
+
+
+def _places(root: Path, described: Description) -> set[Path]:
+    texts = [text for own in described.splits.values() for text in own]
+    return {place[0] for text in texts if (place := split_path(root, described, text))}
+
+
 def split_path(root: Path, described: Description, text: str) -> tuple[Path, bool] | None:
     """The folder or list file below `root` that a description names, and whether it took a repair.
 
     A path that does not exist, such as one of another machine, is taken for the one that its
-    longest end names below the root.
+    longest end names below the folder of the description, or below the root.
     """
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
     home = described.path.parent if described.path else root
@@ -176,9 +196,10 @@ def split_path(root: Path, described: Description, text: str) -> tuple[Path, boo
         if path.is_relative_to(root) and path.exists():
             return path, False
     for start in range(len(parts)):
-        path = root.joinpath(*parts[start:])
-        if ".." not in parts[start:] and path.exists():
-            return path, True
+        for base in (home, root):
+            path = base.joinpath(*parts[start:])
+            if ".." not in parts[start:] and path.exists():
+                return path, True
     return None
 
 

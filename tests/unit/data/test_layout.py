@@ -246,6 +246,55 @@ def test_splits_of_data_yaml(folder):
     assert found(root) == ("yolo", "train", "val")
 
 
+YOLO = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [a]"
+
+
+def yolo_with(folder, *splits, home=""):
+    for split in splits:
+        root = folder(f"{home}{split}/images/a.jpg", f"{home}{split}/labels/a.txt")
+    return folder(**{f"{home}data.yaml": YOLO})
+
+
+def told_of(root, **settings):
+    return locate(DataConfig("auto", str(root), **settings))[1]
+
+
+def test_a_split_of_data_yaml_that_is_not_there_is_told(folder):
+    root = yolo_with(folder, "train")
+    for role, name in (("val", "valid"), ("test", "test")):
+        gone = f"; {role} of {root}/data.yaml, '../{name}/images', is not there"
+        assert gone in told_of(root)
+        assert gone not in told_of(root, eval_split=None)
+    yolo_with(folder, "valid")
+    assert "is not there" not in told_of(root)  # no one would evaluate on the test set
+
+
+def test_training_images_of_data_yaml_that_are_not_there(folder):
+    root = yolo_with(folder, "valid", "test")
+    message = (
+        f"none of these is to train on; train of {root}/data.yaml, '../train/images', is not "
+        "there: correct it, or set --data.train_split$"
+    )
+    with pytest.raises(UserError, match=message):
+        found(root)
+    other = yolo_with(folder, "set", home="other/") / "other"
+    assert "without usable splits in data.yaml" in told_of(other)
+    assert f"; train of {other}/data.yaml, '../train/images', is not there" in told_of(other)
+
+
+def test_two_exports_of_yolo_below_one_root(folder):
+    root = yolo_with(folder, "train", "valid", home="A/")
+    assert found(root) == ("yolo", "train", "val")
+    folder(**{"A/labels/data.yaml": YOLO})  # a copy means the same files
+    assert found(root) == ("yolo", "train", "val")
+    yolo_with(folder, "train", "valid", home="B/")
+    flags = f"give --data.root {root}/A or --data.root {root}/B, or put one description"
+    with pytest.raises(UserError, match=flags):
+        found(root)
+    with pytest.raises(UserError, match=flags):
+        load_data(DataConfig("yolo", str(root)), "train", None)
+
+
 def test_texts_beside_images_are_not_always_labels(folder):
     root = folder("a.jpg", "a.xml", **{"a.txt": "a caption\n"})
     assert found(root) == ("voc", ".", "share")
