@@ -8,7 +8,7 @@ folder ─ survey ─┬─ VOC?  ─┐
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -18,11 +18,18 @@ from ssd.common.untrusted import short, shown
 from ssd.common.words import counted
 from ssd.config import DataConfig
 from ssd.config.data import AUTO, SHARE
-from ssd.data.layouts import FINDERS, Layout
+from ssd.data.layouts import Layout, find_coco, find_voc
 from ssd.data.lists import read_lines
-from ssd.data.survey import Role, roles_up, survey
+from ssd.data.survey import Role, Survey, roles_up, survey
+from ssd.data.yolo_layout import find_yolo
 
 Splits = str | list[str]
+
+FINDERS: dict[str, Callable[[Path, Survey, DataConfig], Layout | None]] = {
+    "voc": find_voc,
+    "coco": find_coco,
+    "yolo": find_yolo,
+}
 
 # The splits to train and to evaluate on, the first pair that is there; None is a share of the
 # former. Most sets have `train` and `val`, and use `test` only where there is nothing else; VOC

@@ -1,4 +1,4 @@
-"""The layout of each format, by the files that lie below a root."""
+"""The layouts of VOC and COCO, by the files that lie below a root."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ssd.common.untrusted import short
 from ssd.config import DataConfig
 from ssd.data.names import IMAGE_SUFFIXES
 from ssd.data.survey import (
-    DESCRIPTIONS,
     WORDS,
     Folder,
     Role,
@@ -26,8 +24,6 @@ from ssd.data.survey import (
     role_of,
     roles_up,
 )
-from ssd.data.yolo import NAME_FILES, describe, split_path
-from ssd.data.yolo_labels import label_names
 
 HEAD = 1 << 16  # bytes that tell what a file is
 WHOLE = 1 << 26  # bytes up to which a JSON file is searched from end to end
@@ -64,11 +60,17 @@ def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
     folders = [
         folder
         for folder, files in found.items()
-        if files.xml and _is_in(root, folder, config.annotations)
+        if files.xml and is_in(root, folder, config.annotations)
     ]
-    folders = [folder for folder in folders if _is_voc(root, folder)]
-    if not folders:
+    sound = [folder for folder in folders if _is_voc(root, folder)]
+    if not sound:
         return None
+    images = set[str]().union(*(files.images for files in found.values()))
+    folders = [  # broken files of a split beside sound ones: its reader tells what is wrong
+        folder
+        for folder in folders
+        if folder in sound or (roles_up(folder)[1] and found[folder].xml & images)
+    ]
     stems = set[str]().union(*(found[folder].xml for folder in folders))
     lists, lost = _lists(root, found, stems)
     if lists:
@@ -76,10 +78,10 @@ def find_voc(root: Path, found: Survey, config: DataConfig) -> Layout | None:
     beside = any(found[folder].xml & found[folder].images for folder in folders)
     where = "beside the images" if beside else "in folders of their own"
     what = f"Pascal VOC without {'usable ' if lost else ''}lists, XML files {where}"
-    return Layout("voc", what, _tops(folders), lost=lost)
+    return Layout("voc", what, tops(folders), lost=lost)
 
 
-def _is_in(root: Path, folder: PurePosixPath, wanted: str | None) -> bool:
+def is_in(root: Path, folder: PurePosixPath, wanted: str | None) -> bool:
     """Returns whether a folder is the one that a setting names, or below it."""
     return wanted is None or folder.is_relative_to(given_folder(root, wanted).relative_to(root))
 
@@ -88,10 +90,10 @@ def _is_voc(root: Path, folder: PurePosixPath) -> bool:
     with os.scandir(root / folder) as entries:
         files = (Path(entry.path) for entry in entries if entry.name.lower().endswith(".xml"))
         few = list(itertools.islice(files, FEW))
-    return any(re.search(rb"<annotation[\s>]", _ends_of(one).replace(b"\0", b"")) for one in few)
+    return any(re.search(rb"<annotation[\s>]", ends_of(one).replace(b"\0", b"")) for one in few)
 
 
-def _ends_of(path: Path, most: int = HEAD) -> bytes:
+def ends_of(path: Path, most: int = HEAD) -> bytes:
     """The first and the last bytes of a file; nothing of one that cannot be read."""
     try:
         if not path.is_file():
@@ -139,7 +141,7 @@ def _is_plain(stem: str) -> bool:
 
 def _names_any(path: Path, stems: set[str]) -> bool:
     """Returns whether a text file names one of the annotations, in one of its first lines."""
-    head = _ends_of(path)
+    head = ends_of(path)
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     lines = head.decode("utf-16" if wide else "utf-8-sig", "replace").splitlines()
     return any(
@@ -154,7 +156,7 @@ def _bare(text: str) -> str:
     return stem if suffix.lower() in {*IMAGE_SUFFIXES, ".xml"} else stem + suffix
 
 
-def _tops(folders: Iterable[PurePosixPath]) -> dict[str, Role]:
+def tops(folders: Iterable[PurePosixPath]) -> dict[str, Role]:
     """The folders named after a role that hold the given ones; without any, the one above all."""
     tops = [roles_up(folder) for folder in folders]
     named: dict[str, Role] = {folder.as_posix(): role for folder, role in tops if role}
@@ -166,7 +168,7 @@ def find_coco(root: Path, found: Survey, config: DataConfig) -> Layout | None:
     paths = [
         path
         for folder, files in found.items()
-        if _is_in(root, folder, config.annotations)
+        if is_in(root, folder, config.annotations)
         for path in _coco_files(root, folder, files)
     ]
     if not paths:
@@ -208,7 +210,7 @@ def _is_coco(path: Path) -> bool:
 def _json_of(path: Path) -> tuple[bytes, bool]:
     """The content of a JSON file, or the ends of a large one, and whether it is the whole."""
     size = path.stat().st_size
-    return _ends_of(path, WHOLE if size <= WHOLE else HEAD), size <= WHOLE
+    return ends_of(path, WHOLE if size <= WHOLE else HEAD), size <= WHOLE
 
 
 def _is_damaged_coco(path: Path, *, beside_sound: bool) -> bool:
@@ -236,68 +238,3 @@ def _coco_split(root: Path, path: PurePosixPath) -> str:
     places = (root / "images" / name, root / name, root / "images")
     own = path.parent == PurePosixPath("annotations") and any(map(Path.is_dir, places))
     return name if own else path.as_posix()
-
-
-def find_yolo(root: Path, found: Survey, config: DataConfig) -> Layout | None:
-    """YOLO's labels, with or without a description."""
-    home = None
-    if config.annotations is not None:
-        labels = given_folder(root, config.annotations).relative_to(root)
-        home = key(labels.as_posix()) + "/"
-    texts = {
-        key((folder / posixpath.splitext(name)[0]).as_posix()): folder / name
-        for folder, files in found.items()
-        for name in files.names
-        if name.lower().endswith(".txt")
-    }
-    labels_in: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for folder, files in found.items():
-        images = (key((folder / stem).as_posix()) for stem in sorted(files.images))
-        names = [name for image in images for name in label_names(image, home) if name in texts]
-        if names and _is_in(root, folder, config.images):
-            labels_in[folder] = [texts[name] for name in names]
-    if not any(_has_rows(root / label) for own in labels_in.values() for label in own[:FEW]):
-        return None
-    described = describe(root, [root / folder / name for folder, name in _descriptions(found)])
-    there = {
-        split: WORDS[split]
-        for split, texts_of in described.splits.items()
-        if any(split_path(root, described, text) for text in texts_of)
-    }
-    gone = {
-        WORDS[split]: f"{split} of {described.path}, {short(texts_of[0])}, is not there"
-        for split, texts_of in described.splits.items()
-        if split not in there
-    }
-    if there:
-        assert described.path is not None
-        what = f"YOLO ({described.path.relative_to(root)})"
-        return Layout("yolo", what, there, gone=gone)
-    beside = any(label.parent == folder for folder, own in labels_in.items() for label in own)
-    where = "beside the images" if beside else "in folders of their own"
-    without = "usable splits in data.yaml" if gone else "data.yaml"
-    what = f"YOLO without {without}, labels {where}"
-    return Layout("yolo", what, _tops(labels_in), gone=gone)
-
-
-def _descriptions(found: Survey) -> Iterator[tuple[PurePosixPath, str]]:
-    for folder, files in found.items():
-        for name in files.names:
-            if name in NAME_FILES or posixpath.splitext(name)[1].lower() in DESCRIPTIONS:
-                yield folder, name
-
-
-def _has_rows(path: Path) -> bool:
-    """Returns whether a text file starts with a row of labels."""
-    words = _ends_of(path).decode("utf-8-sig", "replace").split("\n")[0].split()
-    try:
-        return len([float(word) for word in words]) >= 5
-    except ValueError:
-        return False
-
-
-FINDERS: dict[str, Callable[[Path, Survey, DataConfig], Layout | None]] = {
-    "voc": find_voc,
-    "coco": find_coco,
-    "yolo": find_yolo,
-}

@@ -169,5 +169,5 @@ def _read(
         return annotate_yolo(root, splits, findings, annotations)
     if config.format == "shapes":
         shapes.ensure_shapes(root, shapes.NUM_TRAINVAL, shapes.NUM_TEST)
-    folders = VocFolders(root, images, annotations, config.background)
+    folders = VocFolders(root, images, annotations)
     return annotate_voc(root, folders.splits(splits), findings, config.background)

@@ -30,12 +30,14 @@ class VocSplit:
         annotations: a folder, which may be the same.
         source: the list of images, one a line; or what to call the origin of `entries`.
         entries: the names or paths of images or annotations, in place of a list.
+        pictures: further images, in which only a lack of an annotation counts.
     """
 
     images: Path
     annotations: Path
     source: Path
     entries: Sequence[str] | None = None
+    pictures: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ def pairs_of(
                 for kind in finder.mended:
                     mended.setdefault(kind, []).append(entry)
                 yield pair
+        for picture in split.pictures:
+            path = split.images / picture
+            if path not in listed_in and (pair := finder.pair(picture, is_listed=False)):
+                listed_in[path] = number
+                yield pair
         for kind, entries in mended.items():
             repairs[kind] += len(entries)
             more = f" and {len(entries) - 1} more" * (len(entries) > 1)
@@ -182,10 +189,10 @@ class _Finder:
             return self.split.entries
         return without_columns(read_lines(self.split.source), self.named)
 
-    def pair(self, entry: str) -> Pair | None:
+    def pair(self, entry: str, is_listed: bool = True) -> Pair | None:
         """The files of one entry, or None if it cannot be used, which is reported."""
         try:
-            return self._annotated(entry) if _is_xml(entry) else self._listed(entry)
+            return self._annotated(entry) if _is_xml(entry) else self._listed(entry, is_listed)
         except UserError as error:
             self.findings.unusable("broken annotation", str(error))
         except OutsideError as error:
@@ -204,7 +211,7 @@ class _Finder:
                 return found.path
         return None
 
-    def _listed(self, entry: str) -> Pair | None:
+    def _listed(self, entry: str, is_listed: bool) -> Pair | None:
         """The entry names an image, or at least the stem of an annotation."""
         image = self._take(self.images.find(entry, [self.split.images]))
         if image is None:
@@ -214,14 +221,15 @@ class _Finder:
             self._report_missing(entry)
             return None
         if source := self._partner(image, is_image=True):
-            return Pair(image, source)
+            return Pair(image, source) if is_listed else None
         expected = self.split.annotations / f"{_below(image, self.split.images)}.xml"
         if self.background:
             return Pair(image, expected, Annotation(expected, 0, 0, [], [], Counter()))
         self.findings.unusable(
             "missing annotation",
-            f"{image}: the annotation cannot be read ({expected} does not exist): add it, take "
-            "the image out of the list, or set data.background true if it shows no object",
+            f"{image}: the annotation cannot be read ({expected} does not exist): add it, "
+            f"{'take the image out of the list' if is_listed else 'move the image elsewhere'}, or "
+            "set data.background true if it shows no object",
         )
         return None
 

@@ -25,14 +25,10 @@ class VocFolders:
         root: the folder of the data, which exists.
         images: the folder of the images, if it is given.
         annotations: the folder of the annotations, if it is given.
-        background: images without annotation belong to a split without list too.
     """
 
-    def __init__(
-        self, root: Path, images: Path | None, annotations: Path | None, background: bool
-    ) -> None:
+    def __init__(self, root: Path, images: Path | None, annotations: Path | None) -> None:
         self.root, self.images, self.annotations = root, images, annotations
-        self.background = background
 
     def splits(self, names: Sequence[str]) -> list[VocSplit]:
         """The named splits; lists of single classes that belong together are one split.
@@ -103,10 +99,14 @@ class VocFolders:
         images = self.images or self._images(annotated, folder)
         files = FileIndex(annotations, {".xml"}).below(annotations)
         entries = [path.relative_to(annotations).as_posix() for path in files]
-        if self.background:
-            pictures = FileIndex(images, IMAGE_SUFFIXES).below(images)
-            entries = [path.relative_to(images).as_posix() for path in pictures]
-        return VocSplit(images, annotations, folder, entries)
+        pictures = FileIndex(images, IMAGE_SUFFIXES).below(images)
+        role = roles_up(PurePosixPath(images.relative_to(self.root)))[1]
+        if not (role or images.is_relative_to(folder)):  # other splits may have images there
+            others = [own.xml for path, own in self.survey.items() if path not in annotated]
+            elsewhere = set[str]().union(*others)
+            pictures = [path for path in pictures if key(path.stem) not in elsewhere]
+        names = [path.relative_to(images).as_posix() for path in pictures]
+        return VocSplit(images, annotations, folder, entries, names)
 
     def _stems(self, folder: Path) -> dict[PurePosixPath, set[str]]:
         """The folders with annotations in or below `folder`, with their stems."""

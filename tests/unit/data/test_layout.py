@@ -251,7 +251,7 @@ YOLO = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nname
 
 def yolo_with(folder, *splits, home=""):
     for split in splits:
-        root = folder(f"{home}{split}/images/a.jpg", f"{home}{split}/labels/a.txt")
+        folder(f"{home}{split}/images/a.jpg", f"{home}{split}/labels/a.txt")
     return folder(**{f"{home}data.yaml": YOLO})
 
 
@@ -361,14 +361,44 @@ def test_what_was_found_is_found_again(voc):
     assert len(load_data(config, "trainval", None).records) == 4
 
 
-def test_background_without_lists(voc):
+def test_images_without_annotation_and_without_lists(voc):
     voc.fill(4)
     (voc.root / "ImageSets").rename(voc.root.parent / "gone")
-    voc.image("new")
-    for background, images in ((False, 4), (True, 5)):
-        given = DataConfig("auto", str(voc.root), eval_split=None, background=background)
-        config, _ = locate(given)
-        assert len(load_data(config, config.train_split, None).records) == images
+    for name in ("new", "newer"):
+        voc.image(name)
+    remedy = "raise --data.max_unreadable; .* or set data.background true if it shows no object"
+    with pytest.raises(UserError, match=f"2 of 6 images .*{remedy}"):
+        load_located(voc.root)
+    data = load_located(voc.root, max_unreadable=0.5)
+    assert (len(data.records), len(data.unusable)) == (4, 2)
+    data = load_located(voc.root, background=True)
+    assert (len(data.records), len(data.unusable)) == (6, 0)
+
+
+def load_located(root, **settings):
+    config, _ = locate(DataConfig("auto", str(root), **{"eval_split": None, **settings}))
+    return load_data(config, config.train_split, None)
+
+
+def test_annotations_of_two_splits_for_one_folder_of_images(voc):
+    voc.fill(4)
+    (voc.root / "ImageSets").rename(voc.root.parent / "gone")
+    for at, name in enumerate(sorted((voc.root / "Annotations").iterdir())):
+        own = voc.root / "Annotations" / ("train" if at < 3 else "val")
+        own.mkdir(exist_ok=True)
+        name.rename(own / name.name)
+    for background in (False, True):
+        data = load_located(voc.root, background=background)
+        assert (len(data.records), len(data.unusable)) == (3, 0)
+
+
+@pytest.mark.parametrize("broken", ["train", "valid"])
+def test_a_split_all_of_whose_xml_files_are_broken(folder, broken):
+    names = {f"{role}/{role}.xml": "" if role == broken else XML for role in ("train", "valid")}
+    root = folder("train/train.jpg", "valid/valid.jpg", **names)
+    assert found(root) == ("voc", "train", "valid")
+    with pytest.raises(UserError, match=f"{broken}.xml: is not well-formed XML"):
+        load_data(DataConfig("voc", str(root)), broken, None)
 
 
 @pytest.mark.parametrize(
