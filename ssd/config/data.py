@@ -21,7 +21,8 @@ class DataConfig:
     format: Literal["auto", "voc", "coco", "yolo", "shapes"] = "shapes"
     """Format of the data: `auto` finds it out, and says what `data.root` was taken for; `voc`
     (Pascal VOC's XML files), `coco` (COCO's JSON files), `yolo` (YOLO's text files), or `shapes`,
-    the embedded data set, which is drawn as a VOC folder on first use."""
+    the embedded data set, which is drawn as a VOC folder on first use. A `data.root` without a
+    format beside it means `auto`."""
 
     root: str = "datasets/shapes"
     """The folder of the data, as the tool that made it left it. `~` is your home folder."""
@@ -56,8 +57,8 @@ class DataConfig:
     run evaluates on the same ones."""
 
     background: bool = False
-    """Take a listed image that has no annotation file for background. Only VOC asks: YOLO always
-    does, and COCO lists images without objects."""
+    """Take an image that has no annotation file for background. Only VOC asks: YOLO always does,
+    and COCO lists images without objects."""
 
     classes: list[str] | None = None
     """Names of the classes to detect, in order. By default, those of the training annotations:

@@ -16,7 +16,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.untrusted import LONGEST_NAME, is_unicode, short
-from ssd.config import Config
+from ssd.config import Config, DataConfig
+from ssd.config.data import AUTO
 from ssd.config.help import rule_of
 from ssd.config.limits import written
 
@@ -51,8 +52,8 @@ def read_config(files: Sequence[str | Path], overrides: Settings | None = None) 
     """
     merged: Settings = {}
     for file in files:
-        merge(merged, read_yaml(Path(file)))
-    merge(merged, overrides or {})
+        put_over(merged, read_yaml(Path(file)))
+    put_over(merged, overrides or {})
     return to_config(merged)
 
 
@@ -246,6 +247,20 @@ def merge(into: Settings, new: Settings) -> None:
             merge(into[key], value)
         else:
             into[key] = value
+
+
+def put_over(into: Settings, new: Settings) -> None:
+    """Puts the settings of one source, such as a file, over those of earlier ones.
+
+    Shapes are drawn only where that is the default or asked for: a `data.root` that comes without
+    a format is searched for data, so that nothing is drawn into a folder with a typo in its name.
+    """
+    merge(into, new)
+    own, default = new.get("data"), DataConfig()
+    if not isinstance(own, dict) or "format" in own or own.get("root") in (None, default.root):
+        return
+    if into["data"].get("format", default.format) == "shapes":
+        into["data"] = {**into["data"], "format": AUTO}
 
 
 def to_yaml(config: Config) -> str:

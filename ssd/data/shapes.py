@@ -74,7 +74,7 @@ def ensure_shapes(root: Path, num_trainval: int, num_test: int) -> None:
             draw_shapes(drawn, num_trainval, num_test, SEED)
             _move(drawn, root, count)
     except OSError as error:
-        advice = "set data.root to a folder that can be written"
+        advice = "set data.root to a folder that can be written, and data.format to shapes"
         raise UserError(f"data.root {root} cannot be drawn ({error.strerror}): {advice}") from error
 
 

@@ -10,7 +10,7 @@ import torch
 from ssd.augment.batch import preprocess_of
 from ssd.common.errors import UserError, one_line
 from ssd.config import Config
-from ssd.config.settings import Flat, Settings, merge, nested, parse_yaml, to_config
+from ssd.config.settings import Flat, Settings, nested, parse_yaml, put_over, to_config
 from ssd.detect.detector import Detector
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import build_model
@@ -72,7 +72,7 @@ def open_checkpoint(path: Path, which: str | None = None) -> Checkpoint:
 def config_of(checkpoint: Checkpoint, overrides: Settings) -> Config:
     """The config that a checkpoint was trained with, changed by `overrides`."""
     settings = parse_yaml(checkpoint.config_yaml, f"the config of {checkpoint.path}")
-    merge(settings, overrides)
+    put_over(settings, overrides)
     return to_config(settings)
 
 

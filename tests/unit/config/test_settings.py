@@ -151,6 +151,28 @@ def test_every_config_of_the_project_is_sound(repository):
         read_config([path])
 
 
+def test_shapes_are_drawn_only_at_the_default_root_or_on_request(repository, tmp_path):
+    quickstart = repository / "configs/quickstart.yaml"
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("data: {root: mine}")
+
+    def format_of(*files, **data):
+        overrides = {"data": data}
+        config = read_config(files, overrides)
+        assert overrides == {"data": data}
+        return config.data.format
+
+    assert format_of(quickstart) == format_of() == "shapes"
+    assert format_of(quickstart, root="datasets/shapes", workers=0) == "shapes"
+    assert format_of(quickstart, root="mine", format="shapes") == "shapes"
+    assert format_of(quickstart, root="mine", format="voc") == "voc"
+    for alone in (format_of(quickstart, root="mine"), format_of(root="mine"), format_of(mine)):
+        assert alone == "auto"
+    assert format_of(quickstart, mine) == "auto"
+    assert format_of(mine, format="shapes") == "shapes"
+    assert format_of(repository / "configs/custom_voc.yaml", root="mine") == "auto"
+
+
 def test_flat_and_nested_settings_are_the_same():
     flat = nested({"data.root": "x", "data.workers": 0, "loss.match_iou": 0.4})
     assert flat == nested({"data": {"root": "x", "workers": 0}, "loss": {"match_iou": 0.4}})
