@@ -19,8 +19,8 @@ Finds objects in images with a trained run.
     ssd predict runs/mine photo.jpg folder/of/photos --out predictions
 
 Writes a copy of every image with its detections drawn in, and detections.json. It replaces copies
-of its own alone, which drawn.json lists. An image that cannot be read is left out and named; the
-exit status is then 1.
+of its own alone, which drawn.json lists. An image that cannot be read,
+or is of a format such as HEIC, is left out and named; the exit status is then 1.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),

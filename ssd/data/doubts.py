@@ -1,8 +1,9 @@
 """Many boxes of a data set that make no sense → the number of them, and the likely reason.
 
 A few accidental clicks are in every data set. Where a large part of the boxes has no area, lies
-outside its image or far across its border, or has swapped corners, the numbers probably mean something else than the format
-says. The reason is found by trial: the reading by which nearly all boxes lie in their images.
+outside its image or far across its border, or has swapped corners, the numbers probably mean
+something else than the format says. The reason is found by trial: the reading by which nearly all
+boxes lie in their images.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ssd.data.annotations import Annotations
 from ssd.data.coco import annotate_coco
 from ssd.data.doubts import weigh
 from ssd.data.findings import Findings, Refuse
-from ssd.data.frames import in_frame
+from ssd.data.frames import CONTRADICTING, in_frame, likely_reason
 from ssd.data.headers import read_headers
 from ssd.data.left_out import refuse_too_many, without_broken
 from ssd.data.settle import settle
@@ -107,6 +107,7 @@ def _held_against_images(
 ) -> DataSet:
     """The data set of the annotations, without the images that cannot be read."""
     seen = read_headers([image.path for image in found.images], headers)
+    contradicting = likely_reason(found.images, seen)
     found = in_frame(found, seen, config.exif, told)
     where = f"{config.root}, {', '.join(names)}"
     left_out = told.left_out if isinstance(told, Refuse) else []
@@ -117,6 +118,7 @@ def _held_against_images(
         config.max_unreadable,
         f"images of {where}",
         f"ssd check {config.root} lists all",
+        contradicting if all(one.kind == CONTRADICTING for one in left_out) else "",
     )
     if not found.images:
         raise UserError(f"{where}: no image can be used: ssd check lists why")

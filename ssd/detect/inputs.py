@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,24 @@ from ssd.data.names import IMAGE_SUFFIXES
 Pixels = npt.NDArray[np.uint8]
 Picture = str | Path | npt.NDArray[Any] | Image | Tensor
 CHANNELS = (1, 3, 4)  # gray, RGB, RGB with transparency, which is dropped
+OTHER_PICTURES = frozenset(  # of formats that are not read
+    {
+        *(
+            ".heic",
+            ".heif",
+            ".avif",
+            ".jp2",
+            ".j2k",
+            ".jxl",
+            ".psd",
+            ".svg",
+            ".eps",
+            ".tga",
+            ".exr",
+        ),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"),
+    }
+)
 MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
 TAKEN = "8-bit pixels [H, W, 3], or floats from 0 to 1"
 
@@ -56,12 +74,15 @@ def read_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, 
                 raise UserError(f"picture {place}: {error}") from error
 
 
-def files_in(folder: Path, recursive: bool = False) -> list[Path]:
+def files_in(
+    folder: Path, recursive: bool = False, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """The image files of a folder by their suffix, sorted by path; hidden ones are none.
 
     Args:
         folder: may be a link, and may hold links.
         recursive: take those of its subfolders too.
+        suffixes: of the files, in lower case.
     """
     found: list[Path] = []
     seen: set[str] = set()  # a link may lead back to a folder above it
@@ -71,7 +92,7 @@ def files_in(folder: Path, recursive: bool = False) -> list[Path]:
         folders[:] = visible if recursive and real not in seen else []
         if real not in seen:
             shown = (Path(where, name) for name in names if not name.startswith("."))
-            found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+            found += [path for path in shown if path.suffix.lower() in suffixes]
         seen.add(real)
     return sorted(found)
 

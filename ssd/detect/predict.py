@@ -17,10 +17,10 @@ from ssd.common.untrusted import read_json
 from ssd.common.words import counted
 from ssd.config.settings import Settings
 from ssd.data.image import read_image
-from ssd.detect.inputs import MOST_PIXELS, Pixels
+from ssd.detect.inputs import MOST_PIXELS, OTHER_PICTURES, Pixels
 from ssd.detect.load import build_detector, config_of, open_checkpoint
 from ssd.detect.result import Result
-from ssd.detect.sources import Source, image_sources, num_subfolders
+from ssd.detect.sources import Source, image_sources, inputs_in, num_subfolders
 from ssd.evaluation.detections import DetectionTable, write_detections
 from ssd.report.pictures import encode_jpeg
 from ssd.run.folder import check_out
@@ -69,7 +69,8 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     write_drawn(out, copies)  # first: the next call has to know them after a kill too
     drawn = {source.image_id: out / source.drawn for source in sources}
-    found, left_out = [], list[str]()
+    found, left_out = [], of_other_formats(given, recursive, out)
+    num_images = len(sources) + len(left_out)
     with Progress("predicting", len(sources), "image") as progress:
         for result in detector.results(readable(sources, left_out, progress), min_score):
             drawn[result.image].parent.mkdir(parents=True, exist_ok=True)
@@ -89,8 +90,17 @@ def predict(
         lines.append(f"not looked into: {counted(closed, 'subfolder')}; --recursive takes them too")
     if left_out:
         remedy = "save them anew as JPEG or PNG, or leave them out"
-        lines.append(f"left out {len(left_out)} of {len(sources)} images ({remedy}):")
+        lines.append(f"left out {len(left_out)} of {num_images} images ({remedy}):")
     return Predicted("\n".join([*lines, *(f"  {each}" for each in left_out)]), bool(left_out))
+
+
+def of_other_formats(given: Sequence[Path], recursive: bool, out: Path) -> list[str]:
+    """A line for each file in the folders among `given` that is a picture of a format unread."""
+    folders = [source for source in given if source.is_dir()]
+    files = [
+        path for folder in folders for path in inputs_in(folder, recursive, out, OTHER_PICTURES)
+    ]
+    return [f"{path}: {path.suffix} files are not read" for path in dict.fromkeys(files)]
 
 
 def readable(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ssd.common.errors import UserError
+from ssd.data.names import IMAGE_SUFFIXES
 from ssd.detect.inputs import files_in, no_image
 
 
@@ -39,7 +40,6 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
     Raises:
         UserError: a file does not exist, there is no image, or no name can tell two files apart.
     """
-    out_folder = Path(os.path.abspath(out))
     found: dict[Path, tuple[Path, int]] = {}  # by the absolute path
     for source in given:
         if not source.exists():
@@ -48,10 +48,9 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
         if not home.is_dir():
             found.setdefault(home, (source, 1))
             continue
-        for path in files_in(source, recursive):
+        for path in inputs_in(source, recursive, out):
             whole = Path(os.path.abspath(path))
-            if home.is_relative_to(out_folder) or not whole.is_relative_to(out_folder):
-                found.setdefault(whole, (path, len(whole.parts) - len(home.parts)))
+            found.setdefault(whole, (path, len(whole.parts) - len(home.parts)))
     if not found:
         raise UserError(no_image(given))
     paths = [path for path, _ in found.values()]
@@ -60,6 +59,17 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
     ids = _unambiguous([stem + longer for stem, longer in zip(stems, tails, strict=True)], paths)
     drawn = [PurePath(f"{name}.jpg") for name in _unambiguous(tails, paths)]
     return [Source(*each) for each in zip(paths, ids, drawn, strict=True)]
+
+
+def inputs_in(
+    folder: Path, recursive: bool, out: Path, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[Path]:
+    """The files of a folder with these suffixes, without those in `out`, unless it is in there."""
+    out_folder = Path(os.path.abspath(out))
+    files = files_in(folder, recursive, suffixes)
+    if Path(os.path.abspath(folder)).is_relative_to(out_folder):
+        return files
+    return [path for path in files if not Path(os.path.abspath(path)).is_relative_to(out_folder)]
 
 
 def num_subfolders(given: Sequence[Path], out: Path) -> int:

@@ -170,3 +170,18 @@ def test_a_result_prints_its_best_objects_and_no_pixels():
     one = Result("photo", boxes[:1], scores[:1], labels[:1], names[:1], pixels, CLASSES)
     none = Result("photo", boxes[:0], scores[:0], labels[:0], (), pixels, CLASSES)
     assert [repr(one), repr(none)] == ["1 detection: cat 0.98", "0 detections"]
+
+
+def test_pictures_of_formats_that_are_not_read_are_named(folder):
+    for name in ("phone.HEIC", "sub/logo.svg", "notes.txt", ".hidden.heic"):
+        (folder / name).write_bytes(b"")
+    predicted = run(folder)
+    assert predicted.is_incomplete
+    _, _, count, *lines = predicted.told.splitlines()
+    assert count.startswith("left out 2 of 5 images")
+    assert lines == [
+        f"  {folder / 'phone.HEIC'}: .HEIC files are not read",
+        f"  {folder / 'sub/logo.svg'}: .svg files are not read",
+    ]
+    assert len(json.loads(Path("out/detections.json").read_text())) == 3
+    assert "logo" not in run(folder, recursive=False).told
