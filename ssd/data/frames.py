@@ -102,10 +102,7 @@ def likely_reason(images: Sequence[Listed], headers: Sequence[Header | UserError
     factor = pairs[0][2] / pairs[0][0]
     sides = np.array(pairs, np.float64)
     if (abs(sides[:, 2:] - factor * sides[:, :2]) <= 1).all():
-        return (
-            f"the images were probably resized by {factor:.3g} after they were annotated, so that "
-            "the boxes do not fit: take the original images"
-        )
+        return f"the images were probably resized by {factor:.3g} after they were annotated"
     return ""
 
 

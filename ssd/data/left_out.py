@@ -61,7 +61,7 @@ def refuse_too_many(
     others = f", or set --data.max_unreadable {least:g} to do without them"
     raise UserError(
         f"{len(problems)} of {num_images} {what} cannot be used, more than data.max_unreadable "
-        f"{max_share:g} allows: {f'{reason}: ' if reason else ''}repair them"
+        f"{max_share:g} allows: {f'{reason}; ' if reason else ''}repair them"
         f"{others if len(problems) < num_images else ''}; {where}: {_first(problems)}"
     )
 

@@ -156,9 +156,11 @@ def describe(
     write_changes(run_dir, history)
     write_whole(run_dir / CONFIG, to_yaml(config) + as_lines(history))
     if config.data.eval_split == SHARE and parts.eval_data is not None:
-        both = parts.train_data, parts.eval_data
-        names = ([record.image_id for record in data.records] for data in both)
-        write_division(run_dir / DIVISION, *names, kept)
+        train, evaluation = (
+            [record.image_id for record in data.records]
+            for data in (parts.train_data, parts.eval_data)
+        )
+        write_division(run_dir / DIVISION, train, evaluation, kept)
     environment = json.dumps(describe_environment(parts.device), indent=2)
     write_whole(run_dir / ENVIRONMENT, environment + "\n")
 

@@ -29,6 +29,8 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     cautions = [loud_doubt(one.doubt) for one in both] + [one.missing for one in both]
     cautions.append(same_split(config.data))
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
+    if data.unlabelled:
+        changed.append(f"{counted(data.unlabelled, 'image')} without a label file")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
