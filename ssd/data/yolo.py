@@ -70,7 +70,7 @@ def annotate_yolo(
         findings.repaired(OTHER_COUNT, told + counted(len(described.names or []), "name"))
     paths: dict[Path, str] = {}
     for split in splits:
-        for path in _images_of(root, split, described, images, findings, repairs):
+        for path in images_of(root, split, described, images, findings, repairs):
             if paths.get(path) == split:
                 repairs[LISTED_TWICE] += 1
                 findings.repaired(LISTED_TWICE, f"{path}: {split} has it twice")
@@ -197,7 +197,7 @@ def split_path(root: Path, described: Description, text: str) -> tuple[Path, boo
     return None
 
 
-def _images_of(
+def images_of(
     root: Path,
     split: str,
     described: Description,
@@ -205,7 +205,19 @@ def _images_of(
     findings: Findings,
     repairs: Counter[str],
 ) -> Iterator[Path]:
-    """The images of a split, in the order of its lists, or sorted by name."""
+    """The images of a split, in the order of its lists, or sorted by name.
+
+    Args:
+        root: the folder of the data.
+        split: as `annotate_yolo` takes it.
+        described: by `describe`.
+        images: the image files below `root`.
+        findings: receives the images that are listed and not there.
+        repairs: receives the number of mended paths, by kind.
+
+    Raises:
+        UserError: the split is missing or has no image.
+    """
     found, lost = 0, list[str]()
     for text in described.splits.get(split, [split]):
         path = _place_of(root, split, text, described, findings, repairs)
