@@ -24,8 +24,8 @@ FILE.pth   the weights for torchvision's ssd300_vgg16, with the Python lines tha
 
 The first two run on 32 evaluation images in their own runtime. If scores differ by more than 0.0001
 from the model's, boxes by more than 0.05 pixels, or more than 1% of the detections, the file is
-kept as FILE.failed and the command ends with an error. MODEL.md beside the file says how to use it.
-docs/deploy.md has more.
+kept as NAME.failed.onnx and the command ends with an error. MODEL.md beside the file says how to
+use it. docs/deploy.md has more.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         wanted = Wanted(bool(flags.get("raw")), bool(flags.get("preprocess")), images)
         print(export_graph(run, out, wanted, given_settings(flags), which))
         return 0
+    if flags.get("raw") or flags.get("preprocess"):
+        raise UserError("--raw and --preprocess are for files that end in .onnx or .pt2")
     from ssd.detect.export import export
 
     lines, using = export(run, out, which)

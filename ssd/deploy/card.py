@@ -95,7 +95,7 @@ def _output(facts: Facts) -> str:
 def _use(file: Path, facts: Facts) -> str:
     if file.suffix == ".pt2":
         return _python(
-            "import torch",
+            f"import {_packages(facts)}, torch",
             f'model = torch.export.load("{file.name}").module()',
             f"images = {_example(facts)}",
             "boxes, scores = model(torch.from_numpy(images))",
@@ -104,7 +104,7 @@ def _use(file: Path, facts: Facts) -> str:
         ("boxes", "scores") if facts.form == "raw" else ("boxes", "scores", "labels", "counts")
     )
     text = "With onnxruntime alone:\n\n" + _python(
-        "import numpy as np, onnxruntime",
+        f"import {_packages(facts)}, onnxruntime",
         f'model = onnxruntime.InferenceSession("{file.name}")',
         f"images = {_example(facts)}",
         f'{outputs} = model.run(None, {{"images": images}})',
@@ -123,9 +123,13 @@ def _use(file: Path, facts: Facts) -> str:
     )
 
 
+def _packages(facts: Facts) -> str:
+    return "cv2" if facts.pixels else "numpy as np"
+
+
 def _example(facts: Facts) -> str:
     if facts.pixels:
-        return "cv2.imread('photo.jpg', cv2.IMREAD_COLOR_RGB)[None]  # import cv2"
+        return 'cv2.imread("photo.jpg", cv2.IMREAD_COLOR_RGB)[None]'
     return f"np.zeros((1, 3, {facts.input_size}, {facts.input_size}), np.float32)  # yours"
 
 

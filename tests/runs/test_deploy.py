@@ -119,4 +119,5 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
     assert "could run code when it is read" in mistaken("predict.py", "x.pt2", photos)
     assert "at least one image is needed" in mistaken("predict.py", file)
     assert "needs --raw" in mistaken("export.py", run, "--out", "new/model.pt2")
+    assert "--raw and --preprocess are for" in mistaken("export.py", run, "--out", "x.pth", "--raw")
     assert "x.onnx cannot be read: No such file" in mistaken("predict.py", "x.onnx", photos)
