@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ssd.common.errors import UserError
+from ssd.common.untrusted import MAX_PIXELS
 from ssd.data.names import IMAGE_SUFFIXES
-from ssd.detect.inputs import files_in, no_image
+
+MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
+OTHER_PICTURES = frozenset(  # of formats that are not read
+    (
+        ".heic .heif .avif .jp2 .j2k .jxl .psd .svg .eps .tga .exr "
+        ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw .raw"
+    ).split()
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,38 @@ def num_subfolders(given: Sequence[Path], out: Path) -> int:
     folders = (entry for source in given if source.is_dir() for entry in source.iterdir())
     shown = {each.resolve() for each in folders if each.is_dir() and each.name[0] != "."}
     return len(shown - {out.resolve()})
+
+
+def files_in(
+    folder: Path, recursive: bool = False, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[Path]:
+    """The image files of a folder by their suffix, sorted by path; hidden ones are none.
+
+    Args:
+        folder: may be a link, and may hold links.
+        recursive: take those of its subfolders too.
+        suffixes: of the files, in lower case.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()  # a link may lead back to a folder above it
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = visible if recursive and real not in seen else []
+        if real not in seen:
+            shown = (Path(where, name) for name in names if not name.startswith("."))
+            found += [path for path in shown if path.suffix.lower() in suffixes]
+        seen.add(real)
+    return sorted(found)
+
+
+def no_image(sources: Iterable[Path]) -> str:
+    """The error for folders without an image."""
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    return (
+        f"no image in {', '.join(map(str, sources))}: give image files or a folder of them "
+        f"({suffixes}), or --recursive for its subfolders"
+    )
 
 
 def _tails(path: Path, depth: int) -> list[str]:

@@ -168,7 +168,7 @@ def test_an_exported_run_detects_the_same_there(pictures, tmp_path):
     )
     state = {"model": ours_with(config, 4, pictures).state_dict(), "average": None}
     folder = save_checkpoint(tmp_path, 1, state, to_yaml(config), ["a", "b", "c"])
-    lines = export(folder, tmp_path / "model.pth")
+    lines, _ = export(folder, tmp_path / "model.pth")
     scope = {}
     exec(lines, scope)
     detector = build_detector(open_checkpoint(folder), config)

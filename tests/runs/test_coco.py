@@ -85,18 +85,10 @@ HOSTILE = {
     "a file elsewhere": lambda c: c["images"][0].update(file_name="../../annotations/x"),
     "an image twice": lambda c: c["images"].append(c["images"][0]),
     "a width that is NaN": lambda c: c["images"][0].update(width=float("nan")),
-    "a bbox that is a text": lambda c: c["annotations"][0].update(bbox="1 2 3 4"),
-    "a bbox with NaN": lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]),
-    "a bbox without end": lambda c: c["annotations"][0].update(bbox=[1, 2, float("inf"), 4]),
-    "a bbox of words": lambda c: c["annotations"][0].update(bbox=["one", "2", "3", "4"]),
-    "an image that is nowhere": lambda c: c["annotations"][0].update(image_id=8),
-    "a category that is nowhere": lambda c: c["annotations"][0].update(category_id=8),
-    "an annotation that is a number": lambda c: c["annotations"].append(5),
     "a category twice": lambda c: c["categories"].append({"id": 9, "name": "emu"}),
     "a name twice": lambda c: c["categories"].append({"id": 10, "name": "dog"}),
     "a name of 200 MB": lambda c: c["categories"][0].update(name="x" * 200_000_000),
     "a file name of 200 MB": lambda c: c["images"][0].update(file_name="x" * 200_000_000),
-    "a bbox of 200 MB": lambda c: c["annotations"][0].update(bbox="x" * 200_000_000),
 }
 
 
@@ -110,6 +102,30 @@ def test_hostile_annotations_are_refused_in_one_line(mistaken, content, tmp_path
     assert len(told.splitlines()) == 1
     assert len(told) < 600
     assert not (tmp_path / "run").exists()
+
+
+BROKEN_ANNOTATIONS = {
+    "a bbox that is a text": lambda c: c["annotations"][0].update(bbox="1 2 3 4"),
+    "a bbox with NaN": lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]),
+    "a bbox without end": lambda c: c["annotations"][0].update(bbox=[1, 2, float("inf"), 4]),
+    "a bbox of words": lambda c: c["annotations"][0].update(bbox=["one", "2", "3", "4"]),
+    "an image that is nowhere": lambda c: c["annotations"][0].update(image_id=8),
+    "a category that is nowhere": lambda c: c["annotations"][0].update(category_id=8),
+    "a bbox of 200 MB": lambda c: c["annotations"][0].update(bbox="x" * 200_000_000),
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN_ANNOTATIONS.values(), ids=BROKEN_ANNOTATIONS)
+def test_the_only_image_is_of_no_use_if_its_annotation_is_broken(
+    mistaken, content, tmp_path, damage
+):
+    damage(content)
+    write(tmp_path / "coco", content)
+    told = mistaken("train.py", *flags(tmp_path / "coco"), "--out", "run")
+    assert told.startswith(f"error: {tmp_path / 'coco'}, val: no")
+    assert len(told.splitlines()) == 1
+    assert len(told) < 900
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 HOSTILE_DETECTIONS = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
-from ssd.detect import detector
+from ssd.detect import detector, drawn
 from ssd.detect import predict as module
 from ssd.detect.predict import predict
 from ssd.detect.result import Result
@@ -69,8 +69,8 @@ def test_a_bad_picture_is_named_and_all_others_are_predicted(folder, capfd):
         ("a", [1, 2, 9, 10]),
         ("sub/a", [1, 2, 9, 10]),
     ]
-    drawn = sorted(path.as_posix() for path in Path("out").rglob("*.jpg"))
-    assert drawn == ["out/a.jpg", "out/sub/a.jpg"]
+    copies = sorted(path.as_posix() for path in Path("out").rglob("*.jpg"))
+    assert copies == ["out/a.jpg", "out/sub/a.jpg"]
 
 
 def test_nothing_is_told_of_whole_pictures(folder):
@@ -130,7 +130,7 @@ def test_after_a_kill_the_same_call_draws_again(folder, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_detections", killed)
+        patched.setattr(drawn, "write_detections", killed)
         with pytest.raises(Killed):
             run(folder)
     assert Path("out/a.jpg").exists()
