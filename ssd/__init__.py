@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssd.commands.api import check, evaluate, train
     from ssd.common.errors import UserError
+    from ssd.deploy.runtime import ExportedDetector
     from ssd.detect.detector import Detector
     from ssd.detect.load import load
     from ssd.detect.result import Result
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Augment",
     "Detector",
+    "ExportedDetector",
     "FeatureMap",
     "MultiboxLoss",
     "Result",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Augment": "ssd.training.own_loop",
     "Detector": "ssd.detect.detector",
+    "ExportedDetector": "ssd.deploy.runtime",
     "FeatureMap": "ssd.geometry.default_boxes",
     "MultiboxLoss": "ssd.training.own_loop",
     "Result": "ssd.detect.result",

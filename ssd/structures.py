@@ -114,6 +114,8 @@ class DataSet:
         repairs: how many entries of the annotations were mended, by the kind of the fault.
         unusable: what is wrong with each image that was left out, in a line.
         doubt: the objects whose boxes make no sense.
+        unlabelled: how many images have no label file, which YOLO takes for background.
+        missing: the held-out images of the run's division that are not there, in a line; or "".
     """
 
     records: Sequence[Record]
@@ -125,6 +127,8 @@ class DataSet:
     repairs: dict[str, int] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     doubt: Doubt | None = None
+    unlabelled: int = 0
+    missing: str = ""
 
     @property
     def image_ids(self) -> Sequence[int | str]:

@@ -26,6 +26,8 @@ SECONDS = {
     "unit/training/test_ranks.py": 50,
     "runs/test_configs.py": 40,
     "runs/test_spikes.py": 40,
+    "runs/test_deploy.py": 30,
+    "unit/deploy/test_networks.py": 20,
     "parity/test_torchvision_weights.py": 35,
     "runs/test_start.py": 25,
     "runs/test_coco.py": 20,

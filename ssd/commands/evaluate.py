@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssd.commands.exported import is_exported
 from ssd.common.errors import UserError
 from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, config_of, given_settings
 
 USAGE = (
-    "ssd evaluate RUN_DIR|CHECKPOINT [--checkpoint best|last|STEP] [--split NAME]\n"
+    "ssd evaluate RUN_DIR|CHECKPOINT|MODEL.onnx [--checkpoint best|last|STEP] [--split NAME]\n"
     "                    [--section.key VALUE …] [--out DIR]"
 )
 DESCRIPTION = """
@@ -17,6 +18,7 @@ Measures how well a detector finds objects: average precision of each class, and
 
     ssd evaluate runs/mine                       a run: its best checkpoint
     ssd evaluate runs/mine --checkpoint 900 --split val
+    ssd evaluate model.onnx --data.root FOLDER   an exported file
     ssd evaluate --detections D.json --data.format voc --data.root FOLDER
         --data.eval_split test --evaluation.metric voc07 --out FOLDER
 
@@ -52,6 +54,11 @@ def main(arguments: Sequence[str]) -> int:
     out = None if flags.get("out") is None else Path(flags["out"])
     from ssd.detect.evaluate import evaluate_detections, evaluate_trained
 
+    if is_exported([flags.get("run") or ""]):
+        from ssd.deploy.evaluate import evaluate_exported
+
+        print(evaluate_exported(Path(flags["run"]), given_settings(flags), out))
+        return 0
     if flags.get("detections") is None:
         settings, which = given_settings(flags), flags.get("own_checkpoint")
         judged = evaluate_trained(Path(flags["run"]), settings, out, which)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+from ssd.commands.exported import is_exported
 from ssd.commands.quiet import quiet_libraries
 from ssd.commands.status import run
 from ssd.commands.waits import shorten_waits
@@ -17,7 +18,7 @@ COMMANDS = {
     "predict": "find objects in pictures",
     "check": "check a data set before training",
     "spikes": "explain a loss that spikes once per epoch, or see it happen",
-    "export": "write the weights for torchvision",
+    "export": "write the detector as an ONNX file, or its weights for torchvision",
     "compare": "set the results of several runs side by side",
     "recipes": "list the configs that come with the framework",
 }
@@ -62,9 +63,14 @@ def main(arguments: Sequence[str]) -> int:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name}: {hint}")
+    if name == "predict" and is_exported(others):
+        name = "predict_exported"
     shorten_waits()  # the command imports PyTorch
     quiet_libraries()
-    command = importlib.import_module(f"ssd.commands.{name}")
+    try:
+        command = importlib.import_module(f"ssd.commands.{name}")
+    except ModuleNotFoundError as error:  # an exported file is predicted with without most packages
+        raise UserError(f"{name} needs {error.name}, which is not installed") from error
     status: int = command.main(others)
     return status
 

@@ -10,17 +10,18 @@ from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, given_settings
 from ssd.config.limits import require
 
 USAGE = (
-    "ssd predict RUN_DIR|CHECKPOINT IMAGE|FOLDER … [--recursive] [--out DIR] [--min-score SCORE]\n"
-    "                   [--checkpoint best|last|STEP]"
+    "ssd predict RUN_DIR|CHECKPOINT|MODEL.onnx IMAGE|FOLDER … [--recursive] [--out DIR]\n"
+    "                   [--min-score SCORE] [--checkpoint best|last|STEP]"
 )
 DESCRIPTION = """
 Finds objects in images with a trained run.
 
     ssd predict runs/mine photo.jpg folder/of/photos --out predictions
+    ssd predict model.onnx photo.jpg             a file of `ssd export`, by onnxruntime
 
 Writes a copy of every image with its detections drawn in, and detections.json. It replaces copies
-of its own alone, which drawn.json lists. An image that cannot be read is left out and named; the
-exit status is then 1.
+of its own alone, which drawn.json lists. An image that cannot be read,
+or is of a format such as HEIC, is left out and named; the exit status is then 1.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),

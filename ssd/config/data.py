@@ -93,8 +93,9 @@ class DataConfig:
     which may be the stored or the turned image, and turned with the pixels."""
 
     max_mended: float = 0.1
-    """Largest share (0 … 1) of objects whose boxes make no sense: without area, outside the image,
-    or with swapped corners. Above it, training does not start; one is always allowed."""
+    """Largest share (0 … 1) of objects whose boxes make no sense: without area, outside the image
+    or far across its border, or with swapped corners. Above it, training does not start; one is
+    always allowed."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

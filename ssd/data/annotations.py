@@ -26,7 +26,7 @@ class Listed(NamedTuple):
     | image_id | str | see `Record` |
     | path | Path | the image file |
     | width, height | int | pixels by the annotation; 0 where it does not say |
-    | source | Path | the file to look into where something is wrong with its objects |
+    | source | Path | the file to look into for a wrong object; `path` if there is no label file |
     | orientation | int | see `Record`; `ssd.data.frames` sets it |
     """
 

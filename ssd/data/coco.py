@@ -80,7 +80,7 @@ def annotate_coco(
     if not root.is_dir():
         raise UserError(f"data.root {root} is not a folder: set it to the folder of the data")
     index = FileIndex(root, IMAGE_SUFFIXES)
-    places = [_locate(root, split, annotations or root / "annotations") for split in splits]
+    places = [places_of(root, split, annotations or root / "annotations") for split in splits]
     files = [
         read_annotation_file(path, [images] if images else folders, index, classes, findings)
         for path, folders in places
@@ -95,8 +95,17 @@ def annotate_coco(
     return _to_columns(files, root, names, ids)
 
 
-def _locate(root: Path, split: str, folder: Path) -> tuple[Path, list[Path]]:
-    """The annotation file of a split, and the folders in which to look for its images first."""
+def places_of(root: Path, split: str, folder: Path) -> tuple[Path, list[Path]]:
+    """The annotation file of a split, and the folders in which to look for its images first.
+
+    Args:
+        root: the folder that holds annotations and images.
+        split: `NAME`, or the path of an annotation file below `root`.
+        folder: the folder of the annotation files of a `NAME`.
+
+    Raises:
+        UserError: there is no such file.
+    """
     if split.endswith(".json"):
         path, beside = root / split, [(root / split).parent]
         split = path.stem.removeprefix("instances_")

@@ -26,7 +26,7 @@ from ssd.data.coco_entries import (
     mend_image,
 )
 from ssd.data.coco_lists import EntryReader, Take, read_lists
-from ssd.data.findings import Findings
+from ssd.data.findings import Collect, Findings
 from ssd.data.names import FileIndex
 from ssd.structures import BoolArray, IntArray
 
@@ -126,6 +126,18 @@ def read_annotation_file(
     reader.tell()
     _check_limit(file)
     return file
+
+
+def listed_images(path: Path, folders: Sequence[Path], index: FileIndex) -> set[Path]:
+    """The image files that the annotation file `path` lists, as `read_annotation_file` finds them.
+
+    Raises:
+        UserError: it is not an annotation file at all.
+    """
+    images = _Images(index, folders)
+    entries = read_lists(path).images
+    EntryReader(path, Collect()).read("image", entries, ImageEntry, mend_image, images.take)
+    return set(images.places)
 
 
 def _category_taker(categories: dict[Key, CategoryEntry]) -> Take[CategoryEntry]:

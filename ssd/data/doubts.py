@@ -1,8 +1,9 @@
 """Many boxes of a data set that make no sense → the number of them, and the likely reason.
 
 A few accidental clicks are in every data set. Where a large part of the boxes has no area, lies
-outside its image or has swapped corners, the numbers probably mean something else than the format
-says. The reason is found by trial: the reading by which nearly all boxes lie in their images.
+outside its image or far across its border, or has swapped corners, the numbers probably mean
+something else than the format says. The reason is found by trial: the reading by which nearly all
+boxes lie in their images.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ssd.structures import BoolArray, Doubt
 LOUD = 0.1  # share of the objects from which on they are told even where they are allowed
 FITS = 0.95  # share of the boxes that a reading has to explain
 SLACK = 2  # pixels by which tools round beyond the border
+SLACK_SHARE = 0.02  # of a side, by which resized boxes reach beyond the border too
 
 Boxes = npt.NDArray[np.float64]
 
@@ -74,11 +76,14 @@ def _doubtful(boxes: Boxes, sizes: Boxes, sound: BoolArray) -> dict[str, BoolArr
     outside = ((centres < 0) | (centres > sizes)).any(1) & ~swapped
     flat = ~swapped & ~outside & ~(sound & (sides > 0).all(1))
     small = ~swapped & ~outside & ~flat & (sides < 1).all(1)
+    excess = np.maximum(-boxes[:, :2], boxes[:, 2:] - sizes)
+    across = (excess > np.maximum(SLACK, SLACK_SHARE * sides)).any(1)
     return {
         "with swapped corners": swapped,
         "outside the image": outside,
         "without area": flat,
         "below one pixel": small,
+        "across the border of the image": across & ~swapped & ~outside & ~flat & ~small,
     }
 
 
@@ -105,7 +110,7 @@ def _reason(boxes: Boxes, sizes: Boxes, wrong: BoolArray, has_sides: bool) -> st
     if not has_sides and (ends < starts).any(0).all() and fit(np.hstack([starts, starts + ends])):
         return "width and height probably stand in the place of xmax and ymax"
     if has_sides and fit(np.hstack([starts, ends - starts])):
-        return "xmax and ymax probably stand in the place of width and height"
+        return "bbox probably holds x1, y1, x2, y2 in the place of x, y, width, height"
     if fit(boxes[:, [1, 0, 3, 2]]):
         return "x and y are probably exchanged"
     if fit(np.sort(boxes.reshape(-1, 2, 2), 1).reshape(-1, 4)):

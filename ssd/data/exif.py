@@ -7,11 +7,14 @@ Source: Exif 2.32, tag 0x0112.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from ssd.data.cache import Pixels
-from ssd.structures import IntArray
+if TYPE_CHECKING:  # an exported file reads images without PyTorch
+    from ssd.data.cache import Pixels
+    from ssd.structures import IntArray
 
 Floats = npt.NDArray[np.float64]
 

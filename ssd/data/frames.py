@@ -26,6 +26,7 @@ ROUNDING = 1e-5  # of relative boxes
 
 Exif = Literal["turn", "stored"]
 
+CONTRADICTING = "contradicting size"
 TURNED_WITH_IMAGE = "turned by Exif, boxes turned with the image"
 IN_TURNED_FRAME = "turned by Exif, boxes in the turned frame"
 TURNED_BACK = "boxes turned back to the stored image"
@@ -73,7 +74,7 @@ def in_frame(
         try:
             one = _frame(image, header, exif)
         except ValueError as error:
-            findings.unusable("contradicting size", f"{image.path}: {error}")
+            findings.unusable(CONTRADICTING, f"{image.path}: {error}")
             continue
         if one.kind:
             repairs[one.kind] += 1
@@ -83,6 +84,26 @@ def in_frame(
         mask[index] = True
     images = [one.image for one in framed]
     return replace(_placed(only(found, mask), framed), images=images, repairs=repairs)
+
+
+def likely_reason(images: Sequence[Listed], headers: Sequence[Header | UserError]) -> str:
+    """The reason why the sizes of several images contradict their annotations; "" if unknown."""
+    pairs: list[tuple[int, int, int, int]] = []
+    for image, header in zip(images, headers, strict=True):
+        if isinstance(header, Header) and 0 not in (image.width, image.height):
+            stored = header.width, header.height
+            said = image.width, image.height
+            if said not in (stored, turned_size(*stored, header.orientation)):
+                pairs.append((*said, *stored))
+    if len(pairs) < 2:
+        return ""
+    if all((width, height) == (down, across) for width, height, across, down in pairs):
+        return "the annotations probably have width and height exchanged"
+    factor = pairs[0][2] / pairs[0][0]
+    sides = np.array(pairs, np.float64)
+    if (abs(sides[:, 2:] - factor * sides[:, :2]) <= 1).all():
+        return f"the images were probably resized by {factor:.3g} after they were annotated"
+    return ""
 
 
 def _frame(image: Listed, header: Header, exif: Exif) -> Framed:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,7 +28,6 @@ from PIL import Image
 
 from ssd.common.errors import UserError
 from ssd.common.untrusted import MAX_PIXELS, check_pixels, read_regular
-from ssd.data.cache import Pixels
 from ssd.data.exif import turned_pixels, turned_size
 from ssd.data.image_header import (
     ENDS,
@@ -41,7 +40,10 @@ from ssd.data.image_header import (
     read_header,
 )
 from ssd.data.png import without_profile
-from ssd.structures import Record
+
+if TYPE_CHECKING:  # an exported file reads images without PyTorch
+    from ssd.data.cache import Pixels
+    from ssd.structures import Record
 
 LARGEST_FILE = 8 * MAX_PIXELS  # bytes of an uncompressed image of 16 bits and four channels
 FLAGS = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH

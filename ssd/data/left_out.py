@@ -7,6 +7,7 @@ would teach that there is nothing in its place, and an evaluation would punish w
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import ceil
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ssd.data.findings import Findings
 from ssd.data.split import only
 
 SHOWN = 5
+ROUNDING = 1e-6  # of a share times the images: 0.29 * 100 is a little less than 29
 
 
 def without_broken(found: Annotations, findings: Findings) -> Annotations:
@@ -32,11 +34,16 @@ def without_broken(found: Annotations, findings: Findings) -> Annotations:
 
 def most_left_out(num_images: int, max_share: float) -> int:
     """The number of images that may be left out by `data.max_unreadable`; one always may."""
-    return max(1, int(max_share * num_images))
+    return max(1, int(max_share * num_images + ROUNDING))
 
 
 def refuse_too_many(
-    problems: Collection[str], num_images: int, max_share: float, what: str, where: str
+    problems: Collection[str],
+    num_images: int,
+    max_share: float,
+    what: str,
+    where: str,
+    reason: str = "",
 ) -> None:
     """Raises a UserError if more images are left out than `data.max_unreadable` allows.
 
@@ -46,13 +53,16 @@ def refuse_too_many(
         max_share: the setting.
         what: the images in a few words.
         where: tells where the user finds all problems.
+        reason: the likely one, if all have the same.
     """
     if len(problems) <= most_left_out(num_images, max_share):
         return
+    least = ceil(100 * len(problems) / num_images) / 100
+    others = f", or set --data.max_unreadable {least:g} to do without them"
     raise UserError(
         f"{len(problems)} of {num_images} {what} cannot be used, more than data.max_unreadable "
-        f"{max_share:g} allows: repair them or raise --data.max_unreadable; {where}: "
-        f"{_first(problems)}"
+        f"{max_share:g} allows: {f'{reason}; ' if reason else ''}repair them"
+        f"{others if len(problems) < num_images else ''}; {where}: {_first(problems)}"
     )
 
 

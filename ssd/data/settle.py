@@ -74,6 +74,7 @@ def settle(found: Annotations, classes: Sequence[str], findings: Findings) -> Da
         _left_out(found, known),
         dict(found.repairs),
         doubt=doubt_of(found, classes),
+        unlabelled=sum(image.source == image.path for image in found.images),
     )
 
 

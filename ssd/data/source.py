@@ -16,11 +16,11 @@ from ssd.data.annotations import Annotations
 from ssd.data.coco import annotate_coco
 from ssd.data.doubts import weigh
 from ssd.data.findings import Findings, Refuse
-from ssd.data.frames import in_frame
+from ssd.data.frames import CONTRADICTING, in_frame, likely_reason
 from ssd.data.headers import read_headers
 from ssd.data.left_out import refuse_too_many, without_broken
 from ssd.data.settle import settle
-from ssd.data.split import evaluated, only, read_division
+from ssd.data.split import evaluated, missing_held_out, only, read_division
 from ssd.data.survey import given_folder
 from ssd.data.voc import annotate_voc, choose_classes
 from ssd.data.voc_layout import VocFolders
@@ -59,7 +59,8 @@ def load_data(
         found = share_of(found, config, division, to_evaluate=splits == SHARE)
         if splits == SHARE:  # those without an image or an annotation are told by the other part
             refuse.left_out.clear()
-    return _held_against_images(found, config, names, classes, told, headers)
+    data = _held_against_images(found, config, names, classes, told, headers)
+    return _with_missing(data, division) if splits == SHARE else data
 
 
 def load_parts(
@@ -81,7 +82,15 @@ def load_parts(
     )
     train_data = _held_against_images(train, config, names, config.classes, told, headers)
     classes = train_data.classes
-    return train_data, _held_against_images(held_out, config, names, classes, Refuse(), headers)
+    eval_data = _held_against_images(held_out, config, names, classes, Refuse(), headers)
+    return train_data, _with_missing(eval_data, division)
+
+
+def _with_missing(held_out: DataSet, division: Path | None) -> DataSet:
+    """The held-out images with a line about those of the division that are missing."""
+    kept = None if division is None else read_division(division)
+    there = {record.image_id for record in held_out.records}
+    return replace(held_out, missing=missing_held_out(kept or {}, there))
 
 
 def _names(splits: str | list[str]) -> list[str]:
@@ -98,6 +107,7 @@ def _held_against_images(
 ) -> DataSet:
     """The data set of the annotations, without the images that cannot be read."""
     seen = read_headers([image.path for image in found.images], headers)
+    contradicting = likely_reason(found.images, seen)
     found = in_frame(found, seen, config.exif, told)
     where = f"{config.root}, {', '.join(names)}"
     left_out = told.left_out if isinstance(told, Refuse) else []
@@ -108,6 +118,7 @@ def _held_against_images(
         config.max_unreadable,
         f"images of {where}",
         f"ssd check {config.root} lists all",
+        contradicting if all(one.kind == CONTRADICTING for one in left_out) else "",
     )
     if not found.images:
         raise UserError(f"{where}: no image can be used: ssd check lists why")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
@@ -18,7 +18,7 @@ import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
-from ssd.common.untrusted import read_json
+from ssd.common.untrusted import read_json, shown
 from ssd.common.words import counted
 from ssd.data.annotations import Annotations
 from ssd.structures import BoolArray
@@ -83,10 +83,33 @@ def only(found: Annotations, mask: BoolArray) -> Annotations:
     )
 
 
-def write_division(path: Path, train: Sequence[str], evaluation: Sequence[str]) -> None:
-    """Writes the image ids of both parts, whole or not at all."""
-    content = {"train": list(train), "eval": list(evaluation)}
+def write_division(
+    path: Path,
+    train: Sequence[str],
+    evaluation: Sequence[str],
+    kept: Mapping[str, bool] | None = None,
+) -> None:
+    """Writes the image ids of both parts, whole or not at all.
+
+    All names of an earlier division `kept` stay in it: an image that is missing now may come back,
+    and one that was held out must not be trained on then.
+    """
+    division = {**(kept or {}), **dict.fromkeys(train, False), **dict.fromkeys(evaluation, True)}
+    content = {
+        "train": [name for name, is_held_out in division.items() if not is_held_out],
+        "eval": [name for name, is_held_out in division.items() if is_held_out],
+    }
     write_whole(path, json.dumps(content, indent=1) + "\n")
+
+
+def missing_held_out(kept: Mapping[str, bool], there: Collection[str]) -> str:
+    """The held-out images of a division that are not `there`, in a line; empty if all are."""
+    held_out = [name for name, is_held_out in kept.items() if is_held_out]
+    lost = [name for name in held_out if name not in there]
+    if not lost:
+        return ""
+    part = f"{len(lost):,} of the {counted(len(held_out), 'image')} held out"
+    return f"{part} are not there or cannot be used: {shown(lost)}"
 
 
 def read_division(path: Path) -> dict[str, bool] | None:

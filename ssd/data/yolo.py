@@ -34,7 +34,7 @@ from ssd.data.yolo_file import (
     read_text,
     read_yaml_description,
 )
-from ssd.data.yolo_labels import label_finder, labels_without_image
+from ssd.data.yolo_labels import label_finder, label_names, labels_without_image
 
 OTHER_COUNT = "nc is not the number of names, which win"
 LISTED_TWICE = "listed twice in one list"
@@ -70,7 +70,7 @@ def annotate_yolo(
         findings.repaired(OTHER_COUNT, told + counted(len(described.names or []), "name"))
     paths: dict[Path, str] = {}
     for split in splits:
-        for path in _images_of(root, split, described, images, findings, repairs):
+        for path in images_of(root, split, described, images, findings, repairs):
             if paths.get(path) == split:
                 repairs[LISTED_TWICE] += 1
                 findings.repaired(LISTED_TWICE, f"{path}: {split} has it twice")
@@ -90,6 +90,8 @@ def annotate_yolo(
             kept.append((path, source or path))
         except (ValueError, UserError) as error:
             findings.unusable("broken annotation", str(error))
+    if len(kept) == len(paths) and all(path == source for path, source in kept):
+        raise UserError(_no_labels(root, splits, [path for path, _ in kept], labels))
     used = [source for _, source in kept if source.suffix.lower() == ".txt"]
     for text in labels_without_image(images, texts, label_of, used):
         alone = f"{text}: there is no image of this name: rename the image or the label file"
@@ -99,6 +101,19 @@ def annotate_yolo(
         Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)
     ]
     return _to_columns(listed, labels_of, described, repairs)
+
+
+def _no_labels(
+    root: Path, splits: Sequence[str], images: Sequence[Path], labels: Path | None
+) -> str:
+    """Tells where the label file of the first image was looked for."""
+    name = images[0].relative_to(root).with_suffix("").as_posix()
+    home = None if labels is None else f"{labels.relative_to(root).as_posix()}/"
+    places = [f"{place}.txt" for place in label_names(name, home)]
+    none = f"none of {counted(len(images), 'image')} has a label file"
+    where = f"that of {images[0]} was looked for at {shown(places)}"
+    remedy = "put the label files there, or set --data.annotations to their folder"
+    return f"{root}, {', '.join(splits)}: {none}; {where}: {remedy}"
 
 
 def _to_columns(
@@ -203,7 +218,7 @@ def split_path(root: Path, described: Description, text: str) -> tuple[Path, boo
     return None
 
 
-def _images_of(
+def images_of(
     root: Path,
     split: str,
     described: Description,
@@ -211,7 +226,19 @@ def _images_of(
     findings: Findings,
     repairs: Counter[str],
 ) -> Iterator[Path]:
-    """The images of a split, in the order of its lists, or sorted by name."""
+    """The images of a split, in the order of its lists, or sorted by name.
+
+    Args:
+        root: the folder of the data.
+        split: as `annotate_yolo` takes it.
+        described: by `describe`.
+        images: the image files below `root`.
+        findings: receives the images that are listed and not there.
+        repairs: receives the number of mended paths, by kind.
+
+    Raises:
+        UserError: the split is missing or has no image.
+    """
     found, lost = 0, list[str]()
     for text in described.splits.get(split, [split]):
         path = _place_of(root, split, text, described, findings, repairs)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ssd.common.errors import UserError
 from ssd.config import EvaluationConfig
 from ssd.data.image import read_pixels
-from ssd.detect.shown import boxes, ground_truth, pictures
+from ssd.detect.shown import ground_truth, pictures
 from ssd.evaluation.at_score import best_f1
 from ssd.evaluation.by_size import results_by_size
 from ssd.evaluation.detections import DetectionTable
@@ -28,7 +28,7 @@ from ssd.evaluation.mistakes import (
 )
 from ssd.evaluation.result import EvaluationResult
 from ssd.report.analysis import Analysis, Example
-from ssd.report.pictures import Box, Picture, cut_out
+from ssd.report.pictures import Box, Picture, boxes, cut_out
 from ssd.report.score_plots import Curve
 from ssd.structures import DataSet
 

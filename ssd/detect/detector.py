@@ -22,9 +22,9 @@ from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
 from ssd.detect.padded import padded_detections, unpad
 from ssd.detect.postprocess import postprocess
 from ssd.detect.result import Result
-from ssd.detect.shown import SHOWN_SCORE
 from ssd.evaluation.detections import DetectionTable
 from ssd.model.ssd import SSD
+from ssd.report.pictures import SHOWN_SCORE
 from ssd.structures import Detections, PackedSamples, Predictions, Record, Sample, to_device
 
 LARGEST_BATCH = 1 << 28  # bytes of pixels, from which on no further picture joins

@@ -86,7 +86,7 @@ def evaluate_trained(
     if not is_run:
         write_config(folder, config)
     origin = origin_of(config, checkpoint.path, checkpoint.manifest.step)
-    first = [f"using {checkpoint.choice} ({checkpoint.path})", *([told] if told else [])]
+    first = [f"using {checkpoint.choice} ({checkpoint.path})", *filter(None, [told, data.missing])]
     return judge(table, data, config, folder, origin, first)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,12 @@ from PIL.ImageOps import exif_transpose
 from torch import Tensor
 
 from ssd.common.errors import UserError
-from ssd.common.untrusted import MAX_PIXELS
 from ssd.data.image import read_image
-from ssd.data.names import IMAGE_SUFFIXES
+from ssd.detect.sources import MOST_PIXELS, files_in, no_image
 
 Pixels = npt.NDArray[np.uint8]
 Picture = str | Path | npt.NDArray[Any] | Image | Tensor
 CHANNELS = (1, 3, 4)  # gray, RGB, RGB with transparency, which is dropped
-MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
 TAKEN = "8-bit pixels [H, W, 3], or floats from 0 to 1"
 
 
@@ -56,26 +53,6 @@ def read_pictures(pictures: Picture | Iterable[Picture]) -> Iterator[tuple[str, 
                 raise UserError(f"picture {place}: {error}") from error
 
 
-def files_in(folder: Path, recursive: bool = False) -> list[Path]:
-    """The image files of a folder by their suffix, sorted by path; hidden ones are none.
-
-    Args:
-        folder: may be a link, and may hold links.
-        recursive: take those of its subfolders too.
-    """
-    found: list[Path] = []
-    seen: set[str] = set()  # a link may lead back to a folder above it
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        visible = [name for name in folders if not name.startswith(".")]
-        folders[:] = visible if recursive and real not in seen else []
-        if real not in seen:
-            shown = (Path(where, name) for name in names if not name.startswith("."))
-            found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
-        seen.add(real)
-    return sorted(found)
-
-
 def _each(pictures: Any) -> Iterable[Any]:
     if not is_several(pictures):
         return [pictures]
@@ -86,15 +63,6 @@ def _each(pictures: Any) -> Iterable[Any]:
         return files
     several: Iterable[Any] = pictures
     return several
-
-
-def no_image(sources: Iterable[Path]) -> str:
-    """The error for folders without an image."""
-    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-    return (
-        f"no image in {', '.join(map(str, sources))}: give image files or a folder of them "
-        f"({suffixes}), or --recursive for its subfolders"
-    )
 
 
 def as_pixels(picture: object) -> Pixels:

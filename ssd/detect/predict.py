@@ -1,40 +1,14 @@
-"""Runs a trained detector on images: writes drawn copies and detections.json."""
+"""Runs a trained detector on image files."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ssd.common.errors import UserError, one_line
-from ssd.common.files import write_whole
-from ssd.common.progress import Progress, say
-from ssd.common.untrusted import read_json
-from ssd.common.words import counted
 from ssd.config.settings import Settings
-from ssd.data.image import read_image
-from ssd.detect.inputs import MOST_PIXELS, Pixels
+from ssd.detect.detector import Detector
+from ssd.detect.drawn import Predicted, predict_files
 from ssd.detect.load import build_detector, config_of, open_checkpoint
-from ssd.detect.result import Result
-from ssd.detect.sources import Source, image_sources, num_subfolders
-from ssd.evaluation.detections import DetectionTable, write_detections
-from ssd.report.pictures import encode_jpeg
-from ssd.run.folder import check_out
-from ssd.run.names import DETECTIONS, DRAWN
-
-NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """The text to show to the user, and whether an image was left out."""
-
-    told: str
-    is_incomplete: bool
 
 
 def predict(
@@ -46,7 +20,7 @@ def predict(
     recursive: bool = False,
     which: str | None = None,
 ) -> Predicted:
-    """Detects objects in images; one that cannot be read is told, and left out.
+    """Detects objects in images by a run, as `predict_files` does.
 
     Args:
         trained: run folder or checkpoint.
@@ -58,91 +32,12 @@ def predict(
         which: the checkpoint of a run folder, as `open_checkpoint` takes it.
 
     Raises:
-        UserError: a file does not exist, its drawn copy would overwrite a picture that is no
-            earlier copy, or `out` holds something else.
+        UserError: as of `predict_files`, or there is no intact checkpoint.
     """
-    check_out(out, "predictions")
-    sources = image_sources(given, recursive, out)
-    copies = refuse_to_overwrite(sources, out)
-    checkpoint = open_checkpoint(trained, which)
-    detector = build_detector(checkpoint, config_of(checkpoint, overrides))
-    out.mkdir(parents=True, exist_ok=True)
-    write_drawn(out, copies)  # first: the next call has to know them after a kill too
-    drawn = {source.image_id: out / source.drawn for source in sources}
-    found, left_out = [], list[str]()
-    with Progress("predicting", len(sources), "image") as progress:
-        for result in detector.results(readable(sources, left_out, progress), min_score):
-            drawn[result.image].parent.mkdir(parents=True, exist_ok=True)
-            drawn[result.image].write_bytes(encode_jpeg(result.draw()))
-            found.append(replace(result, pixels=NO_PIXELS))  # many pictures need not be kept
-            progress.advance()
-    write_drawn(out, [copy for copy in copies if (out / copy).exists()])
-    table = table_of(found)
-    write_detections(out / DETECTIONS, table, [one.image for one in found], detector.classes)
-    lines = [
-        f"using {checkpoint.choice} ({checkpoint.path})",
-        f"{counted(len(table), 'object')} of score {min_score:g} or more in "
-        f"{counted(len(found), 'image')}: drawn in {out}, listed in {out / DETECTIONS}",
-    ]
-    closed = 0 if recursive else num_subfolders(given, out)
-    if closed:
-        lines.append(f"not looked into: {counted(closed, 'subfolder')}; --recursive takes them too")
-    if left_out:
-        remedy = "save them anew as JPEG or PNG, or leave them out"
-        lines.append(f"left out {len(left_out)} of {len(sources)} images ({remedy}):")
-    return Predicted("\n".join([*lines, *(f"  {each}" for each in left_out)]), bool(left_out))
 
+    def opened() -> tuple[Detector, str]:
+        checkpoint = open_checkpoint(trained, which)
+        detector = build_detector(checkpoint, config_of(checkpoint, overrides))
+        return detector, f"using {checkpoint.choice} ({checkpoint.path})"
 
-def readable(
-    sources: Sequence[Source], left_out: list[str], progress: Progress
-) -> Iterator[tuple[str, Pixels]]:
-    """The name and the pixels of each image; appends a line to `left_out` for an unreadable one."""
-    for source in sources:
-        try:
-            pixels = read_image(source.path, MOST_PIXELS)
-        except UserError as error:
-            left_out.append(one_line(error))
-            say(f"left out: {left_out[-1]}", to_stderr=True)
-            progress.advance()
-        else:
-            yield source.image_id, pixels
-
-
-def table_of(results: Sequence[Result]) -> DetectionTable:
-    """The results of several pictures as one table."""
-    return DetectionTable(
-        np.repeat(np.arange(len(results)), np.array([len(one) for one in results], np.int64)),
-        np.concatenate([np.zeros(0, np.int64), *(one.labels for one in results)]),
-        np.concatenate([np.zeros(0), *(one.scores for one in results)]),
-        np.concatenate([np.zeros((0, 4)), *(one.boxes for one in results)]),
-    )
-
-
-def refuse_to_overwrite(sources: Sequence[Source], out: Path) -> list[str]:
-    """The drawn copies below `out`, earlier ones among them, as drawn.json lists them.
-
-    Raises:
-        UserError: one of them would overwrite a picture that is no earlier copy.
-    """
-    earlier = drawn_before(out)
-    originals = {source.path.resolve() for source in sources}
-    for source in sources:
-        copy = out / source.drawn
-        is_new = not os.path.lexists(copy)
-        if copy.resolve() in originals or not (is_new or str(source.drawn) in earlier):
-            raise UserError(f"{copy} would be overwritten: give another --out")
-    return sorted(earlier | {str(source.drawn) for source in sources})
-
-
-def write_drawn(out: Path, pictures: Sequence[str]) -> None:
-    """Writes drawn.json, the pictures in `out` that a later call may replace."""
-    write_whole(out / DRAWN, json.dumps({"pictures": pictures}, indent=1) + "\n")
-
-
-def drawn_before(out: Path) -> set[str]:
-    """The pictures that earlier calls may have drawn in a folder."""
-    if not (out / DRAWN).exists():
-        return set()
-    content = read_json(out / DRAWN)
-    pictures = content.get("pictures") if isinstance(content, dict) else None
-    return {name for name in pictures or () if isinstance(name, str)}
+    return predict_files(opened, given, out, min_score, recursive)

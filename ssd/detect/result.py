@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ssd.common.words import counted
-from ssd.detect.shown import boxes
-from ssd.report.pictures import Picture, draw
-from ssd.structures import FloatArray, IntArray
+from ssd.report.pictures import Picture, boxes, draw
+
+if TYPE_CHECKING:  # the results of an exported file come without PyTorch
+    from ssd.structures import FloatArray, IntArray
 
 SHOWN_OBJECTS = 5  # in `repr`
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ssd.common.errors import UserError
 from ssd.data.image import read_pixels
 from ssd.evaluation.detections import DetectionTable
-from ssd.report.pictures import Box, Picture
+from ssd.report.pictures import SHOWN_SCORE, Box, Picture, boxes
 from ssd.structures import DataSet, Record
-
-SHOWN_SCORE = 0.4
 
 
 def pictures(
@@ -54,16 +50,3 @@ def picture(data: DataSet, table: DetectionTable, index: int, score: float) -> P
 def ground_truth(record: Record, classes: Sequence[str]) -> list[Box]:
     """The annotated objects of an image."""
     return boxes(classes, record.labels.tolist(), record.boxes, [None] * len(record.labels))
-
-
-def boxes(
-    classes: Sequence[str],
-    labels: Sequence[int],
-    corners_D4: npt.NDArray[np.floating[Any]],
-    scores: Sequence[float | None],
-) -> list[Box]:
-    """Converts rows of boxes to the form that the report draws."""
-    return [
-        Box(classes[label - 1], label, tuple(corners), score)
-        for label, corners, score in zip(labels, corners_D4.tolist(), scores, strict=True)
-    ]

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ssd.common.errors import UserError
-from ssd.detect.inputs import files_in, no_image
+from ssd.common.untrusted import MAX_PIXELS
+from ssd.data.names import IMAGE_SUFFIXES
+
+MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
+OTHER_PICTURES = frozenset(  # of formats that are not read
+    (
+        ".heic .heif .avif .jp2 .j2k .jxl .psd .svg .eps .tga .exr "
+        ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw .raw"
+    ).split()
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,6 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
     Raises:
         UserError: a file does not exist, there is no image, or no name can tell two files apart.
     """
-    out_folder = Path(os.path.abspath(out))
     found: dict[Path, tuple[Path, int]] = {}  # by the absolute path
     for source in given:
         if not source.exists():
@@ -48,10 +56,9 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
         if not home.is_dir():
             found.setdefault(home, (source, 1))
             continue
-        for path in files_in(source, recursive):
+        for path in inputs_in(source, recursive, out):
             whole = Path(os.path.abspath(path))
-            if home.is_relative_to(out_folder) or not whole.is_relative_to(out_folder):
-                found.setdefault(whole, (path, len(whole.parts) - len(home.parts)))
+            found.setdefault(whole, (path, len(whole.parts) - len(home.parts)))
     if not found:
         raise UserError(no_image(given))
     paths = [path for path, _ in found.values()]
@@ -62,11 +69,54 @@ def image_sources(given: Sequence[Path], recursive: bool, out: Path) -> list[Sou
     return [Source(*each) for each in zip(paths, ids, drawn, strict=True)]
 
 
+def inputs_in(
+    folder: Path, recursive: bool, out: Path, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[Path]:
+    """The files of a folder with these suffixes, without those in `out`, unless it is in there."""
+    out_folder = Path(os.path.abspath(out))
+    files = files_in(folder, recursive, suffixes)
+    if Path(os.path.abspath(folder)).is_relative_to(out_folder):
+        return files
+    return [path for path in files if not Path(os.path.abspath(path)).is_relative_to(out_folder)]
+
+
 def num_subfolders(given: Sequence[Path], out: Path) -> int:
     """Returns how many visible subfolders the folders among `given` have, `out` left out."""
     folders = (entry for source in given if source.is_dir() for entry in source.iterdir())
     shown = {each.resolve() for each in folders if each.is_dir() and each.name[0] != "."}
     return len(shown - {out.resolve()})
+
+
+def files_in(
+    folder: Path, recursive: bool = False, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[Path]:
+    """The image files of a folder by their suffix, sorted by path; hidden ones are none.
+
+    Args:
+        folder: may be a link, and may hold links.
+        recursive: take those of its subfolders too.
+        suffixes: of the files, in lower case.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()  # a link may lead back to a folder above it
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = visible if recursive and real not in seen else []
+        if real not in seen:
+            shown = (Path(where, name) for name in names if not name.startswith("."))
+            found += [path for path in shown if path.suffix.lower() in suffixes]
+        seen.add(real)
+    return sorted(found)
+
+
+def no_image(sources: Iterable[Path]) -> str:
+    """The error for folders without an image."""
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    return (
+        f"no image in {', '.join(map(str, sources))}: give image files or a folder of them "
+        f"({suffixes}), or --recursive for its subfolders"
+    )
 
 
 def _tails(path: Path, depth: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +20,13 @@ from ssd.common.errors import UserError
 from ssd.common.machine import usable_cores
 from ssd.common.words import counted
 from ssd.config import DataConfig, EvaluationConfig
+from ssd.config.data import SHARE
 from ssd.data.findings import Collect, Finding
 from ssd.data.layout import locate
 from ssd.data.learnable import nothing_to_evaluate, nothing_to_learn
 from ssd.data.num_workers import num_workers
 from ssd.data.source import load_data
+from ssd.data.unlisted import unlisted_images
 from ssd.data.voc_images import unlisted_files
 from ssd.doctor.box_rules import Boxes, box_findings, repeated_boxes
 from ssd.doctor.image_files import read_image_files
@@ -101,8 +104,7 @@ def check_data(
         found += images_without_objects(split.data, name)
         found += many_objects(split.data, name, evaluation or EvaluationConfig())
         found += split_findings(split.data, files, input_size)
-    is_voc = config.format in ("voc", "shapes")
-    if is_voc and not (train.is_unreadable or held_out.is_unreadable):
+    if not (train.is_unreadable or held_out.is_unreadable):
         found += unlisted(config)
     return Checked(train.data, held_out.data, list(dict.fromkeys(found)))
 
@@ -263,14 +265,22 @@ def image_findings(record: Record, file: str | UserError) -> Iterator[Finding]:
 
 
 def unlisted(config: DataConfig) -> Iterator[Finding]:
-    """One finding for each VOC folder with files that no list names."""
+    """One finding for each folder with files of the data that no split names."""
     splits = [
         split
         for given in (config.train_split, config.eval_split)
         for split in ([given] if isinstance(given, str) else given or [])
+        if split != SHARE
     ]
-    for folder, names in unlisted_files(Path(config.root), splits).items():
-        message = f"{folder}: no image list names {counted(len(names), 'file')}: {_first(names)}"
+    found: Mapping[Path, Sequence[str]] = {}
+    if config.format in ("voc", "shapes"):
+        found, none = unlisted_files(Path(config.root), splits), "no image list"
+    else:
+        none = "no split"
+        with suppress(UserError):  # another split may be damaged, and name any of them
+            found = unlisted_images(config, splits)
+    for folder, names in found.items():
+        message = f"{folder}: {none} names {counted(len(names), 'file')}: {_first(names)}"
         yield Finding("unlisted files", ODD, message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ LONGEST_JPEG = 65_500  # pixels, by libjpeg
 FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX; cv2 is imported where it is needed
 CONTEXT, LEAST_PART = 2.2, 0.25  # of a part that is cut out of an image
 NAMED_IOU = 0.5  # from which a prediction names a ground-truth box of its class
+SHOWN_SCORE = 0.4  # lowest score of an object to show
 BRIGHT = 130  # luma, 0 … 255; on paper brighter than this, letters are dark
 
 
@@ -52,6 +54,19 @@ class Picture:
     pixels: Pixels
     predictions: Sequence[Box]
     ground_truth: Sequence[Box] = ()
+
+
+def boxes(
+    classes: Sequence[str],
+    labels: Sequence[int],
+    corners_D4: npt.NDArray[np.floating[Any]],
+    scores: Sequence[float | None],
+) -> list[Box]:
+    """Converts rows of boxes to the form that the report draws."""
+    return [
+        Box(classes[label - 1], label, tuple(corners), score)
+        for label, corners, score in zip(labels, corners_D4.tolist(), scores, strict=True)
+    ]
 
 
 def draw(picture: Picture, letters: float = 1.0) -> Pixels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from ssd.config import Config
 from ssd.config.data import SHARE
 from ssd.config.settings import to_yaml
 from ssd.data.layout import locate
-from ssd.data.split import write_division
+from ssd.data.split import read_division, write_division
 from ssd.model.device import choose_device
 from ssd.run.changes import Change, changes, write_changes
 from ssd.run.checkpoint import MANIFEST_FILE, Checkpoint, load_checkpoint
@@ -74,7 +74,8 @@ def train_on_rank(
             config = find_data(config)
             changed = [] if checkpoint is None else compare(checkpoint, config)
             origin = run_of(checkpoint, run_dir)
-            parts = build(config, checkpoint, origin / DIVISION, run_dir / HEADERS)
+            division = None if checkpoint is None else origin / DIVISION
+            parts = build(config, checkpoint, division, run_dir / HEADERS)
             if checkpoint is not None:
                 changed += filter(None, [changed_images(checkpoint, parts.train_data)])
     except Stopped:
@@ -89,7 +90,8 @@ def train_on_rank(
     tell(summary(config, run_dir, parts, changed))
     if is_first():
         before = [change for change in changes(origin) if change.step <= parts.state.step]
-        describe(run_dir, config, parts, before + changed)
+        kept = None if division is None else read_division(division)
+        describe(run_dir, config, parts, before + changed, kept)
     return Trainer(config, run_dir, parts, signals, lock).run()
 
 
@@ -138,18 +140,27 @@ def is_finished(run_dir: Path, parts: Parts) -> bool:
     )
 
 
-def describe(run_dir: Path, config: Config, parts: Parts, history: Sequence[Change]) -> None:
+def describe(
+    run_dir: Path,
+    config: Config,
+    parts: Parts,
+    history: Sequence[Change],
+    kept: Mapping[str, bool] | None,
+) -> None:
     """Creates the run folder with config.yaml, environment.json and a division of the images.
 
     The settings that were changed on the way are in changes.jsonl and at the end of config.yaml.
+    The names of the division `kept` of the run before stay in that of this one.
     """
     (run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_changes(run_dir, history)
     write_whole(run_dir / CONFIG, to_yaml(config) + as_lines(history))
     if config.data.eval_split == SHARE and parts.eval_data is not None:
-        both = parts.train_data, parts.eval_data
-        names = ([record.image_id for record in data.records] for data in both)
-        write_division(run_dir / DIVISION, *names)
+        train, evaluation = (
+            [record.image_id for record in data.records]
+            for data in (parts.train_data, parts.eval_data)
+        )
+        write_division(run_dir / DIVISION, train, evaluation, kept)
     environment = json.dumps(describe_environment(parts.device), indent=2)
     write_whole(run_dir / ENVIRONMENT, environment + "\n")
 

@@ -26,8 +26,11 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     data, order, model = parts.train_data, parts.order, parts.detector.model
     both = [data] if parts.eval_data is None else [data, parts.eval_data]
     repairs = sum((Counter(one.repairs) for one in both), Counter[str]())
-    cautions = [loud_doubt(one.doubt) for one in both] + [same_split(config.data)]
+    cautions = [loud_doubt(one.doubt) for one in both] + [one.missing for one in both]
+    cautions.append(same_split(config.data))
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
+    if data.unlabelled:
+        changed.append(f"{counted(data.unlabelled, 'image')} without a label file")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")

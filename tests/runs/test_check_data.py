@@ -224,7 +224,7 @@ def test_the_command_on_coco(tool, coco, tmp_path):
         {"id": 11, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]},
         {"id": 50, "image_id": 77, "category_id": 1, "bbox": [1, 1, 5, 5]},
         {"id": 51, "image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5]},
-        {"id": 52, "image_id": 2, "category_id": 2, "bbox": [40, 30, 30, 10]},
+        {"id": 52, "image_id": 2, "category_id": 2, "bbox": [40, 30, 26, 10]},
         {"id": 53, "image_id": 2, "category_id": 2, "bbox": [5, 30, 0, 10]},
     ]
     path.write_text(json.dumps(content))

@@ -166,3 +166,23 @@ def test_an_image_that_is_missing_is_told_of_the_part_to_train_on_alone(own, run
     assert "7 images to train on" in told
     assert gone in told
     assert json.loads((folder / "evaluation.json").read_text())["left_out"] == 0
+
+
+def test_a_held_out_image_that_was_missing_for_a_while_is_never_trained_on(own, run, tmp_path):
+    folder, _ = run(own)
+    first = ids_in(folder / "division.json")
+    gone = min(first["eval"])
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for suffix in (".jpg", ".xml"):
+        shutil.move(own / f"{gone}{suffix}", aside)
+    _, told = run(own, steps=4)
+    line = f"1 of the 2 images held out are not there or cannot be used: {gone}"
+    assert f"caution   {line}" in told
+    assert line in evaluate_trained(folder, {"training": {"device": "cpu"}}, None).told
+    for suffix in (".jpg", ".xml"):
+        shutil.move(aside / f"{gone}{suffix}", own)
+    _, told = run(own, steps=6)
+    assert "8 images to train on" in told
+    assert "held out are not there" not in told
+    assert ids_in(folder / "division.json") == first

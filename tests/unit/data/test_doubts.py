@@ -70,7 +70,8 @@ READINGS = {
     ),
     "x and y are probably exchanged": annotations(boxes()[:, [1, 0, 3, 2]]),
     "images of another size, since they reach to 3 times": annotations(3 * boxes()),
-    "xmax and ymax probably stand in the place of width": read_as_sides(boxes()),
+    "bbox probably holds x1, y1, x2, y2 in the place of": read_as_sides(boxes()),
+    "holds x1, y1, x2, y2 in the place of x, y, width": read_as_sides(boxes() / 3 + 150),
 }
 
 
@@ -100,12 +101,13 @@ def test_boxes_are_counted_by_what_is_wrong_with_them():
     corners[3] = (10, 10, 10.5, 10.5)
     corners[4] = (600, 10, 670, 30)  # its centre is inside
     corners[5] = (-30, -30, 10, 20)
+    corners[6] = (500, 10, 642.5, 30)  # by less than 2 % of its width
     doubt = doubt_of(annotations(corners), ["cat"])
-    assert (doubt.doubtful, doubt.objects) == (5, COUNT)
+    assert (doubt.doubtful, doubt.objects) == (6, COUNT)
     assert doubt.message == (
-        "the boxes of 5 of 200 objects (2 %) make no sense (1 with swapped corners, 2 outside the "
-        "image, 1 without area, 1 below one pixel; the first: 0.xml: object 0): no simple reason "
-        "explains them all"
+        "the boxes of 6 of 200 objects (3 %) make no sense (1 with swapped corners, 2 outside the "
+        "image, 1 without area, 1 below one pixel, 1 across the border of the image; the first: "
+        "0.xml: object 0): no simple reason explains them all"
     )
 
 

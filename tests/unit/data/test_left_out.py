@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.layout import locate
+from ssd.data.left_out import most_left_out, refuse_too_many
 from ssd.data.source import load_data
 from ssd.doctor.check import check_data
 
@@ -93,6 +96,40 @@ def test_too_many_are_refused_unless_they_are_allowed(data):
     config = data(1, 3)
     with pytest.raises(UserError, match=r"2 of 4 images .* than data\.max_unreadable 0\.01 allows"):
         load_data(config, config.train_split, None)
+    with pytest.raises(UserError, match=r"or set --data\.max_unreadable 0\.5 to do without them"):
+        load_data(config, config.train_split, None)
+    config = replace(config, max_unreadable=0.5)
+    assert len(load_data(config, config.train_split, None).unusable) == 2
+
+
+@pytest.mark.parametrize("num_images", [3, 7, 100, 101, 1000])
+def test_the_smallest_share_that_would_do_is_named(num_images):
+    for count in range(2, num_images):
+        with pytest.raises(UserError, match="max_unreadable") as refused:
+            refuse_too_many(["x"] * count, num_images, 0, "images", "all")
+        share = float(re.search(r"--data\.max_unreadable (\S+) to do", str(refused.value))[1])
+        refuse_too_many(["x"] * count, num_images, share, "images", "all")
+        if share > 0.01:
+            assert most_left_out(num_images, share - 0.01) < count
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([(30, 40), (30, 40)], "the annotations probably have width and height exchanged"),
+        ([(80, 60), (80, 61)], "the images were probably resized by 0.5 after"),
+        ([(80, 60), (30, 40)], "allows: repair them;"),
+    ],
+)
+def test_the_likely_reason_of_contradicting_sizes(voc, sizes, told):
+    for number, size in enumerate(sizes):
+        voc.image(str(number), 40, 30)
+        voc.annotation(str(number), [("cat", (3, 4, 20, 20))], *size)
+    voc.split("trainval", [str(number) for number in range(len(sizes))])
+    with pytest.raises(UserError, match="2 of 2 images") as refused:
+        load_data(DataConfig("voc", str(voc.root)), "trainval", None)
+    assert told in str(refused.value)
+    assert "set --data.max_unreadable" not in str(refused.value)
 
 
 def test_annotations_of_one_unknown_image_count_once(coco):

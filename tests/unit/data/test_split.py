@@ -9,7 +9,7 @@ from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data import source
 from ssd.data.source import load_data
-from ssd.data.split import evaluated, read_division, write_division
+from ssd.data.split import evaluated, missing_held_out, read_division, write_division
 from ssd.training.build import load_splits
 
 
@@ -45,6 +45,17 @@ def test_a_division_stays_where_data_grows(tmp_path):
     assert mask[1:4].tolist() == [True, False, False]
     assert 150 < mask[4:].sum() < 250
     assert read_division(tmp_path / "nowhere.json") is None
+
+
+def test_a_division_never_shrinks(tmp_path):
+    path = tmp_path / "division.json"
+    write_division(path, ["a", "b"], ["c", "d"])
+    kept = read_division(path)
+    write_division(path, ["b", "new"], ["c"], kept)
+    assert read_division(path) == kept | {"new": False}
+    told = "1 of the 2 images held out are not there or cannot be used: d"
+    assert missing_held_out(kept, {"b", "c"}) == told
+    assert missing_held_out(kept, {"c", "d"}) == ""
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"train": ["a"]}', "{", '{"train": 1, "eval": []}'])

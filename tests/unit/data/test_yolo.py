@@ -295,3 +295,21 @@ def test_an_image_twice_in_one_list_counts_once(tmp_path):
     found = annotate_yolo(tmp_path, ["train.txt"], Refuse())
     assert len(found.images) == 1
     assert found.repairs == {"listed twice in one list": 1}
+
+
+def test_images_without_a_label_file_are_counted(yolo):
+    root = yolo(a="0 0.5 0.5 0.2 0.4\n", b=None, c="", d=None)
+    config = locate(DataConfig("yolo", str(root), train_split="train", eval_split=None))[0]
+    assert load_data(config, "train", None).unlabelled == 2
+
+
+def test_without_any_label_file_the_places_are_told(yolo, tmp_path):
+    root = yolo(a=None, b=None)
+    with pytest.raises(UserError, match="none of 2 images has a label file") as refused:
+        annotate_yolo(root, ["images"], Refuse())
+    where = f"that of {root / 'images/a.jpg'} was looked for at labels/a.txt, images/a.txt, "
+    assert where in str(refused.value)
+    assert "set --data.annotations" in str(refused.value)
+    (root / "other").mkdir()
+    with pytest.raises(UserError, match=r"looked for at other/images/a\.txt, other/a\.txt:"):
+        annotate_yolo(root, ["images"], Refuse(), root / "other")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
-from ssd.detect import detector
+from ssd.detect import detector, drawn
 from ssd.detect import predict as module
 from ssd.detect.predict import predict
 from ssd.detect.result import Result
@@ -69,8 +69,8 @@ def test_a_bad_picture_is_named_and_all_others_are_predicted(folder, capfd):
         ("a", [1, 2, 9, 10]),
         ("sub/a", [1, 2, 9, 10]),
     ]
-    drawn = sorted(path.as_posix() for path in Path("out").rglob("*.jpg"))
-    assert drawn == ["out/a.jpg", "out/sub/a.jpg"]
+    copies = sorted(path.as_posix() for path in Path("out").rglob("*.jpg"))
+    assert copies == ["out/a.jpg", "out/sub/a.jpg"]
 
 
 def test_nothing_is_told_of_whole_pictures(folder):
@@ -130,7 +130,7 @@ def test_after_a_kill_the_same_call_draws_again(folder, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_detections", killed)
+        patched.setattr(drawn, "write_detections", killed)
         with pytest.raises(Killed):
             run(folder)
     assert Path("out/a.jpg").exists()
@@ -170,3 +170,18 @@ def test_a_result_prints_its_best_objects_and_no_pixels():
     one = Result("photo", boxes[:1], scores[:1], labels[:1], names[:1], pixels, CLASSES)
     none = Result("photo", boxes[:0], scores[:0], labels[:0], (), pixels, CLASSES)
     assert [repr(one), repr(none)] == ["1 detection: cat 0.98", "0 detections"]
+
+
+def test_pictures_of_formats_that_are_not_read_are_named(folder):
+    for name in ("phone.HEIC", "sub/logo.svg", "notes.txt", ".hidden.heic"):
+        (folder / name).write_bytes(b"")
+    predicted = run(folder)
+    assert predicted.is_incomplete
+    _, _, count, *lines = predicted.told.splitlines()
+    assert count.startswith("left out 2 of 5 images")
+    assert lines == [
+        f"  {folder / 'phone.HEIC'}: .HEIC files are not read",
+        f"  {folder / 'sub/logo.svg'}: .svg files are not read",
+    ]
+    assert len(json.loads(Path("out/detections.json").read_text())) == 3
+    assert "logo" not in run(folder, recursive=False).told

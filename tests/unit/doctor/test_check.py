@@ -1,5 +1,8 @@
 """Each rule on records of its own; readers' findings and whole sets: tests/runs."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +140,46 @@ def test_files_that_no_list_names(voc):
     images, annotations = check.unlisted(config)
     assert images.message == f"{voc.root / 'JPEGImages'}: no image list names 1 file: extra.jpg"
     assert annotations.message.endswith("Annotations: no image list names 1 file: lonely.xml")
+
+
+def test_coco_images_that_no_split_lists(coco):
+    coco.write()
+    config = DataConfig("coco", str(coco.root), train_split="val", eval_split=None)
+    assert not list(check.unlisted(config))
+    shutil.copy(coco.images / "a.jpg", coco.images / "extra.jpg")
+    elsewhere = coco.root / "docs"
+    elsewhere.mkdir()
+    shutil.copy(coco.images / "a.jpg", elsewhere)
+    (told,) = check.unlisted(config)
+    assert told.kind == "unlisted files"
+    assert told.message == f"{coco.images}: no split names 1 file: extra.jpg"
+    other = coco.root / "annotations/instances_test.json"
+    other.write_text(json.dumps({**coco.content, "images": [{"id": 1, "file_name": "extra.jpg"}]}))
+    assert not list(check.unlisted(config))
+    other.write_text(other.read_text()[:-5])  # it may list any of them
+    assert not list(check.unlisted(replace(config, eval_split="test")))
+
+
+def test_yolo_images_and_labels_that_no_split_names(tmp_path):
+    def add(folder, stem):
+        for path in (tmp_path / folder / "images", tmp_path / folder / "labels"):
+            path.mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "images" / f"{stem}.jpg").write_bytes(b"")
+        (tmp_path / folder / "labels" / f"{stem}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+
+    for folder in ("train", "val", "test", "extra"):
+        add(folder, "a")
+    (tmp_path / "logo.png").write_bytes(b"")
+    (tmp_path / "list.txt").write_text("train/images/a.jpg\n")
+    (tmp_path / "train/images/b.jpg").write_bytes(b"")
+    yaml = "train: list.txt\nval: val/images\ntest: test/images\nnames: [cat]\n"
+    (tmp_path / "data.yaml").write_text(yaml)
+    config = DataConfig("yolo", str(tmp_path), train_split="train", eval_split="val")
+    assert [one.message.removeprefix(f"{tmp_path}/") for one in check.unlisted(config)] == [
+        "extra/images: no split names 1 file: a.jpg",
+        "extra/labels: no split names 1 file: a.txt",
+        "train/images: no split names 1 file: b.jpg",
+    ]
 
 
 def test_a_class_that_is_left_out_of_the_evaluation_is_told(voc):

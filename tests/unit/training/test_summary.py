@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,11 @@ def test_an_evaluation_on_the_training_images_is_told(lines, train_split, eval_s
     told = lines(steps=3, train_split=train_split, eval_split=eval_split)
     warning = "evaluates on the images that it trains on: data.eval_split is data.train_split"
     assert told.get("caution", "") == (warning if is_told else "")
+
+
+def test_images_without_a_label_file_are_told(shapes):
+    config = small_run(shapes, 4)
+    parts = build(config, None)
+    bare = replace(parts, train_data=replace(parts.train_data, unlabelled=3))
+    assert ", 3 images without a label file), 2 to evaluate on" in summary(config, Path("x"), bare)
+    assert "label file" not in summary(config, Path("x"), parts)

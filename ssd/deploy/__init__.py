@@ -1,0 +1,1 @@
+"""Exported files: written, checked, and run without PyTorch."""

@@ -1,0 +1,78 @@
+"""Evaluates an exported file on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ssd.common.errors import UserError
+from ssd.common.progress import Progress
+from ssd.config.settings import Settings, merge, parse_yaml, to_config
+from ssd.data.image import read_pixels
+from ssd.deploy.runtime import ExportedDetector
+from ssd.detect.detector import Detected
+from ssd.detect.drawn import table_of
+from ssd.detect.evaluate import Judged, judge, located, read_data, write_config
+from ssd.detect.result import Result
+from ssd.evaluation.seen import without
+from ssd.run.folder import check_out
+from ssd.run.results import origin_of
+from ssd.structures import Record
+
+# These settings are part of the file.
+FIXED = ("score_threshold", "nms_iou", "top_k", "max_detections")
+
+
+def evaluate_exported(file: Path, overrides: Settings, out: Path | None) -> Judged:
+    """Evaluates an exported file, in onnxruntime.
+
+    Args:
+        file: ends in .onnx.
+        overrides: settings that differ from those it was exported with; `data.root` among them.
+        out: folder for the results; by default `evaluation_NAME` in the working directory.
+
+    Raises:
+        UserError: the file or the data is invalid, or a setting is part of the file.
+    """
+    detector = ExportedDetector(file)
+    for name in FIXED:
+        if name in overrides.get("evaluation", {}):
+            raise UserError(f"evaluation.{name} is part of {file}: export the run with it")
+    if "root" not in overrides.get("data", {}):
+        raise UserError(f"{file} does not know where the data is: give --data.root FOLDER")
+    settings = parse_yaml(detector.facts.config, f"the settings in {file}")
+    merge(settings, overrides)
+    config = located(to_config(settings))
+    folder = out or Path(f"evaluation_{file.stem}")
+    check_out(folder, "an evaluation", config.data.root)
+    data = read_data(config, detector.classes)
+    found = detect_each(detector, data.records)
+    data, table = without(data, found.table, found.left_out)
+    write_config(folder, config)
+    origin = origin_of(config, file, detector.facts.step)
+    return judge(table, data, config, folder, origin, [f"using {file}"])
+
+
+def detect_each(detector: ExportedDetector, records: Sequence[Record]) -> Detected:
+    """The detections of an exported file in the images of `records`, one after another."""
+    left_out: dict[int, str] = {}
+    found: list[Result] = []
+    places: list[int] = []
+    with Progress("evaluating", len(records), "image") as progress:
+        for place, record in enumerate(records):
+            progress.advance()
+            try:
+                pixels = read_pixels(record)
+            except UserError as error:
+                left_out[place] = str(error)
+                continue
+            (result,) = detector.results([(record.image_id, pixels)], min_score=0)
+            found.append(replace(result, pixels=pixels[:0]))  # many pictures need not be kept
+            places.append(place)
+    table = table_of(found)
+    return Detected(
+        replace(table, image_index=np.array(places, np.int64)[table.image_index]), left_out
+    )

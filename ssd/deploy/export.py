@@ -1,0 +1,222 @@
+"""Exports a trained network with its postprocessing, and checks the file before it is called done.
+
+The file is written as NAME.failed.onnx, run in its own runtime beside the model, and gets its name
+only if they agree.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.export import ExportedProgram
+
+from ssd.common.errors import UserError
+from ssd.common.files import write_whole
+from ssd.config import AugmentConfig, Config
+from ssd.config.settings import Settings, merge, to_yaml
+from ssd.data.image import read_pixels
+from ssd.deploy.card import check_card, write_card
+from ssd.deploy.compare import (
+    BOX_BOUND,
+    CHANGED_BOUND,
+    SCORE_BOUND,
+    Difference,
+    compare_detections,
+    compare_raw,
+)
+from ssd.deploy.facts import Facts
+from ssd.deploy.graph import DetectionGraph, RawGraph
+from ssd.deploy.onnx_file import OPSET, need_packages, onnx_bytes, traced
+from ssd.deploy.runtime import ExportedDetector, ExportedFile, input_of
+from ssd.detect.detector import Detector
+from ssd.detect.evaluate import located, read_data, run_of
+from ssd.detect.few_packages import Pixels, read_picture
+from ssd.detect.load import build_detector, config_of, open_checkpoint
+from ssd.detect.sources import files_in, no_image
+from ssd.run.checkpoint import Checkpoint
+from ssd.run.folder import check_place
+from ssd.run.names import DIVISION
+
+CHECKED = 32  # images
+EXACT: Settings = {"training": {"device": "cpu", "precision": "fp32"}}
+# Where the data is belongs to the machine, and the file may travel.
+PLACES: dict[str, Any] = {"root": "", "images": None, "annotations": None}
+LICENCES = {
+    "none": "the choice of who trained it: from random weights, on the data above",
+    "imagenet": "as ImageNet permits: from torchvision's weights (BSD 3-Clause), trained on it",
+    "torchvision": "as COCO permits: from torchvision's SSD300 (BSD 3-Clause), trained on it",
+}
+
+
+class Wanted(NamedTuple):
+    """The form of the file to write.
+
+    Attributes:
+        raw: scores and boxes of all default boxes, without suppression.
+        pixels: resize and normalise inside.
+        images: folder of images to check the file on; by default those of the evaluation.
+    """
+
+    raw: bool = False
+    pixels: bool = False
+    images: Path | None = None
+
+
+def export_graph(
+    trained: Path, out: Path, wanted: Wanted, overrides: Settings, which: str | None = None
+) -> str:
+    """Writes an .onnx or a .pt2 file and MODEL.md beside it.
+
+    Args:
+        trained: run folder or checkpoint; averaged weights are used if it has them.
+        out: the file to write.
+        wanted: its form.
+        overrides: settings that differ from those of the run, such as thresholds.
+        which: the checkpoint of a run folder, as `open_checkpoint` takes it.
+
+    Returns:
+        The text for a terminal.
+
+    Raises:
+        UserError: the file differs from the model by more than the bounds, there is nothing to
+            check it on, or a package is missing.
+    """
+    if out.suffix == ".pt2" and not wanted.raw:
+        raise UserError(f"{out} needs --raw: PyTorch has no operator for NMS, but ONNX has")
+    if out.suffix == ".onnx":
+        need_packages()
+    if os.path.lexists(out):
+        raise UserError(f"{out} is there already: remove it, or give another --out")
+    check_place(out.parent)
+    check_card(out.parent)
+    checkpoint = open_checkpoint(trained, which)
+    merge(overrides, EXACT)
+    config = config_of(checkpoint, overrides)
+    detector = build_detector(checkpoint, config)
+    run = run_of(checkpoint.path)
+    images = images_to_check(config, detector.classes, run, wanted.images)
+    facts = facts_of(checkpoint, config, wanted, trained.name if run is None else run.name)
+    content = file_content(detector, facts, out.suffix)
+    failed = out.with_name(f"{out.stem}.failed{out.suffix}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(failed, content)
+    difference = check(failed, detector, facts, images)
+    told = f"checked on {len(images)} images beside the model: {difference}"
+    if not difference.is_small:
+        raise UserError(
+            f"{told}; at most {SCORE_BOUND:g}, {BOX_BOUND:g} pixels and {CHANGED_BOUND:.0%} are "
+            f"allowed: the file is kept as {failed}, please report it"
+        )
+    failed.replace(out)
+    card = write_card(
+        out, facts, difference, data_of(config), checkpoint.manifest.mean_average_precision
+    )
+    opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
+    using = f"using {checkpoint.choice} ({checkpoint.path})"
+    return f"{using}\n{told}\nwritten: {out} ({len(content) / 1e6:.1f} MB{opset}), {card}"
+
+
+def images_to_check(
+    config: Config, classes: Sequence[str], run: Path | None, folder: Path | None
+) -> list[Pixels]:
+    """Up to `CHECKED` images, spread over a folder, or over the evaluation data of the run.
+
+    Raises:
+        UserError: there is none.
+    """
+    if folder is not None:
+        files = files_in(folder)
+        if not files:
+            raise UserError(no_image([folder]))
+        places = np.linspace(0, len(files) - 1, min(CHECKED, len(files))).astype(int)
+        return [read_picture(files[place]) for place in places.tolist()]
+    try:
+        data = read_data(located(config), classes, None if run is None else run / DIVISION)
+        last = len(data.records) - 1
+        places = np.linspace(0, last, min(CHECKED, last + 1)).astype(int)
+        return [read_pixels(data.records[place]) for place in places.tolist()]
+    except UserError as error:
+        raise UserError(f"{error}; or give --images FOLDER to check the export on") from error
+
+
+def facts_of(checkpoint: Checkpoint, config: Config, wanted: Wanted, run: str) -> Facts:
+    """The metadata of the file."""
+    model, evaluation = config.model, config.evaluation
+    own = Config(
+        data=replace(config.data, **PLACES),
+        augment=replace(AugmentConfig(), antialias=config.augment.antialias),
+        model=replace(model, weights="none"),
+        evaluation=evaluation,
+    )
+    licence = LICENCES.get(model.weights, f"as that of {Path(model.weights).name}: from it")
+    return Facts(
+        form="raw" if wanted.raw else "detections",
+        pixels=wanted.pixels,
+        classes=tuple(checkpoint.manifest.classes),
+        input_size=model.input_size,
+        pixel_mean=tuple(model.pixel_mean),
+        pixel_std=tuple(model.pixel_std),
+        antialias=config.augment.antialias,
+        score_threshold=evaluation.score_threshold,
+        nms_iou=evaluation.nms_iou,
+        top_k=evaluation.top_k,
+        max_detections=evaluation.max_detections,
+        run=run,
+        step=checkpoint.manifest.step,
+        date=datetime.date.today().isoformat(),
+        licence=licence,
+        config=to_yaml(own),
+    )
+
+
+def file_content(detector: Detector, facts: Facts, suffix: str) -> bytes:
+    """The bytes of the file, .onnx or .pt2."""
+    parts = detector.model, detector.preprocess, facts.pixels
+    is_raw = facts.form == "raw"
+    program = traced(RawGraph(*parts) if is_raw else DetectionGraph(*parts, detector.config))
+    if suffix == ".onnx":
+        return onnx_bytes(program, facts)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, buffer, extra_files=facts.metadata())
+    return buffer.getvalue()
+
+
+def check(file: Path, detector: Detector, facts: Facts, images: list[Pixels]) -> Difference:
+    """The differences between the file, in its own runtime, and the model."""
+    if facts.form == "detections":
+        return compare_detections(detector, ExportedDetector(file), images)
+    run = ExportedFile(file).run if file.suffix == ".onnx" else run_program(file)
+    return compare_raw(detector, lambda each: run(input_of(each, facts)), images, facts.pixels)
+
+
+def run_program(file: Path) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+    """A function that runs a .pt2 file, which has to be of one's own: reading it can run code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program: ExportedProgram = torch.export.load(file)
+    module = program.module()
+
+    @torch.no_grad()
+    def run(images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        return [output.numpy() for output in module(torch.from_numpy(images))]
+
+    return run
+
+
+def data_of(config: Config) -> str:
+    """The data that a run was trained on, without its place."""
+    splits = config.data.train_split
+    names = splits if isinstance(splits, str) else ", ".join(splits)
+    return f"{Path(config.data.root).name} ({names})"

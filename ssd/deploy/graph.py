@@ -1,0 +1,163 @@
+"""The network as an exported file computes it: from images to detections, in one call.
+
+All shapes follow from the settings, but for the batch and the size of the images. The steps are
+those of `ssd.detect.postprocess`, in operators that every runtime has.
+
+Letters: `B` images, `H`, `W` their pixels, `S` pixels of the network's input, `P` default boxes,
+`C` classes with the background, `L` = C - 1 classes without it, `K` candidates of a class, `D`
+detections of an image, `N` values along one axis.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ssd.augment.batch import Preprocess
+from ssd.config import EvaluationConfig
+from ssd.detect.candidates import class_scores, clipped_boxes
+from ssd.model.ssd import SSD
+from ssd.structures import Predictions
+
+# ONNX has the operator that PyTorch lacks: `ssd.deploy.onnx_file` translates this name to it.
+torch.library.define(
+    "ssd::suppress", "(Tensor boxes, Tensor scores, float iou, float least, int most) -> Tensor"
+)
+
+
+@torch.library.register_fake("ssd::suppress")
+def suppress_shape(boxes: Tensor, scores: Tensor, iou: float, least: float, most: int) -> Tensor:
+    """The shape and type of what `ssd::suppress` returns.
+
+    It takes groups of boxes [G, K, 4] with scores [G, K] that fall. It returns the scores of at
+    most `most` boxes of each group, and 0 for those whose score is not above `least` or that
+    overlap a better box of their group by more than `iou`.
+    """
+    return torch.empty_like(scores)
+
+
+class RawGraph(nn.Module):
+    """Images → the score of every class in every default box, and the box.
+
+    Takes normalised images [B, 3, S, S], or with `pixels` the images themselves, [B, H, W, 3] of
+    uint8, RGB. Gives boxes [B, P, 4], xyxy in pixels of the images, and scores [B, P, C] with the
+    background first; what is not finite is 0.
+    """
+
+    def __init__(self, model: SSD, preprocess: Preprocess, pixels: bool) -> None:
+        super().__init__()
+        self.model, self.preprocess, self.pixels = model, preprocess, pixels
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The boxes and the scores."""
+        scores_BPC, boxes_BP4, _, sides_4 = self.outputs(images)
+        return boxes_BP4 * sides_4, scores_BPC
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores [B, P, C]; boxes [B, P, 4], relative to the image; which are finite; the sides.
+
+        A box that is not finite is 0. The sides [4] are W, H, W, H of the images in pixels.
+        """
+        size = self.preprocess.size
+        if self.pixels:
+            sides_4 = torch.stack([axis_length(images, axis) for axis in (2, 1)]).repeat(2).float()
+            mean, std = torch.tensor(self.preprocess.mean), torch.tensor(self.preprocess.std)
+            resized_BSS3 = resized(images, size, self.preprocess.antialias)
+            images = ((resized_BSS3 - mean) / std).permute(0, 3, 1, 2)
+        else:
+            sides_4 = torch.full((4,), float(size))
+        predictions: Predictions = self.model(images)
+        boxes_BP4, finite_BP = clipped_boxes(predictions.locations, self.model.default_boxes)
+        boxes_BP4 = torch.where(finite_BP[..., None], boxes_BP4, 0.0)
+        return class_scores(predictions), boxes_BP4, finite_BP, sides_4
+
+
+class DetectionGraph(RawGraph):
+    """Images, as RawGraph takes them → detections, best first.
+
+    Gives boxes [B, D, 4], xyxy in pixels of the images, scores [B, D], labels [B, D] from 1 on,
+    and the number of detections [B]; what is left of D is 0.
+    """
+
+    def __init__(
+        self, model: SSD, preprocess: Preprocess, pixels: bool, config: EvaluationConfig
+    ) -> None:
+        super().__init__(model, preprocess, pixels)
+        self.config = config
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Boxes, scores, labels and counts."""
+        scores_BPC, boxes_BP4, finite_BP, sides_4 = self.outputs(images)
+        scores_BLP = scores_BPC[..., 1:].transpose(1, 2)
+        scores_BPL = self.kept(scores_BLP, boxes_BP4, finite_BP).transpose(1, 2)
+        num_boxes, classes = scores_BPL.shape[1:]
+        # Of equal scores the first counts, by default box and then by class: ONNX's TopK says so.
+        wanted = min(self.config.max_detections, num_boxes * classes)
+        scores_BD, pair_BD = scores_BPL.reshape(-1, num_boxes * classes).topk(wanted)
+        box_BD = pair_BD // classes
+        found_BD = scores_BD > 0
+        boxes_BD4 = boxes_BP4.gather(1, box_BD[..., None].expand(-1, -1, 4)) * sides_4
+        return (
+            torch.where(found_BD[..., None], boxes_BD4, 0.0),
+            scores_BD,
+            torch.where(found_BD, pair_BD - box_BD * classes + 1, 0),
+            found_BD.sum(1),
+        )
+
+    def kept(self, scores_BLP: Tensor, boxes_BP4: Tensor, finite_BP: Tensor) -> Tensor:
+        """The scores [B, L, P] of the boxes that stay in each class; 0 for all others."""
+        classes, num_boxes = scores_BLP.shape[1:]
+        candidates = min(self.config.top_k, num_boxes)
+        best_BLK, box_BLK = scores_BLP.topk(candidates)
+        each_class = (-1, classes, -1)
+        finite_BLK = finite_BP[:, None].expand(each_class).gather(2, box_BLK)
+        boxes_BLK4 = (
+            boxes_BP4[:, None]
+            .expand(*each_class, -1)
+            .gather(2, box_BLK[..., None].expand(-1, -1, -1, 4))
+        )
+        kept_GK = torch.ops.ssd.suppress(
+            boxes_BLK4.reshape(-1, candidates, 4),
+            torch.where(finite_BLK, best_BLK, 0.0).reshape(-1, candidates),
+            self.config.nms_iou,
+            self.config.score_threshold,
+            min(self.config.max_detections, candidates),
+        )
+        kept_BLK = kept_GK.reshape(-1, classes, candidates)
+        return torch.zeros_like(scores_BLP).scatter(2, box_BLK, kept_BLK)
+
+
+def resized(images_BHW3: Tensor, size: int, antialias: bool) -> Tensor:
+    """Images [B, S, S, 3] of size S, float32, by the weights of `ssd.augment.pixels.axis_taps`.
+
+    A dense matrix of weights makes each axis one product, since no operator of ONNX has exactly
+    these weights in every runtime.
+    """
+    batch, height, width, _ = images_BHW3.shape
+    rows_SH = axis_weights(axis_length(images_BHW3, 1), height, size, antialias)
+    columns_SW = axis_weights(axis_length(images_BHW3, 2), width, size, antialias)
+    resized_BSX = rows_SH @ images_BHW3.reshape(batch, height, width * 3).float()
+    return columns_SW @ resized_BSX.reshape(batch, size, width, 3)
+
+
+def axis_weights(length: Tensor, places: int, size: int, antialias: bool) -> Tensor:
+    """The weight [S, N] of each of the N pixels along an axis in each of S output pixels.
+
+    Distances are whole numbers of 1 / 2S pixels, which float32 holds exactly.
+
+    Args:
+        length: N as a tensor.
+        places: N.
+        size: S.
+        antialias: whether the weights widen when the image shrinks.
+    """
+    centres_S1 = (2 * torch.arange(size)[:, None] + 1) * length - size
+    distances_SN = (2 * size * torch.arange(places) - centres_S1).abs()
+    reach = 2 * (length.clamp(min=size) if antialias else torch.tensor(size))
+    weights_SN = (1 - distances_SN.float() / reach.float()).clamp(min=0)
+    return weights_SN / weights_SN.sum(1, keepdim=True)
+
+
+def axis_length(images: Tensor, axis: int) -> Tensor:
+    """The length of an axis as a tensor, which an export does not fix to the example's."""
+    return torch.scalar_tensor(images.shape[axis], dtype=torch.int64)

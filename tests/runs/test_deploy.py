@@ -1,0 +1,123 @@
+"""A run that is exported, and its file evaluated and predicted with, by three packages too."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
+pytest.importorskip("onnxscript", reason="needs onnxscript: pip install '.[export]'")
+
+# Nothing but the standard library, onnxruntime with what it needs, NumPy and OpenCV.
+ALONE = """
+import sys
+NEEDED = {"ssd", "numpy", "cv2", "onnxruntime", "flatbuffers", "google", "packaging"}
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in NEEDED and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"No module named {top!r}", name=top)
+
+sys.meta_path.insert(0, Hidden())
+from ssd.commands.main import ssd
+sys.exit(ssd())
+"""
+
+
+@pytest.fixture(scope="module")
+def deployed(tool, small_shapes, tmp_path_factory):
+    """A folder with a run, its exported file, and the flags of its data."""
+    home = tmp_path_factory.mktemp("deployed")
+    data = ["--data.format", "voc", "--data.root", str(small_shapes), "--data.workers", "0"]
+    small = ["--model.input_size", "96", "--training.batch_size", "4", "--training.device", "cpu"]
+    run, file = home / "run", home / "file" / "model.onnx"
+    done = tool("train.py", *data, *small, "--training.steps", "20", "--out", run)
+    assert done.returncode == 0, done.stderr
+    done = tool("export.py", run, "--checkpoint", "last", "--preprocess", "--out", file)
+    assert done.returncode == 0, done.stderr
+    assert "checked on 8 images beside the model" in done.stdout
+    assert (file.parent / "MODEL.md").exists()
+    return run, file, data
+
+
+def mean(folder):
+    return json.loads((folder / "evaluation.json").read_text())["mAP"]
+
+
+def test_the_file_has_the_mean_average_precision_of_the_run(deployed, tool, tmp_path):
+    run, file, data = deployed
+    exact = ["--training.precision", "fp32", "--training.device", "cpu", "--out", "run"]
+    done = tool("evaluate.py", run, "--checkpoint", "last", *exact)
+    assert done.returncode == 0, done.stderr
+    done = tool("evaluate.py", file, *data, "--out", "file")
+    assert done.returncode == 0, done.stderr
+    assert f"using {file}" in done.stdout
+    assert mean(tmp_path / "file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
+    assert mean(tmp_path / "file") > 0
+
+
+@pytest.fixture
+def photos(small_shapes, tmp_path):
+    """Pictures of all kinds, and one that is cut off."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in sorted((small_shapes / "JPEGImages").iterdir())[:3]:
+        shutil.copy(path, folder)
+    cv2.imwrite(str(folder / "gray.png"), np.arange(3000, dtype=np.uint8).reshape(50, 60))
+    (folder / "bad.jpg").write_bytes(next(folder.iterdir()).read_bytes()[:-400])
+    return folder
+
+
+def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository, tmp_path):
+    _, file, _ = deployed
+    flags = ["--min-score", "0.02"]
+    done = tool("predict.py", file, photos, *flags, "--out", "all")
+    assert done.returncode == 1, done.stderr
+    alone = subprocess.run(
+        [sys.executable, "-c", ALONE, "predict", file, photos, *flags, "--out", "few"],
+        env={"PYTHONPATH": str(repository), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (alone.returncode, "bad.jpg: image is cut off" in alone.stderr) == (1, True)
+    everything, few = ((tmp_path / name / "detections.json").read_text() for name in ("all", "few"))
+    assert few == everything
+    assert len(json.loads(few)) > 4
+    assert sorted(path.name for path in (tmp_path / "few").glob("*.*")) == sorted(
+        path.name for path in (tmp_path / "all").glob("*.*")
+    )
+
+
+def test_the_lines_of_the_page_run(deployed, repository, small_shapes, tmp_path, capsys):
+    _, file, _ = deployed
+    shutil.copy(file, tmp_path)
+    shutil.copy(next((small_shapes / "JPEGImages").iterdir()), tmp_path / "photo.jpg")
+    page = (repository / "docs" / "deploy.md").read_text()
+    plain, own, service = (part.split("```")[0] for part in page.split("```python\n")[1:])
+    names = {}
+    exec(plain, names)
+    assert sum(map(bool, plain.splitlines())) == 4
+    assert names["counts"].tolist() > [0]
+    exec(own, names)
+    assert len(capsys.readouterr().out.splitlines()) == len(names["result"]) > 0
+    compile(service, "serve.py", "exec")
+
+
+def test_mistakes_end_in_one_line(deployed, mistaken, photos):
+    run, file, _ = deployed
+    told = mistaken("predict.py", file, photos, "--evaluation.nms_iou", "0.2")
+    assert told == "error: --evaluation.nms_iou has no effect on an exported file: leave it out\n"
+    told = mistaken("evaluate.py", file, "--data.root", "x", "--evaluation.nms_iou", "0.2")
+    assert f"error: evaluation.nms_iou is part of {file}: export the run with it" in told
+    assert "give --data.root FOLDER" in mistaken("evaluate.py", file)
+    assert "could run code when it is read" in mistaken("predict.py", "x.pt2", photos)
+    assert "at least one image is needed" in mistaken("predict.py", file)
+    assert "needs --raw" in mistaken("export.py", run, "--out", "new/model.pt2")
+    assert "--raw and --preprocess are for" in mistaken("export.py", run, "--out", "x.pth", "--raw")
+    assert "x.onnx cannot be read: No such file" in mistaken("predict.py", "x.onnx", photos)

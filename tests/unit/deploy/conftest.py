@@ -1,0 +1,26 @@
+"""Exported networks with random weights, beside the models that they were made of."""
+
+import pytest
+
+from tests.unit.deploy.nets import facts_of, random_detector
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Writes a detector's ONNX file, once for each form; skips where a package is missing."""
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
+    pytest.importorskip("onnxscript", reason="needs onnxscript: pip install '.[export]'")
+    from ssd.deploy.export import file_content
+
+    written = {}
+
+    def write(backbone="ssd7", form="detections", pixels=False, **thresholds):
+        key = (backbone, form, pixels, *sorted(thresholds.items()))
+        if key not in written:
+            detector = random_detector(backbone, **thresholds)
+            path = tmp_path_factory.mktemp("exported") / "model.onnx"
+            path.write_bytes(file_content(detector, facts_of(detector, form, pixels), ".onnx"))
+            written[key] = path, detector
+        return written[key]
+
+    return write

@@ -1,0 +1,80 @@
+"""Networks with random weights, and pictures for them."""
+
+import datetime
+
+import cv2
+import numpy as np
+import torch
+
+from ssd.augment.batch import preprocess_of
+from ssd.config import Config, EvaluationConfig, ModelConfig
+from ssd.deploy.facts import Facts
+from ssd.detect.detector import Detector
+from ssd.model.ssd import build_model
+
+CLASSES = ("cat", "dog", "emu")
+SIZES = {"ssd7": 96, "mobilenet_v3_large": 96}
+
+
+def photo(height, width, seed=0, gray=False):
+    """A picture [H, W, 3] with edges and gradients."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (7, 9, 1 if gray else 3), np.uint8)
+    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    noise = generator.integers(-20, 20, (height, width, 1))
+    return (
+        np.clip(pixels.reshape(height, width, -1) + noise, 0, 255)
+        .astype(np.uint8)
+        .repeat(3 if gray else 1, 2)
+    )
+
+
+def lively(model, size):
+    """Gives a random network statistics of its own, and outputs as spread as a trained one's."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.2, 0.2)
+                module.running_var.uniform_(0.7, 1.3)
+                module.weight.uniform_(0.8, 1.2)
+                module.bias.uniform_(-0.1, 0.1)
+        predictions = model(torch.randn(1, 3, size, size))
+        for layers, wanted, found in (
+            (model.head.logits, 3.0, predictions.logits),
+            (model.head.locations, 1.0, predictions.locations),
+        ):
+            for layer in layers:
+                last = layer if isinstance(layer, torch.nn.Conv2d) else layer[-1]
+                last.weight *= wanted / found.std()
+    return model
+
+
+def random_detector(backbone="ssd7", **thresholds):
+    """A detector for three classes."""
+    torch.manual_seed(3)
+    size = SIZES.get(backbone, 300)
+    config = Config(model=ModelConfig(backbone, size), evaluation=EvaluationConfig(**thresholds))
+    model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size)
+    preprocess = preprocess_of(config.model, config.augment)
+    return Detector(model, preprocess, CLASSES, None, config.evaluation)
+
+
+def facts_of(detector, form="detections", pixels=False, **changed):
+    preprocess, config = detector.preprocess, detector.config
+    values = {
+        "classes": detector.classes,
+        "input_size": preprocess.size,
+        "pixel_mean": tuple(preprocess.mean),
+        "pixel_std": tuple(preprocess.std),
+        "antialias": preprocess.antialias,
+        "score_threshold": config.score_threshold,
+        "nms_iou": config.nms_iou,
+        "top_k": config.top_k,
+        "max_detections": config.max_detections,
+        "run": "mine",
+        "step": 7,
+        "date": datetime.date(2026, 1, 2).isoformat(),
+        "licence": "MIT",
+        "config": "{}\n",
+    }
+    return Facts(form=form, pixels=pixels, **(values | changed))

@@ -1,0 +1,171 @@
+"""What `ssd export` writes, refuses and keeps under another name."""
+
+import warnings
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ssd.common.errors import UserError
+from ssd.config import Config, ModelConfig
+from ssd.config.settings import to_yaml
+from ssd.deploy import export as module
+from ssd.deploy import onnx_file
+from ssd.deploy.card import CARD
+from ssd.deploy.compare import Difference, same_objects
+from ssd.deploy.export import Wanted, export_graph
+from ssd.deploy.runtime import ExportedDetector, Objects
+from ssd.model.ssd import build_model
+from ssd.run.checkpoint import save_checkpoint
+from tests.unit.deploy.nets import lively, photo
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with one checkpoint."""
+    config = Config(model=ModelConfig("ssd7", 96))
+    model = lively(build_model(config.model, 3).eval(), 96)
+    state = {"model": model.state_dict(), "average": None}
+    save_checkpoint(tmp_path / "mine" / "checkpoints", 9, state, to_yaml(config), ["cat", "dog"])
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        pixels = photo(40 + number, 60, number)
+        cv2.imwrite(str(folder / f"{number}.png"), pixels[..., ::-1])
+    return folder
+
+
+def test_a_checked_file_its_facts_and_its_card(run, photos, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "model.onnx"
+    wanted = Wanted(pixels=True, images=photos)
+    told = export_graph(run, out, wanted, {"evaluation": {"score_threshold": 0.2, "nms_iou": 0.3}})
+    assert sorted(path.name for path in out.parent.iterdir()) == [CARD, "model.onnx"]
+    assert "checked on 3 images beside the model: scores differ by at most" in told
+    assert "0 of " in told
+    assert "opset 18" in told
+    detector = ExportedDetector(out)
+    facts = detector.facts
+    assert (facts.run, facts.step, facts.classes) == ("mine", 9, ("cat", "dog"))
+    assert (facts.score_threshold, facts.nms_iou) == (0.2, 0.3)
+    assert str(tmp_path) not in facts.config
+    found = detector(photo(50, 70))
+    assert len(found.scores) > 5
+    assert found.scores.min() > 0.2
+    card = (out.parent / CARD).read_text()
+    assert "cat, dog" in card
+    assert "uint8 [B, H, W, 3]" in card
+    assert 'onnxruntime.InferenceSession("model.onnx")' in card
+    monkeypatch.chdir(out.parent)
+    cv2.imwrite("photo.jpg", photo(50, 70))
+    plain, own = (part.split("```")[0] for part in card.split("```python\n")[1:])
+    names = {}
+    exec(plain, names)
+    assert names["counts"][0] > 5
+    exec(own, names)
+    assert names["box"].shape == (4,)
+
+
+def test_the_program_of_pytorch(run, photos, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "model.pt2"
+    with pytest.raises(UserError, match=r"model\.pt2 needs --raw"):
+        export_graph(run, out, Wanted(images=photos), {})
+    told = export_graph(run, out, Wanted(raw=True, pixels=True, images=photos), {})
+    assert "checked on 3 images" in told
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(out).module()
+    boxes, scores = program(torch.from_numpy(photo(31, 47))[None].repeat(2, 1, 1, 1))
+    assert boxes.shape[0] == scores.shape[0] == 2
+    card = (out.parent / CARD).read_text()
+    monkeypatch.chdir(out.parent)
+    cv2.imwrite("photo.jpg", photo(50, 70))
+    names = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(card.split("```python\n")[1].split("```")[0], names)
+    assert names["boxes"].shape[0] == 1
+
+
+def test_a_file_that_differs_is_kept_under_another_name(run, photos, tmp_path, monkeypatch):
+    content = module.file_content
+
+    def other(detector, facts, suffix):
+        config = replace(detector.config, nms_iou=0.9)
+        return content(replace(detector, config=config), facts, suffix)
+
+    monkeypatch.setattr(module, "file_content", other)
+    out = tmp_path / "new" / "model.onnx"
+    message = r"of \d+ detections changed; at most 0\.0001, 0\.05 pixels and 1% are allowed: .*"
+    with pytest.raises(UserError, match=message + r"kept as .*model\.failed\.onnx"):
+        export_graph(run, out, Wanted(images=photos), {})
+    assert [path.name for path in out.parent.iterdir()] == ["model.failed.onnx"]
+
+
+def test_missing_packages_are_named_first(run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: name == "onnx" or None)
+    with pytest.raises(UserError, match="needs onnxscript, onnxruntime: pip install onnx onnx"):
+        export_graph(run, tmp_path / "new" / "model.onnx", Wanted(images=photos), {})
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_of_the_users_is_overwritten(run, photos, tmp_path):
+    mine = tmp_path / CARD
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"MODEL\.md would be overwritten"):
+        export_graph(run, tmp_path / "model.onnx", Wanted(images=photos), {})
+    assert mine.read_text() == "mine"
+    (tmp_path / "new").mkdir()
+    out = tmp_path / "new" / "model.onnx"
+    out.write_text("mine")
+    with pytest.raises(UserError, match=r"model\.onnx is there already"):
+        export_graph(run, out, Wanted(images=photos), {})
+    assert out.read_text() == "mine"
+
+
+def test_without_images_to_check_on_nothing_is_written(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "new" / "model.onnx"
+    with pytest.raises(UserError, match="no image in .*empty"):
+        export_graph(run, out, Wanted(images=tmp_path / "empty"), {})
+    overrides = {"data": {"root": str(tmp_path / "none"), "format": "voc"}}
+    with pytest.raises(UserError, match="or give --images FOLDER to check the export on"):
+        export_graph(run, out, Wanted(), overrides)
+    assert not out.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("scores", "boxes", "detections", "changed", "is_small"),
+    [
+        (1e-4, 0.05, 500, 5, True),
+        (1.1e-4, 0, 500, 0, False),
+        (0, 0.051, 500, 0, False),
+        (0, 0, 500, 6, False),
+        (0, 0, 10, 1, True),
+        (0, 0, 0, 2, False),
+        (float("nan"), 0, 500, 0, False),
+        (0, float("nan"), None, 0, False),
+    ],
+)
+def test_the_bounds(scores, boxes, detections, changed, is_small):
+    assert Difference(3, scores, boxes, detections, changed).is_small == is_small
+
+
+def test_detections_pair_with_the_nearest_of_their_class():
+    def objects(*rows):
+        values = np.array(rows, np.float32)
+        return Objects(values[:, 2:], values[:, 1], values[:, 0].astype(np.int64))
+
+    one = objects((1, 0.9, 0, 0, 9, 9), (1, 0.8, 0, 0, 9, 8.5), (2, 0.7, 0, 0, 9, 9))
+    other = objects((1, 0.8, 0, 0, 9, 8.5), (1, 0.9, 0, 0, 9, 9), (3, 0.7, 0, 0, 9, 9))
+    assert sorted(same_objects(one, other)) == [(0, 1), (1, 0)]
+    nothing = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    assert same_objects(one, nothing) == same_objects(nothing, one) == []
