@@ -58,5 +58,5 @@ def main(arguments: Sequence[str]) -> int:
     from ssd.detect.export import export
 
     lines, using = export(run, out, which)
-    print(f"{lines}\n# {using}\nwritten: {out}")
+    print(f"{lines}\n# {using}\n# written: {out}")
     return 0

@@ -91,14 +91,7 @@ def export_graph(
         UserError: the file differs from the model by more than the bounds, there is nothing to
             check it on, or a package is missing.
     """
-    if out.suffix == ".pt2" and not wanted.raw:
-        raise UserError(f"{out} needs --raw: PyTorch has no operator for NMS, but ONNX has")
-    if out.suffix == ".onnx":
-        need_packages()
-    if os.path.lexists(out):
-        raise UserError(f"{out} is there already: remove it, or give another --out")
-    check_place(out.parent)
-    check_card(out.parent)
+    check_target(out, wanted)
     checkpoint = open_checkpoint(trained, which)
     merge(overrides, EXACT)
     config = config_of(checkpoint, overrides)
@@ -124,6 +117,18 @@ def export_graph(
     opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
     using = f"using {checkpoint.choice} ({checkpoint.path})"
     return f"{using}\n{told}\nwritten: {out} ({len(content) / 1e6:.1f} MB{opset}), {card}"
+
+
+def check_target(out: Path, wanted: Wanted) -> None:
+    """Raises a UserError if the file cannot be written, or would overwrite something."""
+    if out.suffix == ".pt2" and not wanted.raw:
+        raise UserError(f"{out} needs --raw: PyTorch has no operator for NMS, but ONNX has")
+    if out.suffix == ".onnx":
+        need_packages()
+    if os.path.lexists(out):
+        raise UserError(f"{out} is there already: remove it, or give another --out")
+    check_place(out.parent)
+    check_card(out.parent)
 
 
 def images_to_check(

@@ -14,11 +14,10 @@ from ssd.common.untrusted import MAX_PIXELS
 from ssd.data.names import IMAGE_SUFFIXES
 
 MOST_PIXELS = 5 * MAX_PIXELS  # aerial pictures are large, and here they are the user's own
-OTHER_PICTURES = frozenset(  # of formats that are not read
-    (
-        ".heic .heif .avif .jp2 .j2k .jxl .psd .svg .eps .tga .exr "
-        ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw .raw"
-    ).split()
+# Of formats that are not read.
+OTHER_PICTURES = frozenset(
+    {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".eps", ".tga", ".exr"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"}
 )
 
 

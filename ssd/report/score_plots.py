@@ -108,8 +108,7 @@ def precision_recall_figure(curves: Mapping[str, Curve], width: float = WIDE) ->
     with new_figure(0.6 + 1.75 * lines, width) as figure:
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (name, curve) in zip(grid.flat, drawn.items(), strict=False):
-            count = len(curve.recall)
-            points = np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.int64)
+            points = points_of(curve)
             recall, precision = curve.recall[points], curve.precision[points]
             axes.fill_between(recall, precision, color=BLUE, alpha=0.15, linewidth=0)
             axes.plot(recall, precision, color=BLUE, linewidth=1.2)
@@ -123,6 +122,20 @@ def precision_recall_figure(curves: Mapping[str, Curve], width: float = WIDE) ->
         figure.supxlabel("recall")
         figure.supylabel("precision")
     return figure
+
+
+def points_of(curve: Curve) -> Ints:
+    """The places of a curve to draw: where it gains recall, and before, spread evenly over it.
+
+    Spread over the detections instead, thousands of low scores would leave none for the best.
+    """
+    count = len(curve.recall)
+    if count <= MOST_POINTS:
+        return np.arange(count)
+    levels = np.unique(curve.recall)
+    few = levels[np.linspace(0, len(levels) - 1, MOST_POINTS // 2).astype(np.int64)]
+    gains = np.searchsorted(curve.recall, few)
+    return np.unique([0, *gains, *np.maximum(gains - 1, 0), count - 1])
 
 
 def calibration_figure(precision_S: Floats, count_S: Ints, width: float = WIDE) -> Figure:

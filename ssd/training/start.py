@@ -83,10 +83,14 @@ def train_on_rank(
         return signals.status
     if from_first_rank(is_finished(run_dir, parts)):
         tell(
-            f"the run has already reached its last step {parts.last_step}: evaluate it with "
-            f"ssd evaluate {run_dir}, or start a new run with another --out"
+            f"the run has already reached its last step {parts.last_step}"
+            f"{', so nothing of it changes' * bool(changed)}: give more --training.steps or "
+            f"--training.epochs, evaluate it with ssd evaluate {run_dir}, or start a new run with "
+            "another --out"
         )
         return DONE
+    if parts.state.step >= parts.last_step:  # only the last evaluation is missing
+        changed = []
     tell(summary(config, run_dir, parts, changed))
     if is_first():
         before = [change for change in changes(origin) if change.step <= parts.state.step]

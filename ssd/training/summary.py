@@ -52,7 +52,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes",
         "weights": parts.starts_from,
-        "training": f"steps {parts.state.step + 1} to {parts.last_step}, "
+        "training": f"{steps_left(parts.state.step, parts.last_step)}, "
         f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}{way}",
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()
@@ -80,3 +80,10 @@ def class_counts(objects: dict[str, int]) -> str:
     shown = objects if len(objects) <= SHOWN_CLASSES else dict(most)
     more = f" and {len(objects) - len(shown)} more" if len(shown) < len(objects) else ""
     return ", ".join(f"{name} ({count})" for name, count in shown.items()) + more
+
+
+def steps_left(done: int, last: int) -> str:
+    """The steps that a run still takes, in words."""
+    if done >= last:
+        return f"all {counted(last, 'step')} are done, the last evaluation is left"
+    return f"steps {done + 1} to {last}"

@@ -85,6 +85,19 @@ def test_precision_recall_figure_leaves_out_classes_without_ap():
     assert "$high_1$" in to_svg(figure, "curves")
 
 
+def test_many_low_scores_leave_the_confident_start_as_it_is():
+    found = np.concatenate([np.tile([True, True, False], 20), np.arange(6000) % 200 == 0])
+    right = found.cumsum()
+    whole = Curve(right / right[-1], right / np.arange(1, len(found) + 1), 0.5)
+    (axes,) = precision_recall_figure({"cat": whole}).axes
+    recall, precision = axes.get_lines()[0].get_data()
+    gains = np.flatnonzero(found)
+    for places in (gains, gains[1:] - 1):  # the peaks, and the lows before them
+        drawn = {*zip(recall.tolist(), precision.tolist(), strict=True)}
+        assert {*zip(whole.recall[places], whole.precision[places], strict=True)} <= drawn
+    assert len(recall) <= 300
+
+
 def test_of_many_classes_the_best_and_the_worst_are_drawn():
     curves = {f"class {number}": curve(number / 100) for number in range(50)}
     best = [f"class {number}" for number in range(49, 39, -1)]

@@ -46,7 +46,7 @@ def test_what_is_kept_is_told_in_one_line(records):
     assert whole.cache_line == f"host memory keeps all 1000 images, {gb:.2f} GB"
     part = feed(same, cache="host", cache_gb=gb * 0.7505)
     assert part.cache_line.startswith("host memory keeps 750 of 1000 images, ")
-    assert part.cache_line.endswith(" GB; 250 are decoded in every epoch")
+    assert part.cache_line.endswith(" GB; the other 250 are decoded in every epoch")
     none = feed(same, cache="host", cache_gb=1e-9)
     assert none.cache_line.startswith("host memory keeps 0 of 1000 images, 0.00 GB; 1000 are")
     assert none.dataset.cache is None
