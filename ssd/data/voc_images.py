@@ -213,6 +213,8 @@ class _Finder:
 
     def _listed(self, entry: str, is_listed: bool) -> Pair | None:
         """The entry names an image, or at least the stem of an annotation."""
+        if not is_listed and self._partner(self.split.images / entry, is_image=True):
+            return None  # its annotation was an entry of its own
         image = self._take(self.images.find(entry, [self.split.images]))
         if image is None:
             found = self.annotations.find(entry, [self.split.annotations])
@@ -221,7 +223,7 @@ class _Finder:
             self._report_missing(entry)
             return None
         if source := self._partner(image, is_image=True):
-            return Pair(image, source) if is_listed else None
+            return Pair(image, source)
         expected = self.split.annotations / f"{_below(image, self.split.images)}.xml"
         if self.background:
             return Pair(image, expected, Annotation(expected, 0, 0, [], [], Counter()))

@@ -366,13 +366,22 @@ def test_images_without_annotation_and_without_lists(voc):
     (voc.root / "ImageSets").rename(voc.root.parent / "gone")
     for name in ("new", "newer"):
         voc.image(name)
-    remedy = "raise --data.max_unreadable; .* or set data.background true if it shows no object"
+    remedy = "set --data.max_unreadable 0.34 .* or set data.background true if it shows no object"
     with pytest.raises(UserError, match=f"2 of 6 images .*{remedy}"):
         load_located(voc.root)
     data = load_located(voc.root, max_unreadable=0.5)
     assert (len(data.records), len(data.unusable)) == (4, 2)
     data = load_located(voc.root, background=True)
     assert (len(data.records), len(data.unusable)) == (6, 0)
+
+
+def test_an_image_that_its_annotation_cannot_use_counts_once(voc, tmp_path):
+    voc.fill(4)
+    (voc.root / "ImageSets").rename(tmp_path / "gone")
+    first = sorted((voc.root / "JPEGImages").iterdir())[0]
+    first.symlink_to(first.rename(tmp_path / "elsewhere.jpg"))
+    data = load_located(voc.root)
+    assert (len(data.records), len(data.unusable)) == (3, 1)
 
 
 def load_located(root, **settings):
