@@ -8,20 +8,11 @@ those about their place in the pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ssd.spikes.detect import NOTABLE, aftershock
 from ssd.spikes.evidence import SHORT, Evidence, images_text
+from ssd.spikes.finding import Cause
 
-Cause = Literal[
-    "short_last_batch",
-    "lr_schedule",
-    "epoch_reset",
-    "fixed_sample",
-    "none",
-    "unknown",
-    "too_short",
-]
 LR_JUMP = 1.2
 AGREES = 1.5
 
@@ -39,7 +30,7 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict of the first rule that can tell; `unknown` where none can."""
-    rules = (short_step, lr_jump, other_rhythm, last_step, first_step, same_place)
+    rules = (short_step, lr_jump, other_rhythm, highest, last_step, first_step, same_place)
     verdicts = (rule(evidence) for rule in rules)
     return next((verdict for verdict in verdicts if verdict), None) or Verdict(
         "unknown",
@@ -119,11 +110,25 @@ def other_rhythm(e: Evidence) -> Verdict | None:
     )
 
 
+def highest(e: Evidence) -> Verdict | None:
+    """Other steps of the pass differ as regularly as those that spike."""
+    if not e.of_pattern or e.images is not None:
+        return None
+    return Verdict(
+        "unknown",
+        f"{e.where} ({e.seen}), but other steps differ as regularly: it is the highest of a "
+        "pattern that repeats. An order that is not shuffled looks like this, and so do batches "
+        "grouped by length.",
+        "Shuffle the images anew in each pass; what then stays is of the step itself. To settle "
+        "it, log every step, with the epoch.",
+    )
+
+
 def last_step(e: Evidence) -> Verdict | None:
     """The spikes are at the last step of the pass, and its number of images is unknown."""
     if not e.is_last or e.images is not None:
         return None
-    batch_size = e.log.batch_size
+    batch_size = e.log.batch_size if e.names_images else None
     rest = f" of about {images_text(max(1, batch_size / e.spikes.ratio))}" if batch_size else ""
     that = "That" if e.pass_length else f"If a pass has {e.spikes.period} steps, that"
     return Verdict(
@@ -132,8 +137,7 @@ def last_step(e: Evidence) -> Verdict | None:
         "by the positives and then again by the batch size; the log does not hold the number of "
         "images, so this is inferred.",
         f"To confirm, leave the last batch out (drop_last): the spikes vanish. {DIVIDE_ONCE}. If "
-        "they stay, and the order is not shuffled, look at the images that close it. A running "
-        "mean of the pass, such as Keras logs, shows less than the true height.",
+        "they stay, and the order is not shuffled, look at the images that close it.",
     )
 
 
@@ -178,7 +182,7 @@ def same_place(e: Evidence) -> Verdict | None:
             "Look for what happens once per pass at that step: an evaluation, a checkpoint, a "
             "change of the learning rate.",
         )
-    size = e.log.batch_size
+    size = e.log.batch_size if e.names_images and e.log.shuffled is False else None
     which = f" (images {e.place * size + 1} to {(e.place + 1) * size} of the order)" if size else ""
     condition = "" if e.log.shuffled is False else "If the order is the same in each pass, "
     sentence = f"the same images{which} come at that step and are bad or unlike the rest"

@@ -16,6 +16,7 @@ period and one of the highest rows, `F` phases of a period.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ def best_comb(ticks_R: Ints, periods_P: Ints) -> Comb:
         The comb; an arbitrary one with `log_p` 0 where none has more hits than chance gives.
     """
     scores_T = np.zeros(int(ticks_R.max()) + 1)
-    scores_T[ticks_R] = _normal_scores(len(ticks_R))
+    scores_T[ticks_R] = normal_scores(len(ticks_R))
     by_hits = _best_by_hits(ticks_R, periods_P)
     coarser = periods_P[(periods_P % by_hits.period == 0) & (by_hits.log_p < 0)]
     affordable = periods_P[periods_P * len(scores_T) <= FOLDED]
@@ -119,7 +120,8 @@ def _best_of_chunk(ticks_R: Ints, periods_P: Ints, teeth_P: Ints, one_more: bool
     return Comb(float(log_p[least]), int(periods_P[which[least]]), int(phase[least]))
 
 
-def _normal_scores(n: int) -> Floats:
+@lru_cache(maxsize=4)
+def normal_scores(n: int) -> Floats:
     """The normal quantiles of n ranks, from the highest to the lowest."""
     quantile = NormalDist().inv_cdf
     return np.array([quantile(1 - (rank + 0.5) / n) for rank in range(n)])

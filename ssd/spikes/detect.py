@@ -28,8 +28,9 @@ FEWEST_PASSES = 3
 FEWEST_PRESENT = 0.25  # of the steps from the first to the last row
 ON_GRID = 0.9  # of the rows
 CERTAIN, PER_ROW = 0.03, 0.25  # see Spikes.found
-NOTABLE = 1.25
+NOTABLE, IN_MEAN = 1.25, 1.05
 BEFORE_ROWS, SPREAD_ROWS, LEVEL_ROWS = 7, 101, 15
+MOST_ROWS = 5000
 CHUNK = 2**20  # values sorted together
 
 
@@ -40,10 +41,14 @@ class Spikes:
     Attributes:
         period: optimizer steps from one spike to the next.
         phase: the step mod `period` at which they stand.
-        ratio: median over the spikes of loss / median of the losses before it.
+        ratio: median over the spikes of loss / median of the losses before it; that of the step
+            itself, if the rows are means.
         rows: [K] rows of the log that stand at that phase.
         hits: how many of them are among the log's K highest, each relative to its surroundings.
         p_value: an upper bound of the chance of a comb as good if the losses came in random order.
+        width: how many steps may be the one that spikes, from `phase` on.
+        slack: by how many steps the period may be off.
+        mean_of: the number of steps whose mean each row is.
     """
 
     period: int
@@ -52,6 +57,9 @@ class Spikes:
     rows: Ints
     hits: int
     p_value: float
+    width: int = 1
+    slack: int = 0
+    mean_of: int = 1
 
     @property
     def found(self) -> bool:
@@ -62,16 +70,20 @@ class Spikes:
         """
         rows_per_pass = (self.rows[-1] - self.rows[0]) / max(1, len(self.rows) - 1)
         certain = self.p_value < min(CERTAIN, PER_ROW / max(1.0, rows_per_pass))
-        return bool(certain) and self.ratio >= NOTABLE
+        logged = 1 + (self.ratio - 1) / self.mean_of
+        return bool(certain) and self.ratio >= NOTABLE and logged >= IN_MEAN
 
 
-def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes | None:
+def find_spikes(
+    steps: Ints, loss: Floats, period: int | None = None, high_N: Floats | None = None
+) -> Spikes | None:
     """The comb of spikes that chance explains least.
 
     Args:
         steps: [N] optimizer steps, rising; rows may be missing.
         loss: [N]; rows that are not finite and positive are left out.
         period: try this period only, in steps; None: every one with three passes in the log.
+        high_N: the `heights` of the log's rows, if they are known.
 
     Returns:
         The candidate, to be believed only if it is `found`; None where the log cannot be judged:
@@ -90,14 +102,16 @@ def find_spikes(steps: Ints, loss: Floats, period: int | None = None) -> Spikes 
         periods = periods[periods * stride == period]
     if not len(periods):
         return None
-    highest_first = np.argsort(-_heights(np.log(loss[usable])), kind="stable")
+    if high_N is None or len(usable) < len(high_N):
+        high_N = heights(np.log(loss[usable]))
+    highest_first = np.argsort(-high_N, kind="stable")
     comb = best_comb(ticks[highest_first], periods)
     teeth, highest = _teeth(ticks, highest_first, comb)
     rows, whole = usable[teeth], comb.period * stride
     return Spikes(
         period=whole,
         phase=int(steps[rows[0]] % whole),
-        ratio=median_of(heights_at(steps, loss, rows, whole)),
+        ratio=median_height(steps, loss, rows, whole),
         rows=rows,
         hits=len(np.intersect1d(teeth, highest)),
         p_value=math.exp(comb.log_p),
@@ -141,6 +155,12 @@ def heights_at(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
         return np.asarray(values[rows] / _before(steps, values, rows, period))
 
 
+def median_height(steps: Ints, values: Floats, rows: Ints, period: int) -> float:
+    """The median of `heights_at` over the rows; of many rows, over some evenly among them."""
+    some = rows[:: 1 + len(rows) // MOST_ROWS]
+    return median_of(heights_at(steps, values, some, period))
+
+
 def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
     """The number of steps for which the values of a column stay raised after a spike.
 
@@ -170,7 +190,7 @@ def aftershock(values: Floats, spikes: Spikes, steps: Ints) -> int:
     return last
 
 
-def _heights(values_N: Floats) -> Floats:
+def heights(values_N: Floats) -> Floats:
     """The height of each value above those before it, in units of the spread around it.
 
     The height is taken above the median of the seven values before, but is at most the rise over

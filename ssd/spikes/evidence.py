@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
-from ssd.spikes.detect import NOTABLE, Spikes, grid_of, heights_at, median_of
+from ssd.spikes.candidate import row_width
+from ssd.spikes.detect import NOTABLE, Spikes, grid_of, heights_at, median_of, usable_rows
+from ssd.spikes.level import running_medians, spread
 from ssd.spikes.log import Floats, Ints, Log
+from ssd.spikes.passes import Passes
 
 LR_STEPS = 4
+FEWEST, FEWEST_PLACES, AROUND = 20, 4, 9  # rows, steps of a pass, rows
 SHORT = 0.95  # of a full step's images, or fewer
 
 
@@ -25,11 +30,14 @@ class Evidence:
         log: the log.
         spikes: the spikes found in it.
         pass_length: steps of a pass; None where it is unknown and the period stands in for it.
-        place: the spikes' step in the pass, from 0; None where it is unknown.
+        place: the spikes' step in the pass, from 0; None where it is unknown. Where several may be
+            it, the last step of the pass, or the first, if it is among them.
         once_per_pass: whether they come once per pass, as far as the log has these steps.
         images: images of the steps that spike, and of the usual ones; None where unknown.
         division: how many times smaller the divisor per positive is at the spikes; None where
             unknown.
+        of_pattern: whether other steps of the pass differ as regularly, so that those that spike
+            are only the highest of a pattern.
         lr: the learning rate before and after its jump at the spikes; None where unknown.
     """
 
@@ -40,19 +48,26 @@ class Evidence:
     once_per_pass: bool
     images: tuple[float, float] | None
     division: float | None
+    of_pattern: bool
     lr: tuple[float, float] | None
 
     @property
     def where(self) -> str:
         """In words: "The loss spikes every 21 steps, at the last step of each pass"."""
         period, place = self.spikes.period, self.place
-        start = f"The loss spikes every {period} steps"
+        slack = f" (± {self.spikes.slack})" if self.spikes.slack else ""
+        start = f"The loss spikes every {period}{slack} steps"
         if place is None or not self.once_per_pass:
             return start
         last = (self.pass_length or period) - 1
         ordinals = {0: "the first step", last: "the last step"}
-        where = ordinals.get(place, f"step {place + 1}")
+        step = f"step {place + 1}"
+        if self.spikes.width > 1:
+            step = f"one of the steps {place + 1} to {place + self.spikes.width}"
+        where = ordinals.get(place, step)
         of = "of each pass" if self.pass_length else f"of each {period}, counted from the start"
+        if not self.log.exact:
+            of = f"{of} (the last that has a row; some may follow)" if self.is_last else of
         return f"{start}, at {where} {of}"
 
     @property
@@ -71,28 +86,75 @@ class Evidence:
         """The height and chance in words: "4.1 times its surroundings, p < 1e-6"."""
         p_value = self.spikes.p_value
         chance = "p < 1e-6" if p_value < 1e-6 else f"p = {p_value:.1g}"
-        return f"{self.spikes.ratio:.3g} times its surroundings, {chance}"
+        if self.spikes.mean_of == 1:
+            return f"{self.spikes.ratio:.3g} times its surroundings, {chance}"
+        of = self.spikes.mean_of
+        logged = 1 + (self.spikes.ratio - 1) / of
+        return (
+            f"{logged:.3g} times its surroundings in rows that are means over {of} steps, so about "
+            f"{self.spikes.ratio:.2g} times in the step itself, {chance}"
+        )
+
+    @property
+    def names_images(self) -> bool:
+        """True if the step is certain, so that images can be told by their number."""
+        is_own = self.log.window == 1 or (self.log.window is None and row_width(self.log) == 1)
+        return self.log.exact and is_own and self.spikes.width == 1 and not self.spikes.slack
 
 
-def gather(log: Log, spikes: Spikes) -> Evidence:
-    """Gathers the evidence that a log holds about its spikes."""
+def gather(log: Log, spikes: Spikes, passes: Passes | None) -> Evidence:
+    """Gathers the evidence that a log holds about its spikes; `passes` are those of its rows."""
     stride, _ = grid_of(log.steps)
-    length, first = log.steps_per_epoch, log.first_step
-    assumed = length or spikes.period
-    place = None
-    if first is not None and spikes.period % assumed == 0:
-        starts_with_pass = length is not None or log.steps[0] - first < stride
-        place = (spikes.phase - first) % assumed if starts_with_pass else None
+    length = passes.length if passes else None
+    assumed = round(length) if length else spikes.period
+    once = spikes.period in (assumed, math.lcm(assumed, stride))
     return Evidence(
         log=log,
         spikes=spikes,
-        pass_length=length,
-        place=place,
-        once_per_pass=spikes.period == math.lcm(assumed, stride),
+        pass_length=round(length) if length else None,
+        place=_place(log, spikes, passes, assumed),
+        once_per_pass=once,
         images=_images(log, spikes),
         division=division_at(log, spikes.rows, spikes.period),
+        of_pattern=_is_of_pattern(log, spikes, passes),
         lr=_lr_jump(log.columns.get("lr"), spikes.rows),
     )
+
+
+def _place(log: Log, spikes: Spikes, passes: Passes | None, length: int) -> int | None:
+    """The step of the pass, from 0; the last or the first, if it is among those that fit."""
+    first = log.first_step
+    if passes is not None and spikes.mean_of == 1:
+        place = round(float(np.median(passes.place[spikes.rows])))
+    elif passes is not None:
+        place = int(spikes.phase - log.steps[0] + passes.place[0]) % length
+    elif first is not None and log.steps[0] - first < grid_of(log.steps)[0]:
+        place = (spikes.phase - first) % length
+    else:
+        return None
+    if spikes.period % length and spikes.width == 1:
+        return None
+    near = range(place - spikes.slack, place + spikes.width + spikes.slack)
+    return next((edge % length for edge in (length - 1, length, 0) if edge in near), place)
+
+
+def _is_of_pattern(log: Log, spikes: Spikes, passes: Passes | None) -> bool:
+    """Returns whether the spikes are no higher than the highest of a regular pattern would be."""
+    usable = usable_rows(log.loss) & ~np.isin(np.arange(len(log.loss)), spikes.rows)
+    places = passes.place if passes else log.steps % spikes.period
+    level = np.log(log.loss[usable])
+    rest = level - running_medians(np.pad(level, AROUND // 2, mode="reflect"), AROUND)
+    _, where, counts = np.unique(places[usable], return_inverse=True, return_counts=True)
+    means = np.bincount(where, rest) / counts
+    within = rest - means[where]
+    often = counts[where] > 1
+    if often.sum() < FEWEST or len(means) < FEWEST_PLACES:
+        return False
+    noise = spread(within[often]) ** 2 / np.mean(1 - 1 / counts[where][often])
+    between = spread(means) ** 2 - noise * np.mean(1 / counts)
+    logged = 1 + (spikes.ratio - 1) / spikes.mean_of
+    highest = NormalDist().inv_cdf(1 - 0.05 / len(means)) + 0.5
+    return bool(between > 0 and math.log(logged) < highest * math.sqrt(between))
 
 
 def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:

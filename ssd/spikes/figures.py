@@ -59,7 +59,8 @@ def log_figures(log: Log, explanation: Explanation) -> dict[str, Figure]:
     log, spikes = _without_extremes(log), explanation.spikes
     loss = _log_series(log, spikes, "", log.loss)
     figures = {"loss": series_figure([loss], "loss")}
-    period = spikes.period if spikes else log.steps_per_epoch
+    periods = [round(finding.period) for finding in explanation.findings if finding.period]
+    period = next(iter(periods), log.steps_per_epoch)
     if period and period > 1:
         figures["pass"] = pass_figure(loss, period, log.first_step or 0)
     if spikes:

@@ -25,7 +25,12 @@ KINDS = {
     "lr_schedule": "The learning rate's schedule",
     "epoch_reset": "Something starts over in every pass",
     "fixed_sample": "The same images at the same place of every pass",
+    "running_mean": "The logger's running mean starts anew with each pass",
+    "epoch_drop": "The loss drops at each new pass",
+    "fixed_order": "The order repeats in every pass",
+    "grouped_batches": "Batches grouped by length",
     "none": "No regular spike",
+    "not_held": "No regular spike in the rows that the log has",
     "unknown": "A regular spike of unknown cause",
     "too_short": "Too little to judge",
 }
@@ -177,6 +182,12 @@ def _facts(log: Log, explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "spikes", count(len(spikes.rows))
         yield "of them among as many highest losses", count(spikes.hits)
         yield "chance of it in a random order", number(spikes.p_value)
+    for finding in explanation.findings[0 if spikes is None else 1 :]:
+        name = KINDS[finding.cause].lower()
+        if finding.period:
+            yield f"{name}: period", f"{finding.period:.4g} steps"
+        if finding.p_value is not None:
+            yield f"{name}: chance of it", number(finding.p_value)
     for column, steps in explanation.aftershock.items():
         yield f"after-shock, {LABELS[column]}", f"{steps} {'step' if steps == 1 else 'steps'}"
     for divisor, ratio in explanation.ratio_under.items():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ssd.run.rows import column
-from ssd.spikes.causes import Cause
 from ssd.spikes.explain import Explanation, explain
+from ssd.spikes.finding import Cause
 from ssd.spikes.log import Log
 from ssd.spikes.page import (
     KINDS,
