@@ -78,32 +78,26 @@ def best_cover(
     span = int(begins[-1] - begins[0]) + 1
     if length is not None and length * FEWEST_PASSES > span + 2 * tick:
         return None
-    if length is not None:
-        lengths, tried = [length], float(length)
-    else:
-        lags = _repeating(scores, (begins - begins[0]) // tick)
-        lags = lags[: MOST_LAGS if len(scores) < MANY else FEW_LAGS]
-        lengths = sorted({p for lag in lags for p in range(tick * (lag - 1), tick * (lag + 1) + 1)})
-        lengths = [p for p in lengths if SHORTEST * tick <= p <= span / FEWEST_PASSES]
-        tried = (span / FEWEST_PASSES) ** 2 / 2
+    lengths = [length] if length is not None else _lengths(begins, scores, tick, span)
+    tried = length if length is not None else (span / FEWEST_PASSES) ** 2 / 2
     if not lengths:
         return None
     if len(lengths) * len(scores) > AFFORDABLE:
         strong = np.sort(order[:STRONG])
         rough = [_stand_out(begins[strong], widths[strong], scores[strong], p) for p in lengths]
-        order_of_z = np.argsort([-z for z, _ in rough], kind="stable")
-        lengths = sorted(lengths[i] for i in order_of_z[:MOST_LAGS])
+        best_first = np.argsort([-z for z, _ in rough], kind="stable")
+        lengths = sorted(lengths[i] for i in best_first[:MOST_LAGS])
     z_of = [_stand_out(begins, widths, scores, p) for p in lengths]
     best = int(np.argmax([z for z, _ in z_of]))
     alike = [p for p, (z, _) in zip(lengths, z_of, strict=True) if z > z_of[best][0] - AS_GOOD]
     alike = [p for p in alike if abs(p - lengths[best]) <= tick]
-    place, length = z_of[best][1], lengths[best]
+    (z, place), length = z_of[best], lengths[best]
     rows = np.flatnonzero(_covers(begins, widths, length, place))
     if len(rows) < FEWEST_PASSES:
         return None
     hits = len(np.intersect1d(rows, order[: len(rows)]))
     by_hits = float(log_chance_of_hits(len(values), np.array(len(rows)), np.array(hits)))
-    by_hits -= math.log(HITS_SHARE)
+    log_p = min(by_hits - math.log(HITS_SHARE), _log_chance(z)) + math.log(tried)
     low, high = _same_rows(begins, widths, length, place, rows)
     start = int(begins[0] // length * length)
     return Cover(
@@ -113,8 +107,16 @@ def best_cover(
         start + high,
         rows,
         hits,
-        min(0.0, min(by_hits, _log_chance(z_of[best][0])) + math.log(tried)),
+        min(0.0, log_p),
     )
+
+
+def _lengths(begins: Ints, scores: Floats, tick: int, span: int) -> list[float]:
+    """The lengths of a pass, in steps, near those at which high scores repeat."""
+    lags = _repeating(scores, (begins - begins[0]) // tick)
+    lags = lags[: MOST_LAGS if len(scores) < MANY else FEW_LAGS]
+    near = {p for lag in lags.tolist() for p in range(tick * (lag - 1), tick * (lag + 1) + 1)}
+    return [float(p) for p in sorted(near) if SHORTEST * tick <= p <= span / FEWEST_PASSES]
 
 
 def _repeating(scores: Floats, ticks: Ints) -> Ints:
