@@ -169,7 +169,7 @@ def check(scenario: Scenario, base: Config) -> None:
             f"{scenario.accumulate} micro-batches: give another --accumulate"
         )
     for name in OWN_SETTINGS:
-        if setting(base, name) != setting(Config(), name):
+        if setting(base, name) not in (setting(Config(), name), "auto"):
             raise UserError(f"{name} is set by the experiment itself: leave it out")
     if base.training.clip_norm is None:
         raise UserError("training.clip_norm is null, but the arm `clipped` needs a bound: give one")
