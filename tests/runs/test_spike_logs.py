@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
+from ssd.spikes.explain import explain
 from ssd.spikes.explained import explain_run, folder_of
 from ssd.spikes.read import read_log, read_logs
 
@@ -52,6 +53,37 @@ def test_a_log_of_one_run(log_of, name):
     found = len(log.steps), log.steps[-1], log.steps_per_epoch, log.first_step, log.exact
     assert Read(*found, log.window) == ONE_RUN[name]
     assert (np.diff(log.steps) > 0).all()
+
+
+# Cause, period and height of each finding, by what the case says is right.
+FOUND = {
+    "every50_and_last_refused/iter50last_517": [("short_last_batch", 517, 4)],
+    "fixed_order_found/cisc2_3000": [("fixed_order", 168, 1), ("unknown", 168, 2)],  # 42 steps of 4
+    "fractional_epochs/hf_cognidet": [],
+    "fractional_epochs/hf_mt5az": [],
+    "fractional_epochs/hf_viettel": [],
+    "iter_every50_wrong_place/mmdet_500_50": [("short_last_batch", 500, 4)],
+    "keras_running_mean_stairs/ajeje_part": [("running_mean", 340, 0.96)],
+    "last_step_dropped_as_off_grid/tv_500_50": [("short_last_batch", 500, 4)],
+    "mean10_wrong_cause/mean10_517": [("short_last_batch", 517, 4)],
+    "mean10_wrong_cause/mean10_517_epoch": [("short_last_batch", 517, 4)],
+    "qlora_sawtooth/hf_qlora": [("epoch_drop", 411.7, 0.75), ("grouped_batches", 50, None)],
+    "unshuffled_epochs_repeat/hf_luster": [("fixed_order", 27, 0.95)],
+    "unshuffled_epochs_repeat/hf_tanya": [("fixed_order", 28, 0.97)],
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_patterns_of_a_log_are_found(log_of, name):
+    explanation = explain(read_log(log_of(name)))
+    findings = explanation.findings
+    assert [found.cause for found in findings] == [cause for cause, _, _ in FOUND[name]]
+    for found, (cause, period, height) in zip(findings, FOUND[name], strict=True):
+        assert found.period == pytest.approx(period, abs=found.slack + 0.1), cause
+        if height is not None:
+            assert found.height == pytest.approx(height, rel=0.1), cause
+        assert found.p_value < 1e-3
+    assert (explanation.cause == "too_short") == (not findings)
 
 
 def test_with_the_length_given_nothing_is_refused(log_of):
