@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TINY = [
-    *("--full-steps", "3", "--training.epochs", "4", "--training.batch_size", "8"),
+    *("--full-steps", "3", "--training.epochs", "5", "--training.batch_size", "8"),
     *("--model.input_size", "96", "--training.device", "cpu", "--remainders", "2"),
     *("--training.precision", "fp32"),
 ]
