@@ -79,7 +79,11 @@ def find_patterns(log: Log, period: int | None) -> Patterns:
     if drop is not None:
         parts = np.split(log_loss, drop.passes.starts)
         log_loss = np.concatenate([part - np.median(part) for part in parts])
-    order = None if log.shuffled or groups or restarts else find_fixed_order(steps, log_loss, known)
+    order = None
+    if not (log.shuffled or groups or restarts):
+        if known is None and log.steps_per_epoch:  # an order repeats wherever a pass begins
+            known = passes_of_length(steps, log.steps_per_epoch, int(steps[0]))
+        order = find_fixed_order(steps, log_loss, known)
     if drop is not None and order is not None and order.is_patterned:
         order = None  # what the drop leaves
     return Patterns(log, passes, candidate, None, groups, restarts, drop, order)

@@ -198,6 +198,15 @@ def test_the_correlation_of_passes_is_that_of_all_pairs():
     )
 
 
+def test_an_order_repeats_wherever_a_pass_begins():
+    rng = np.random.default_rng(6)
+    loss = np.exp(np.tile(0.3 * rng.normal(size=60), 40) + 0.1 * rng.normal(size=2400))
+    kept = np.sort(rng.choice(np.arange(500, 2400), 470, replace=False))
+    log = Log("sample", kept, loss[kept], first_step=None)
+    assert explain(replace(log, steps_per_epoch=60)).cause == "fixed_order"
+    assert explain(log).cause == "too_short"
+
+
 def test_a_slope_is_that_of_least_squares():
     rng = np.random.default_rng(3)
     along, beside = rng.random(50), np.vander(np.arange(50) / 50, 4)
