@@ -17,6 +17,7 @@ from ssd.spikes.passes import Passes
 MOST_ROWS = 25  # whose median is a level
 MOST_SHIFTS = 60
 AROUND = 9  # rows
+MOSTLY, CERTAIN = 0.4, 1e-3  # share of the variance, chance
 WINSOR = 4.0  # standard deviations beyond which a value counts no more
 
 
@@ -33,9 +34,13 @@ class Jump(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """A slope over a stretch: the log of the level at its end over that at its start."""
+    """A slope over a stretch: the log of the level at its end over that at its start.
+
+    `t` is its size over its error, which tells slopes apart whose chance is too small for a float.
+    """
 
     size: float
+    t: float
     p_value: float
 
 
@@ -111,7 +116,8 @@ def slope_of(mean: Floats, along: Floats, beside: Floats) -> Slope | None:
     squares = float(left @ left)
     keep = min(max(float(left[1:] @ left[:-1]) / max(squares, 1e-24), 0.0), 0.95)
     error = math.sqrt(squares / free / float(x @ x) * (1 + keep) / (1 - keep))
-    return Slope(size, chance_of_t(abs(size) / max(error, 1e-12), free))
+    t = abs(size) / max(error, 1e-12)
+    return Slope(size, t, chance_of_t(t, free))
 
 
 def chance_of_t(t: float, free: int) -> float:
@@ -142,6 +148,15 @@ def correlation(a: Floats, b: Floats) -> float:
     """Pearson's correlation; 0 where one is constant."""
     a, b = a - a.mean(), b - b.mean()
     return float(a @ b / max(math.sqrt((a @ a) * (b @ b)), 1e-24))
+
+
+def falls(mean: Floats) -> bool:
+    """Returns whether a mean pass mostly rises or falls from its first to its last place."""
+    share = correlation(mean, np.arange(len(mean)).astype(float)) ** 2
+    free = len(mean) - 2
+    if free < 3 or share < MOSTLY:
+        return False
+    return chance_of_t(math.sqrt(free * share / max(1 - share, 1e-12)), free) < CERTAIN
 
 
 def chance_of_z(z: float) -> float:

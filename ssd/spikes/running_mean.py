@@ -23,6 +23,7 @@ from ssd.spikes.log import Floats, Ints
 from ssd.spikes.passes import Passes, passes_of_length
 
 FEWEST_PASSES, FEWEST_ROWS, FEWEST_PRESENT, FEWEST_TICKS = 3, 20, 0.25, 6
+FEWEST_ROWS_OF_PASS = 11  # where the log does not tell the passes
 FITS = 6.0  # log of how much likelier moves are that calm down than moves that do not
 POSITIVE = 0.97  # of the losses of the steps
 CERTAIN = 1e-3
@@ -74,8 +75,10 @@ def find_running_mean(steps: Ints, loss: Floats, passes: Passes | None) -> Runni
         for part in range(1, MOST_PARTS + 1)
     ]
     best = max(filter(None, found), key=lambda one: one.fits, default=None)
+    if best is None or best.passes.length < FEWEST_ROWS_OF_PASS * np.median(gaps):
+        return None
     rough = math.ceil(np.median(gaps) / max(1, len(cover.rows)))
-    return best and replace(best, slack=max(cover.slack, rough if np.median(gaps) > 1 else 0))
+    return replace(best, slack=max(cover.slack, rough if np.median(gaps) > 1 else 0))
 
 
 def _best_near(loss: Floats, steps: Ints, length: int, cover: Cover) -> RunningMean | None:
