@@ -3,8 +3,8 @@
     python -m benchmarks.spike_patterns                 200 logs of each pattern and way
     python -m benchmarks.spike_patterns --logs 20 --first 0 --misses
 
-The thresholds were chosen on seeds below 40,000; the figures of docs/spikes.md are those from 40,000
-on, the default.
+The thresholds were chosen on seeds below 40,000; the figures of docs/spikes.md are those from
+40,000 on, the default.
 """
 
 from __future__ import annotations

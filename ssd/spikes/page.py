@@ -31,7 +31,7 @@ KINDS = {
     "grouped_batches": "Batches grouped by length",
     "none": "No regular spike",
     "not_held": "No regular spike in the rows that the log has",
-    "unknown": "A regular spike of unknown cause",
+    "unknown": "A regular pattern of unknown cause",
     "too_short": "Too little to judge",
 }
 
@@ -114,6 +114,7 @@ def write_explanation_page(path: Path, log: Log, explanation: Explanation) -> Pa
         log_figures(log, explanation) if np.isfinite(log.loss).any() else {},
         source=Path(log.source).name or log.source,
         kind=KINDS[explanation.cause],
+        note=log.note,
         explanation=explanation,
         headline=list(_explanation_headline(explanation)),
         facts=list(_facts(log, explanation)),
