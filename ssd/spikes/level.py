@@ -128,16 +128,23 @@ def chance_of_t(t: float, free: int) -> float:
 
 def without_pass_levels(log_loss: Floats, passes: Passes) -> Floats:
     """The log loss [N] less a line through the medians of the passes; far values are drawn in."""
-    parts = np.split(log_loss, passes.starts)
     along = passes.number + passes.place / passes.length
     middles = np.unique(passes.number) + 0.5
-    medians = np.array([np.median(part) for part in parts])
+    medians = medians_of(log_loss, passes.starts)
     trend = np.interp(along, middles, medians)
     trend += np.minimum(along - middles[0], 0) * (medians[1] - medians[0])
     trend += np.maximum(along - middles[-1], 0) * (medians[-1] - medians[-2])
     rest = log_loss - trend
     most = WINSOR * spread(rest)
     return np.asarray(np.clip(rest, -most, most))
+
+
+def medians_of(values: Floats, starts: Ints) -> Floats:
+    """The medians of parts of the values [N]; `starts` are the first rows of all but the first."""
+    starts = np.append(0, starts)
+    counts = np.diff(np.append(starts, len(values)))
+    ranked = values[np.lexsort((values, np.repeat(np.arange(len(starts)), counts)))]
+    return np.asarray((ranked[starts + (counts - 1) // 2] + ranked[starts + counts // 2]) / 2)
 
 
 def _changes(change: Floats, at_B: Ints) -> Floats:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ssd.spikes.covers import Cover, best_cover
 from ssd.spikes.finding import Finding
-from ssd.spikes.level import chance_of_z, correlation
+from ssd.spikes.level import chance_of_z, correlation, medians_of
 from ssd.spikes.log import Floats, Ints
 from ssd.spikes.passes import Passes, passes_of_length
 
@@ -95,8 +95,10 @@ def _best_near(loss: Floats, steps: Ints, length: int, cover: Cover) -> RunningM
         for place in product(lengths, starts)
         for longer, start in [place]
     ]
-    known = [(mean.fits, place) for mean, place in found if mean is not None]
-    return _running_mean(loss, passes_of_length(steps, *max(known)[1]), tried) if known else None
+    known = sorted((mean.fits, place) for mean, place in found if mean is not None)
+    best = dict(place for _, place in known)  # the start that fits best, of each length
+    whole = [_running_mean(loss, passes_of_length(steps, *place), tried) for place in best.items()]
+    return max(filter(None, whole), key=lambda one: one.fits, default=None)
 
 
 def tell_running_mean(found: RunningMean) -> Finding:
@@ -148,8 +150,10 @@ def _running_mean(loss: Floats, passes: Passes, tried: float) -> RunningMean | N
 
 def _median_of_each(values: Floats, number: Ints) -> Floats:
     """The median of the values [N] of each pass, at each of its rows."""
-    parts = np.split(values, np.flatnonzero(np.diff(number)) + 1)
-    return np.repeat([np.median(part) for part in parts], [len(part) for part in parts])
+    starts = np.flatnonzero(np.diff(number)) + 1
+    return np.repeat(
+        medians_of(values, starts), np.diff(np.concatenate([[0], starts, [len(values)]]))
+    )
 
 
 def undo(loss: Floats, passes: Passes) -> Floats:
