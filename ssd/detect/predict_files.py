@@ -17,7 +17,7 @@ from ssd.detect.drawn import Truth, drawings, drawn_before, refuse_to_overwrite,
 from ssd.detect.few_packages import Pixels, progress_of
 from ssd.detect.listed import Add, coco_results, detection_list
 from ssd.detect.result import Result
-from ssd.detect.shots import Reader, Shot
+from ssd.detect.shots import Reader, Shot, standard_input
 from ssd.detect.sources import (
     OTHER_PICTURES,
     Source,
@@ -103,6 +103,8 @@ def predict_files(
     with ExitStack() as to_close:
         live: dict[str, Video] = {}
         for source in sources:
+            if source.kind == "piped":
+                standard_input()
             if source.kind == "live":
                 live[source.place] = Video(source)
                 to_close.callback(live[source.place].close)
@@ -195,6 +197,8 @@ class Tally:
 
 def told_beside(order: Order, sources: Sequence[Source], truth: Truth | None) -> Iterator[str]:
     """Lines about what was written besides, and about what was not looked at."""
+    if order.is_stopped():
+        yield "stopped before the end"
     if order.formats:
         yield f"also written: {', '.join(order.formats)}, in {order.out}"
     closed = 0
@@ -205,7 +209,7 @@ def told_beside(order: Order, sources: Sequence[Source], truth: Truth | None) ->
     if truth is not None:
         without = sum(source.path.resolve() not in truth for source in sources)
         if without:
-            yield f"without ground truth, as the evaluation data has none of it: {counted(without, 'source')}"
+            yield f"{counted(without, 'source')} without ground truth in the evaluation data"
 
 
 def number_of(sources: Sequence[Source]) -> tuple[int | None, str]:

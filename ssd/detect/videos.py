@@ -131,8 +131,8 @@ def _stream(source: Source) -> Any:
         capture = cv2.VideoCapture(source.place, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         raise UserError(
-            f"{source} does not answer within {PATIENCE:.0f} seconds, or sends no video: "
-            "check the address"
+            f"{source} does not answer, or sends no video: check the address (it had "
+            f"{PATIENCE:.0f} seconds)"
         )
     return capture
 
