@@ -18,7 +18,7 @@ LARGEST = 8 * MAX_PIXELS  # bytes of one picture
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 START = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n")
 AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # all else in a scan is data
-END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
 class Stream(Protocol):
@@ -79,47 +79,53 @@ def pictures_in(stream: Stream) -> Iterator[bytes]:
             end = _end_of_jpeg(buffer)
         elif buffer.data.startswith(PNG):
             end = _end_of_png(buffer)
-        else:
-            end = None
-        if end is None and is_first and not START.match(buffer.data):
+        elif is_first:
             while buffer.read_on():
                 pass
             end = len(buffer.data)
-        if end is None:
-            following = buffer.find(START, 1)
-            end = len(buffer.data) if following < 0 else following
+        else:
+            end = _next_start(buffer, 1)
         is_first = False
         yield buffer.take(end)
 
 
-def _end_of_jpeg(buffer: Buffer) -> int | None:
-    """Where a JPEG at the start of the buffer ends; None if it is damaged or cut off."""
+def _next_start(buffer: Buffer, at: int) -> int:
+    """Where the next picture begins, looked for from `at` on; else the end of the stream."""
+    found = buffer.find(START, at)
+    return len(buffer.data) if found < 0 else found
+
+
+def _end_of_jpeg(buffer: Buffer) -> int:
+    """Where a JPEG at the start of the buffer ends; one that is broken ends at the next picture."""
     at = 2
     while buffer.holds(at + 2) and buffer.data[at] == 0xFF:
         marker = buffer.data[at + 1]
         if marker == END_OF_IMAGE:
             return at + 2
+        if marker == START_OF_IMAGE:
+            break
         if marker == 0xFF:  # fills
             at += 1
             continue
         if not buffer.holds(at + 4):
-            return None
+            break
         at += 2 + int.from_bytes(buffer.data[at + 2 : at + 4], "big")
         if marker == START_OF_SCAN:
             at = buffer.find(AFTER_SCAN, at)
             if at < 0:
-                return None
-    return None
+                return len(buffer.data)
+    return _next_start(buffer, at)
 
 
-def _end_of_png(buffer: Buffer) -> int | None:
-    """Where a PNG at the start of the buffer ends; None if it is cut off."""
-    at = len(PNG)
+def _end_of_png(buffer: Buffer) -> int:
+    """Where a PNG at the start of the buffer ends; one that is broken ends at the next picture."""
+    at = last = len(PNG)
     while buffer.holds(at + 8):
         kind = bytes(buffer.data[at + 4 : at + 8])
-        at += 12 + int.from_bytes(buffer.data[at : at + 4], "big")
-        if at > LARGEST or not buffer.holds(at):
-            return None
-        if kind == b"IEND":
+        length = int.from_bytes(buffer.data[at : at + 4], "big")
+        if not kind.isalpha() or length > LARGEST:
+            break
+        last, at = at, at + 12 + length
+        if kind == b"IEND" and buffer.holds(at):
             return at
-    return None
+    return _next_start(buffer, last)  # the last chunk may be cut off

@@ -89,8 +89,11 @@ def find_sources(given: Sequence[str], recursive: bool, out: Path) -> list[Sourc
     kinds: list[Kind] = ["piped" if word == STANDARD_INPUT else "live" for word in streams]
     kinds += map(kind_of_file, paths)
     suffixes = {"picture": ".jpg", "video": ".mp4", "live": ".mp4", "piped": ""}
-    names = _unambiguous([*again, *tails], places)
-    drawn = [PurePath(name + suffixes[kind]) for name, kind in zip(names, kinds, strict=True)]
+    copies = [
+        [name + suffixes[kind] for name in own]
+        for own, kind in zip([*again, *tails], kinds, strict=True)
+    ]
+    drawn = map(PurePath, _unambiguous(copies, places))
     sources = [Source(*each) for each in zip(places, ids, drawn, kinds, strict=True)]
     _refuse_names_of_frames(sources)
     return sources

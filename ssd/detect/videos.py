@@ -23,11 +23,13 @@ import numpy.typing as npt
 from ssd.common.errors import UserError
 from ssd.detect.kinds import CAMERA
 from ssd.detect.sources import Source
+from ssd.detect.video_ends import is_whole
 
 Pixels = npt.NDArray[np.uint8]
 OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # OpenCV reads this variable whenever it opens a video
 CONTAINERS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mjpeg,ivf,obu,mxf"
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mjpeg,jpeg_pipe,"
+    "ivf,obu,mxf"
 )
 FILES_ALONE = f"format_whitelist;{CONTAINERS}|protocol_whitelist;file"
 NETWORK_ALONE = (
@@ -37,7 +39,7 @@ NETWORK_ALONE = (
 PATIENCE = 10.0  # seconds to wait for an address, and for each of its frames
 USUAL_FPS, MOST_FPS = 25.0, 1000.0
 SURELY_MISSING = 1.0, 0.05  # seconds, and part of the whole, above which the end of a video is gone
-MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+CUT_OFF = "the video is cut off"
 
 
 class Video:
@@ -103,14 +105,12 @@ class Video:
             return f"no frame came for {PATIENCE:.0f} seconds"
         if not read:
             return "no frame can be decoded"
-        if (
-            self._source.kind == "video"
-            and (whole := _is_whole_movie(self._source.path)) is not None
-        ):
-            return "" if whole else "the video is cut off"
-        length = self.num_frames / self.fps
+        whole = is_whole(self._source.path) if self._source.kind == "video" else None
+        if whole is not None:
+            return "" if whole else CUT_OFF
+        length = self.num_frames / self.fps  # often an estimate
         seconds, part = SURELY_MISSING
-        return "the video is cut off" if length - last > max(seconds, part * length) else ""
+        return CUT_OFF if length - last > max(seconds, part * length) else ""
 
 
 def _camera(word: str) -> Any:
@@ -144,8 +144,8 @@ def _file(path: Path) -> Any:
         capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         reason = "is no video that can be read"
-        if _is_whole_movie(path) is False:
-            reason = "the video is cut off, and its list of frames is lost"
+        if is_whole(path) is False:
+            reason = f"{CUT_OFF}, and its list of frames is lost"
         raise UserError(f"{path}: {reason}")
     return capture
 
@@ -162,30 +162,6 @@ def _permitted(options: str) -> Iterator[None]:
             del os.environ[OPTIONS]
         else:
             os.environ[OPTIONS] = before
-
-
-def _is_whole_movie(path: Path) -> bool | None:
-    """Returns whether the boxes of an MP4 or QuickTime file are all there; None for others.
-
-    Its number of frames does not tell: editors leave frames in the file that are not to be shown.
-    """
-    end, at, seen = path.stat().st_size, 0, set()
-    with path.open("rb") as file:
-        while at < end:
-            file.seek(at)
-            header = file.read(16)
-            size, kind = int.from_bytes(header[:4], "big"), header[4:8]
-            if at == 0 and kind not in MOVIE_BOXES:
-                return None
-            seen.add(kind)
-            if size == 1:
-                size = int.from_bytes(header[8:16], "big")
-            if size == 0:  # to the end of the file
-                break
-            if size < 8:
-                return False
-            at += size
-    return at <= end and b"moov" in seen
 
 
 def count_frames(source: Source) -> int:
