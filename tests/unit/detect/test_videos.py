@@ -54,7 +54,9 @@ def test_a_video_becomes_a_video_of_its_size_and_speed(name, codec):
     frames, fps = read("out/clip.mp4")
     assert (len(frames), frames[0].shape, fps) == (len(LEVELS), (144, 192, 3), 10.0)
     corner = [float(each[-60:, -60:].mean()) for each in frames]  # where no object is
-    np.testing.assert_allclose(corner, LEVELS, atol=4)
+    # Each time OpenCV writes MPEG-4, its conversion darkens a plain frame by 3 levels.
+    np.testing.assert_allclose(corner, LEVELS, atol=6.5)
+    np.testing.assert_allclose(np.diff(corner), np.diff(LEVELS), atol=1.5)
     assert np.ptp(frames[0].reshape(-1, 3).astype(int), axis=0).max() > 50  # the boxes
     found = json.loads(Path("out/detections.json").read_text())
     assert {one["image_id"] for one in found} == {one[0] for one in seen}
