@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+import weakref
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -14,7 +17,9 @@ from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.layout import locate
 from ssd.data.source import load_data
-from tests.unit.detect.one_object import BOXES, CLASSES, LABELS, SCORES, predicted
+from ssd.detect import shots
+from ssd.detect.predict_files import Order, predict_files
+from tests.unit.detect.one_object import BOXES, CLASSES, LABELS, SCORES, Objects, predicted
 
 
 @pytest.fixture
@@ -124,6 +129,33 @@ def test_a_stop_keeps_what_was_done(folder):
     assert "\nstopped before the end\n" in told.told
     assert len(listed()) == 2 * len(SCORES)
     assert len(list(Path("out/voc/Annotations").iterdir())) == 2
+
+
+def test_a_long_video_does_not_stay_in_memory(folder):
+    """However long: no more pictures at once than the detector takes."""
+    alive = []
+
+    class Batches(Objects):
+        def results(self, named, min_score):
+            while batch := list(islice(named, 4)):
+                alive.append(sum(weak() is not None for weak in seen))
+                yield from super().results(batch, min_score)
+
+    seen = []
+    reads = shots.read_picture
+
+    def watched(path):
+        pixels = reads(path)
+        seen.append(weakref.ref(pixels))
+        return pixels
+
+    for number in range(40):
+        shutil.copy(folder / "x.jpg", folder / f"{number}.jpg")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shots, "read_picture", watched)
+        predict_files(lambda: (Batches(), ""), Order([str(folder)], Path("out")))
+    assert len(seen) > 40
+    assert max(alive) <= 4 + 1
 
 
 def test_an_error_leaves_no_half_lists(folder):
