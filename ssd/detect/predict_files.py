@@ -101,13 +101,7 @@ def predict_files(
     sources = find_sources(order.given, order.recursive, out)
     copies = refuse_to_overwrite(sources, out) if order.draw else sorted(drawn_before(out))
     with ExitStack() as to_close:
-        live: dict[str, Video] = {}
-        for source in sources:
-            if source.kind == "piped":
-                standard_input()
-            if source.kind == "live":
-                live[source.place] = Video(source)
-                to_close.callback(live[source.place].close)
+        live = open_live(sources, to_close)
         detector, using = opened()
         check_classes(order.classes, detector.classes)
         out.mkdir(parents=True, exist_ok=True)
@@ -126,17 +120,25 @@ def predict_files(
             tally.count(shot, result)
             progress.advance()
     write_drawn(out, [copy for copy in copies if (out / copy).exists()])
-    lines = [using, *tally.told(order), *told_beside(order, sources, truth)]
-    if left_out:
-        of = counted(tally.images + len(left_out), "image")
-        remedy = "save them anew as JPEG or PNG, or leave them out"
-        lines += [
-            f"left out {len(left_out)} of {of} ({remedy}):",
-            *(f"  {each}" for each in left_out),
-        ]
-    if lost:
-        lines += ["not read, or not to the end:", *(f"  {each}" for each in lost)]
+    lines = [using, tally.told(order), *told_beside(order, sources, truth)]
+    lines += told_missing(left_out, lost, tally.images)
     return Predicted("\n".join(lines), bool(left_out or lost))
+
+
+def open_live(sources: Sequence[Source], to_close: ExitStack) -> dict[str, Video]:
+    """Opens cameras and addresses, by their place, before the model takes its time to load.
+
+    Raises:
+        UserError: one does not answer, or standard input is no pipe.
+    """
+    live: dict[str, Video] = {}
+    for source in sources:
+        if source.kind == "piped":
+            standard_input()
+        if source.kind == "live":
+            live[source.place] = Video(source)
+            to_close.callback(live[source.place].close)
+    return live
 
 
 def found(detector: Finder, shots: Iterable[Shot], order: Order) -> Iterator[tuple[Shot, Result]]:
@@ -183,16 +185,16 @@ class Tally:
         else:
             self.images += 1
 
-    def told(self, order: Order) -> list[str]:
+    def told(self, order: Order) -> str:
         """Says in one line what there was, and where the results are."""
         parts = [counted(self.frames, "frame")] if self.frames else []
         if self.images or not parts:
             parts.insert(0, counted(self.images, "image"))
         drawn = f"drawn in {order.out}, " if order.draw else ""
-        return [
+        return (
             f"{counted(self.objects, 'object')} of score {order.min_score:g} or more in "
             f"{' and '.join(parts)}: {drawn}listed in {order.out / DETECTIONS}"
-        ]
+        )
 
 
 def told_beside(order: Order, sources: Sequence[Source], truth: Truth | None) -> Iterator[str]:
@@ -210,6 +212,18 @@ def told_beside(order: Order, sources: Sequence[Source], truth: Truth | None) ->
         without = sum(source.path.resolve() not in truth for source in sources)
         if without:
             yield f"{counted(without, 'source')} without ground truth in the evaluation data"
+
+
+def told_missing(left_out: Sequence[str], lost: Sequence[str], images: int) -> Iterator[str]:
+    """Lines about what could not be read, beside `images` that could."""
+    if left_out:
+        of = counted(images + len(left_out), "image")
+        remedy = "save them anew as JPEG or PNG, or leave them out"
+        yield f"left out {len(left_out)} of {of} ({remedy}):"
+        yield from (f"  {each}" for each in left_out)
+    if lost:
+        yield "not read, or not to the end:"
+        yield from (f"  {each}" for each in lost)
 
 
 def number_of(sources: Sequence[Source]) -> tuple[int | None, str]:

@@ -75,14 +75,17 @@ class Reader:
             yield Shot(source, source.image_id, pixels)
 
     def _piped(self, source: Source) -> Generator[Shot, None, None]:
-        for number, file in enumerate(pictures_in(standard_input())):
-            try:
-                pixels = decode_picture(file, f"{source}, picture {number}")
-            except UserError as error:
-                self._leave_out(self.left_out, error)
-                self.progress.advance()
-            else:
-                yield Shot(source, f"{source.image_id}/{number:06}", pixels, file=file)
+        try:
+            for number, file in enumerate(pictures_in(standard_input())):
+                try:
+                    pixels = decode_picture(file, f"{source}, picture {number}")
+                except UserError as error:
+                    self._leave_out(self.left_out, error)
+                    self.progress.advance()
+                else:
+                    yield Shot(source, f"{source.image_id}/{number:06}", pixels, file=file)
+        except UserError as error:
+            self._leave_out(self.lost, error)
 
     def _frames(self, source: Source) -> Generator[Shot, None, None]:
         try:
