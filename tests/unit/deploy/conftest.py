@@ -10,7 +10,7 @@ def exported(tmp_path_factory):
     """Writes a detector's ONNX file, once for each form; skips where a package is missing."""
     pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
     pytest.importorskip("onnxscript", reason="needs onnxscript: pip install '.[export]'")
-    from ssd.deploy.export import file_content
+    from ssd.deploy.export import file_contents
 
     written = {}
 
@@ -19,7 +19,7 @@ def exported(tmp_path_factory):
         if key not in written:
             detector = random_detector(backbone, **thresholds)
             path = tmp_path_factory.mktemp("exported") / "model.onnx"
-            path.write_bytes(file_content(detector, facts_of(detector, form, pixels), ".onnx"))
+            path.write_bytes(file_contents(detector, facts_of(detector, form, pixels), ".onnx")[".onnx"])
             written[key] = path, detector
         return written[key]
 
