@@ -26,18 +26,21 @@ from ssd.structures import Record
 FIXED = ("score_threshold", "nms_iou", "top_k", "max_detections")
 
 
-def evaluate_exported(file: Path, overrides: Settings, out: Path | None) -> Judged:
-    """Evaluates an exported file, in onnxruntime.
+def evaluate_exported(
+    file: Path, overrides: Settings, out: Path | None, trust: bool = False
+) -> Judged:
+    """Evaluates an exported file in its runtime.
 
     Args:
-        file: ends in .onnx.
+        file: ends in .onnx, .xml or .pt2.
         overrides: settings that differ from those it was exported with; `data.root` among them.
         out: folder for the results; by default `evaluation_NAME` in the working directory.
+        trust: as ExportedFile takes it.
 
     Raises:
         UserError: the file or the data is invalid, or a setting is part of the file.
     """
-    detector = ExportedDetector(file)
+    detector = ExportedDetector(file, trust)
     for name in FIXED:
         if name in overrides.get("evaluation", {}):
             raise UserError(f"evaluation.{name} is part of {file}: export the run with it")

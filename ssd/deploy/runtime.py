@@ -66,6 +66,8 @@ class ExportedFile:
                 raise ValueError("its inputs and outputs are not those of an export")
         except UserError:
             raise
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or _reason(error)}") from error
         except Exception as error:  # a damaged file makes a runtime raise anything
             raise UserError(f"{path} is no file that can be run: {_reason(error)}") from error
         self._run = session.run
@@ -150,7 +152,8 @@ def _opened(path: Path, trust: bool) -> Session:
     if path.suffix == ".xml":
         return open_ir(path)
     if path.suffix == ".pt2":
-        return _program(path, trust).open_program(path)
+        session: Session = _program(path, trust).open_program(path)
+        return session
     return open_onnx(path)
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-
 Run = Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]
 
 

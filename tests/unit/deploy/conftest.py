@@ -18,8 +18,10 @@ def exported(tmp_path_factory):
         key = (backbone, form, pixels, *sorted(thresholds.items()))
         if key not in written:
             detector = random_detector(backbone, **thresholds)
-            path = tmp_path_factory.mktemp("exported") / "model.onnx"
-            path.write_bytes(file_contents(detector, facts_of(detector, form, pixels), ".onnx")[".onnx"])
+            path = tmp_path_factory.mktemp("exported") / f"model{suffix}"
+            facts = facts_of(detector, form, pixels)
+            for each, content in file_contents(detector, facts, suffix).items():
+                path.with_suffix(each).write_bytes(content)
             written[key] = path, detector
         return written[key]
 
