@@ -112,9 +112,8 @@ def export_graph(
         )
     for suffix in reversed(contents):
         failed.with_suffix(suffix).replace(out.with_suffix(suffix))
-    card = write_card(
-        out, facts, difference, data_of(config), checkpoint.manifest.mean_average_precision
-    )
+    score = checkpoint.manifest.mean_average_precision
+    card = write_card(out, facts, difference, data_of(config), score, wanted.compiled)
     opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
     using = f"using {checkpoint.choice} ({checkpoint.path})"
     size = sum(map(len, contents.values())) / 1e6

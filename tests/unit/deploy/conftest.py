@@ -14,8 +14,10 @@ def exported(tmp_path_factory):
 
     written = {}
 
-    def write(backbone="ssd7", form="detections", pixels=False, **thresholds):
-        key = (backbone, form, pixels, *sorted(thresholds.items()))
+    def write(backbone="ssd7", form="detections", pixels=False, suffix=".onnx", **thresholds):
+        if suffix == ".xml":
+            pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
+        key = (backbone, form, pixels, suffix, *sorted(thresholds.items()))
         if key not in written:
             detector = random_detector(backbone, **thresholds)
             path = tmp_path_factory.mktemp("exported") / f"model{suffix}"
