@@ -63,8 +63,10 @@ def main(arguments: Sequence[str]) -> int:
 
     if is_file:
         from ssd.deploy.evaluate import evaluate_exported
+        from ssd.deploy.guard import guard
 
         file, trust = Path(flags["run"]), bool(flags.get("trust"))
+        guard()
         print(evaluate_exported(file, given_settings(flags), out, trust))
         return 0
     if flags.get("detections") is None:

@@ -10,6 +10,7 @@ from typing import NoReturn
 from ssd.commands.exported import TRUST, refuse_trust
 from ssd.common.errors import UserError
 from ssd.common.untrusted import is_unicode
+from ssd.deploy.guard import guard
 from ssd.deploy.predict import predict_exported
 from ssd.report.pictures import SHOWN_SCORE
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if not is_unicode(flags.out):
         raise UserError(f"--out is {flags.out!r}, which is not UTF-8: give another name")
     sources = [image.expanduser() for image in flags.images]
+    guard()
     predicted = predict_exported(
         flags.file, sources, Path(flags.out), flags.min_score, flags.recursive, flags.trust
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from ssd.run.folder import check_out
 from ssd.run.results import origin_of
 from ssd.structures import Record
 
+# What an export leaves out: where the data is belongs to the machine, and the file may travel.
+PLACES: dict[str, Any] = {"root": "", "images": None, "annotations": None}
 # These settings are part of the file.
 FIXED = ("score_threshold", "nms_iou", "top_k", "max_detections")
 
@@ -47,6 +50,8 @@ def evaluate_exported(
     if "root" not in overrides.get("data", {}):
         raise UserError(f"{file} does not know where the data is: give --data.root FOLDER")
     settings = parse_yaml(detector.facts.config, f"the settings in {file}")
+    if isinstance(settings.get("data"), dict):
+        settings["data"].update(PLACES)  # an untrusted file names no other
     merge(settings, overrides)
     config = located(to_config(settings))
     folder = out or Path(f"evaluation_{file.stem}")

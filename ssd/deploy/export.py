@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ssd.deploy.compare import (
     compare_detections,
     compare_raw,
 )
+from ssd.deploy.evaluate import PLACES
 from ssd.deploy.facts import Facts
 from ssd.deploy.graph import DetectionGraph, RawGraph
 from ssd.deploy.onnx_file import OPSET, need_packages, onnx_bytes, traced
@@ -46,8 +47,6 @@ from ssd.run.names import DIVISION
 
 CHECKED = 32  # images
 EXACT: Settings = {"training": {"device": "cpu", "precision": "fp32"}}
-# Where the data is belongs to the machine, and the file may travel.
-PLACES: dict[str, Any] = {"root": "", "images": None, "annotations": None}
 LICENCES = {
     "none": "the choice of who trained it: from random weights, on the data above",
     "imagenet": "as ImageNet permits: from torchvision's weights (BSD 3-Clause), trained on it",

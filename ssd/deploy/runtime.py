@@ -5,6 +5,7 @@ Letters: `H`, `W` pixels of an image, `D` its detections.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import CONTROL, LARGEST_COORDINATE
 from ssd.deploy.facts import OUTPUTS, Facts, read_facts
 from ssd.deploy.onnx_session import open_onnx
 from ssd.deploy.openvino_file import open_ir
@@ -24,6 +26,7 @@ from ssd.detect.result import Result
 from ssd.report.pictures import SHOWN_SCORE
 
 LONGEST_REASON = 200
+NO_MEMORY = re.compile("allocate memory|bad.alloc|not enough memory|more than [0-9]+ bytes", re.I)
 
 
 class Objects(NamedTuple):
@@ -188,8 +191,14 @@ def _are_detections(outputs: Sequence[npt.NDArray[Any]], classes: int) -> bool:
         return False
     found = labels[0, : int(counts[0])]
     in_range = bool(((found >= 1) & (found <= classes)).all())
-    return in_range and bool(np.isfinite(boxes).all() and np.isfinite(scores).all())
+    # A number that is none is in no range.
+    likely = bool(((scores >= 0) & (scores <= 1.001)).all())
+    return in_range and likely and bool((np.abs(boxes) <= LARGEST_COORDINATE).all())
 
 
 def _reason(error: Exception) -> str:
-    return one_line(error)[:LONGEST_REASON]
+    """A runtime's error in one line, of which the end tells most."""
+    text = CONTROL.sub(" ", one_line(error))
+    if isinstance(error, MemoryError) or NO_MEMORY.search(text):
+        return "it takes more memory than there is"
+    return text if len(text) <= LONGEST_REASON else f"… {text[-LONGEST_REASON:]}"
