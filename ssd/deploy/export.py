@@ -34,7 +34,7 @@ from ssd.deploy.facts import Facts
 from ssd.deploy.graph import DetectionGraph, RawGraph
 from ssd.deploy.onnx_file import OPSET, need_packages, onnx_bytes, traced
 from ssd.deploy.openvino_file import ir_content
-from ssd.deploy.program import compiled_bytes, program_bytes
+from ssd.deploy.program import compiled_bytes, need_compiler, program_bytes
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, input_of
 from ssd.detect.detector import Detector
 from ssd.detect.evaluate import located, read_data, run_of
@@ -127,6 +127,8 @@ def check_target(out: Path, wanted: Wanted) -> None:
     if wanted.compiled and out.suffix != ".pt2":
         raise UserError("--compile is for a file that ends in .pt2")
     need_packages(out.suffix)
+    if wanted.compiled:
+        need_compiler()
     for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
         if os.path.lexists(file):
             raise UserError(f"{file} is there already: remove it, or give another --out")
