@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssd.commands.exported import is_exported
+from ssd.commands.exported import TRUST, is_exported, refuse_trust
 from ssd.commands.predict_flags import (
     FLAGS,
     SOURCES,
@@ -19,7 +19,7 @@ from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, given_settings
 from ssd.training.signals import Signals
 
 USAGE = (
-    "ssd predict RUN_DIR|CHECKPOINT|MODEL.onnx SOURCE … [--out DIR] [--min-score SCORE] …\n"
+    "ssd predict RUN_DIR|CHECKPOINT|MODEL SOURCE … [--out DIR] [--min-score SCORE] …\n"
     "                   [--checkpoint best|last|STEP] [--section.key VALUE …]"
 )
 DESCRIPTION = """
@@ -30,7 +30,7 @@ Finds objects in pictures and videos with a trained run.
     ffmpeg -i clip.mp4 -f image2pipe -c:v png - | ssd predict runs/mine -
     ssd predict runs/mine photos --write voc     annotations, to correct and to train on
     ssd predict runs/mine --show-truth           the evaluation data beside its ground truth
-    ssd predict model.onnx photo.jpg             a file of `ssd export`, by onnxruntime
+    ssd predict model.onnx photo.jpg             a file of `ssd export`: .onnx, .xml or .pt2
 
 Writes a copy of every image and video with its detections drawn in, and detections.json. It
 replaces copies of its own alone, which drawn.json lists. An image that cannot be read,
@@ -50,20 +50,25 @@ def main(arguments: Sequence[str]) -> int:
     line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
     line.add("sources", SOURCES, SOURCES_MEANING, nargs="*")
     line.add("--checkpoint", "best|last|STEP", CHECKPOINT_FLAG)
+    line.add("--trust", "", TRUST, bool)
     for flag in FLAGS:
         line.add(flag.name, flag.value, flag.meaning, flag.kind, **flag.more)
     flags = line.parse(arguments)
     show_truth = bool(flags.get("show_truth"))
     if flags.get("run") is None or not (flags.get("sources") or show_truth):
         raise UserError(f"a run and at least one image are needed: {USAGE}")
-    run, settings = Path(flags["run"]), given_settings(flags)
+    run, settings, trust = Path(flags["run"]), given_settings(flags), bool(flags.get("trust"))
+    if trust:
+        refuse_trust(run)
     with Signals(STOPPING) as signals:
         order = to_order(flags.as_dict(), signals)
         if is_exported([flags["run"]]):
             from ssd.deploy.evaluate import truth_for
+            from ssd.deploy.guard import guard
             from ssd.deploy.predict import predict_exported
 
-            predicted = predict_exported(run, *truth_for(run, order, settings))
+            guard()
+            predicted = predict_exported(run, *truth_for(run, order, settings, trust), trust)
         else:
             from ssd.detect.predict import predict
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ssd.commands.exported import TRUST, refuse_trust
 from ssd.commands.predict_flags import (
     FLAGS,
     SOURCES,
@@ -17,10 +18,14 @@ from ssd.commands.predict_flags import (
 )
 from ssd.common.errors import UserError
 from ssd.common.untrusted import is_unicode
+from ssd.deploy.guard import guard
 from ssd.deploy.predict import predict_exported
 from ssd.training.signals import Signals
 
-USAGE = "ssd predict MODEL.onnx SOURCE … [--out DIR] [--min-score SCORE] [--help for more]"
+USAGE = (
+    "ssd predict MODEL.onnx|MODEL.xml|MODEL.pt2 SOURCE … [--out DIR] [--min-score SCORE]\n"
+    "                   [--trust] [--help for more]"
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,17 +40,19 @@ def main(arguments: Sequence[str]) -> int:
         else:
             value = {"type": flag.kind, "metavar": flag.value.split(" ")[0], **flag.more}
             parser.add_argument(*names, help=flag.meaning, **value)
+    parser.add_argument("--trust", action="store_true", help=TRUST)
     flags, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         raise UserError(f"{unknown[0]} has no effect on an exported file: leave it out")
-    if flags.file.suffix == ".pt2":
-        raise UserError(f"{flags.file} could run code when it is read: export the run to .onnx")
+    if flags.trust:
+        refuse_trust(flags.file)
     if not flags.sources:
         raise UserError(f"at least one image is needed: {USAGE}")
     if flags.out is not None and not is_unicode(flags.out):
         raise UserError(f"--out is {flags.out!r}, which is not UTF-8: give another name")
+    guard()
     with Signals(STOPPING) as signals:
-        predicted = predict_exported(flags.file, to_order(vars(flags), signals))
+        predicted = predict_exported(flags.file, to_order(vars(flags), signals), None, flags.trust)
         return status_of(predicted, signals)
 
 

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
 pytest.importorskip("onnxscript", reason="needs onnxscript: pip install '.[export]'")
 
-# Nothing but the standard library, onnxruntime with what it needs, NumPy and OpenCV.
+# Nothing but the standard library, one runtime with what it needs, NumPy and OpenCV.
 ALONE = """
 import sys
-NEEDED = {"ssd", "numpy", "cv2", "onnxruntime", "flatbuffers", "google", "packaging"}
+NEEDED = {"ssd", "numpy", "cv2", *sys.argv.pop(1).split()}
 
 class Hidden:
     def find_spec(self, name, path=None, target=None):
@@ -30,6 +30,12 @@ sys.meta_path.insert(0, Hidden())
 from ssd.commands.main import ssd
 sys.exit(ssd())
 """
+
+
+RUNTIMES = {
+    ".onnx": "onnxruntime flatbuffers google packaging",
+    ".xml": "openvino openvino_telemetry packaging",
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +63,17 @@ def test_the_file_has_the_mean_average_precision_of_the_run(deployed, tool, tmp_
     exact = ["--training.precision", "fp32", "--training.device", "cpu", "--out", "run"]
     done = tool("evaluate.py", run, "--checkpoint", "last", *exact)
     assert done.returncode == 0, done.stderr
-    done = tool("evaluate.py", file, *data, "--out", "file")
+    done = tool("evaluate.py", file, *data[:-2], "--out", "file")
     assert done.returncode == 0, done.stderr
     assert f"using {file}" in done.stdout
     assert mean(tmp_path / "file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
     assert mean(tmp_path / "file") > 0
+    program = tmp_path / "program" / "model.pt2"
+    done = tool("export.py", run, "--checkpoint", "last", "--raw", "--out", program)
+    assert done.returncode == 0, done.stderr
+    done = tool("evaluate.py", program, *data[:-2], "--trust", "--out", "program_file")
+    assert done.returncode == 0, done.stderr
+    assert mean(tmp_path / "program_file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
 
 
 @pytest.fixture
@@ -76,12 +88,18 @@ def photos(small_shapes, tmp_path):
     return folder
 
 
-def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository, tmp_path):
-    _, file, _ = deployed
+@pytest.mark.parametrize("suffix", RUNTIMES)
+def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository, tmp_path, suffix):
+    run, file, _ = deployed
+    if suffix == ".xml":
+        pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
+        file = tmp_path / "file" / "model.xml"
+        done = tool("export.py", run, "--checkpoint", "last", "--preprocess", "--out", file)
+        assert done.returncode == 0, done.stderr
     flags = ["--min-score", "0.02"]
     done = tool("predict.py", file, photos, *flags, "--out", "all")
     assert done.returncode == 1, done.stderr
-    done = alone(repository, "predict", file, photos, *flags, "--out", "few", text=True)
+    done = alone(repository, suffix, "predict", file, photos, *flags, "--out", "few", text=True)
     assert (done.returncode, "bad.jpg: image is cut off" in done.stderr) == (1, True)
     everything, few = ((tmp_path / name / "detections.json").read_text() for name in ("all", "few"))
     assert few == everything
@@ -91,10 +109,10 @@ def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository
     )
 
 
-def alone(repository, *arguments, **more):
+def alone(repository, suffix, *arguments, **more):
     """`ssd` with nothing but the packages that an exported file needs."""
     return subprocess.run(
-        [sys.executable, "-c", ALONE, *map(str, arguments)],
+        [sys.executable, "-c", ALONE, RUNTIMES[suffix], *map(str, arguments)],
         env={"PYTHONPATH": str(repository), "PATH": ""},
         capture_output=True,
         check=False,
@@ -109,18 +127,20 @@ def test_videos_and_pipes_need_no_more_packages(deployed, repository, tmp_path):
         writer.write(np.full((96, 96, 3), level, np.uint8))
     writer.release()
     flags = ["--write", "voc", "yolo", "coco", "--max", "2", "--min-score", "0.02"]
-    done = alone(repository, "predict", file, "clip.mp4", *flags, text=True)
+    done = alone(repository, ".onnx", "predict", file, "clip.mp4", *flags, text=True)
     assert done.returncode == 0, done.stderr
     assert "in 10 frames: drawn in predictions" in done.stdout
     assert len(list((tmp_path / "predictions/voc/JPEGImages/clip").iterdir())) == 10
     assert cv2.VideoCapture("predictions/clip.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 10
     picture = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
     piped = [file, "-", "--no-draw", "--out", "piped"]
-    done = alone(repository, "predict", *piped, input=3 * picture + picture[:-9])
+    done = alone(repository, ".onnx", "predict", *piped, input=3 * picture + picture[:-9])
     assert done.returncode == 1
     assert b"in 3 images: listed in piped" in done.stdout
     assert b"standard input, picture 3: " in done.stdout
-    closed = alone(repository, "predict", file, "--show-truth", "--out", "truth", text=True)
+    closed = alone(
+        repository, ".onnx", "predict", file, "--show-truth", "--out", "truth", text=True
+    )
     assert (closed.returncode, closed.stderr.count("\n")) == (2, 1)
     assert "which is not installed" in closed.stderr
 
@@ -187,7 +207,18 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
     told = mistaken("evaluate.py", file, "--data.root", "x", "--evaluation.nms_iou", "0.2")
     assert f"error: evaluation.nms_iou is part of {file}: export the run with it" in told
     assert "give --data.root FOLDER" in mistaken("evaluate.py", file)
+    where = ("--data.root", "x")
+    for flag in (("--checkpoint", "best"), ("--data.workers", "0"), ("--training.device", "cpu")):
+        told = mistaken("evaluate.py", file, *where, *flag)
+        assert told == f"error: {flag[0]} has no effect on an exported file: leave it out\n"
+    assert "--trust has no effect on" in mistaken("evaluate.py", run, "--trust")
+    assert "--trust has no effect on" in mistaken("predict.py", file, photos, "--trust")
+    assert "--checkpoint has no effect on a file of detections" in mistaken(
+        "evaluate.py", "--detections", "d.json", *where, "--checkpoint", "best"
+    )
     assert "could run code when it is read" in mistaken("predict.py", "x.pt2", photos)
+    assert "could run code when it is read" in mistaken("evaluate.py", "x.pt2", *where)
+    assert "x.pt2 cannot be read" in mistaken("predict.py", "x.pt2", photos, "--trust")
     assert "at least one image is needed" in mistaken("predict.py", file)
     assert "--max is 0, but has to be" in mistaken("predict.py", file, photos, "--max", "0")
     assert "--write is pdf, but has" in mistaken("predict.py", file, photos, "--write", "pdf")
@@ -200,5 +231,10 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
     told = mistaken("predict.py", file, "--show-truth")
     assert "does not know where the data is: give --data.root" in told
     assert "needs --raw" in mistaken("export.py", run, "--out", "new/model.pt2")
-    assert "--raw and --preprocess are for" in mistaken("export.py", run, "--out", "x.pth", "--raw")
+    for flag in (("--raw",), ("--preprocess",), ("--compile",), ("--images", photos)):
+        told = mistaken("export.py", run, "--out", "x.pth", *flag)
+        assert f"{flag[0]} has no effect on x.pth: it is for .onnx, .xml, .pt2" in told
+    assert "--compile is for a file that ends in .pt2" in mistaken(
+        "export.py", run, "--out", "new/x.onnx", "--compile"
+    )
     assert "x.onnx cannot be read: No such file" in mistaken("predict.py", "x.onnx", photos)
