@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     if flags.get("run") is None or not (flags.get("sources") or show_truth):
         raise UserError(f"a run and at least one image are needed: {USAGE}")
     run, settings = Path(flags["run"]), given_settings(flags)
+    for name in [] if show_truth else settings.get("data", {}):
+        raise UserError(f"--data.{name} has no effect without --show-truth: leave it out")
     with Signals(STOPPING) as signals:
         order = to_order(flags.as_dict(), signals)
         if is_exported([flags["run"]]):
