@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     run, settings, trust = Path(flags["run"]), given_settings(flags), bool(flags.get("trust"))
     if trust:
         refuse_trust(run)
+    for name in [] if show_truth else settings.get("data", {}):
+        raise UserError(f"--data.{name} has no effect without --show-truth: leave it out")
     with Signals(STOPPING) as signals:
         order = to_order(flags.as_dict(), signals)
         if is_exported([flags["run"]]):

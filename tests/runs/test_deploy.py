@@ -228,6 +228,8 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
         == "error: --classes: there is no 'cat'; the classes are circle, cross, square, "
         + ("star, triangle\n")
     )
+    told = mistaken("predict.py", run, photos, "--data.root", "x")
+    assert told == "error: --data.root has no effect without --show-truth: leave it out\n"
     told = mistaken("predict.py", file, "--show-truth")
     assert "does not know where the data is: give --data.root" in told
     assert "needs --raw" in mistaken("export.py", run, "--out", "new/model.pt2")
