@@ -76,8 +76,12 @@ class TrainingConfig:
     epochs: int = 60
     """Number of passes over the training data."""
 
+    min_steps: int | None = None
+    """Minimum number of optimizer steps of a training by `training.epochs`: a small data set, whose
+    epochs have few steps, is passed over more often, with its evaluations as much further apart."""
+
     steps: int | None = None
-    """Number of optimizer steps. If set, it replaces `training.epochs`."""
+    """Number of optimizer steps. If set, it replaces `training.epochs` and `training.min_steps`."""
 
     batch_size: int = 16
     """Images of one micro-batch on one rank."""
@@ -136,6 +140,7 @@ class TrainingConfig:
             "training",
             self,
             epochs=(1, LARGEST),
+            min_steps=(1, LARGEST),
             steps=(1, LARGEST),
             batch_size=(1, LARGEST),
             accumulate=(1, LARGEST),

@@ -31,6 +31,7 @@ from ssd.training.changes import refuse_another_run
 from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.initial import load_initial
+from ssd.training.length import Length, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
 from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
@@ -55,7 +56,7 @@ class Parts:
         detector: the model for detection, with averaged weights if they are kept.
         device: the device that the run computes on.
         graphs: whether steps run as CUDA graphs.
-        last_step: number of steps in the run.
+        length: of the run.
     """
 
     train_data: DataSet
@@ -70,7 +71,7 @@ class Parts:
     detector: Detector
     device: torch.device
     graphs: bool
-    last_step: int
+    length: Length
 
 
 def build(
@@ -96,7 +97,8 @@ def build(
     seed_everything(training.seed + rank(), training.deterministic)
     train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
-    last_step = training.steps or training.epochs * order.steps_per_epoch
+    length = length_of(training, config.evaluation, order.steps_per_epoch)
+    last_step = length.last_step
     if checkpoint is not None:
         known = checkpoint, config, train_data, order, last_step, division
         made_by_first_rank(partial(refuse_another_run, *known))
@@ -124,7 +126,7 @@ def build(
         ),
         device=device,
         graphs=graphs,
-        last_step=last_step,
+        length=length,
     )
 
 

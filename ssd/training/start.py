@@ -83,13 +83,13 @@ def train_on_rank(
         return signals.status
     if from_first_rank(is_finished(run_dir, parts)):
         tell(
-            f"the run has already reached its last step {parts.last_step}"
+            f"the run has already reached its last step {parts.length.last_step}"
             f"{', so nothing of it changes' * bool(changed)}: give more --training.steps or "
             f"--training.epochs, evaluate it with ssd evaluate {run_dir}, or start a new run with "
             "another --out"
         )
         return DONE
-    if parts.state.step >= parts.last_step:  # only the last evaluation is missing
+    if parts.state.step >= parts.length.last_step:  # only the last evaluation is missing
         changed = []
     tell(summary(config, run_dir, parts, changed))
     if is_first():
@@ -136,7 +136,7 @@ def find_data(config: Config) -> Config:
 
 def is_finished(run_dir: Path, parts: Parts) -> bool:
     """Returns whether the last step has been taken and its evaluation, if any, written."""
-    last = parts.last_step
+    last = parts.length.last_step
     return parts.state.step >= last and (
         parts.eval_data is None
         or (run_dir / EVALUATION).exists()

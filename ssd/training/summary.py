@@ -35,6 +35,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
     ranks = f", {world_size()} ranks" if world_size() > 1 else ""
+    floor = " (training.min_steps)" if parts.length.is_extended else ""
     way = ", compiled" if parts.state.image_losses is not image_losses else ""
     way += ", as CUDA graphs" if parts.graphs else ""
     base, optimizer = config.optimizer, parts.optimizer_config
@@ -52,7 +53,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes",
         "weights": parts.starts_from,
-        "training": f"{steps_left(parts.state.step, parts.last_step)}, "
+        "training": f"{steps_left(parts.state.step, parts.length.last_step)}{floor}, "
         f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}{way}",
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()
