@@ -61,6 +61,7 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
         [feature_map.boxes_per_position for feature_map in maps],
         num_classes,
         separable=backbone.separable_head,
+        scale=config.head_scale,
     )
     boxes_P4 = default_boxes(maps, config.input_size, clamp=config.clamp_boxes)
     return SSD(backbone, head, boxes_P4)

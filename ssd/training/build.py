@@ -38,6 +38,8 @@ from ssd.training.reproducible import seed_everything
 from ssd.training.resume import restore
 from ssd.training.step import StepSettings, TrainState
 
+BACKGROUND = 0.99  # probability that the focal loss starts from
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -208,6 +210,8 @@ def build_steps(
     training = config.training
     dtype = autocast_dtype(training.precision, device)
     model = build_model(config.model, len(classes) + 1)
+    if config.loss.classes == "focal":
+        model.head.expect_background(BACKGROUND)  # before weights that bring a head of their own
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
     place(model, training, device)
     state = build_state(model, config.optimizer, training.ema_decay, dtype)
