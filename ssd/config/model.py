@@ -20,10 +20,11 @@ DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 class ModelConfig:
     """The network."""
 
-    backbone: Backbone = "ssd7"
+    backbone: Backbone | str = "ssd7"
     """The network. `vgg16`: as in the paper. `vgg16_bn`: for training without pretrained weights.
     `resnet50`: as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssd7`: seven
-    layers that train on a CPU."""
+    layers that train on a CPU. `timm:NAME`: any convolutional network of the package timm (pip
+    install timm), with additional layers until a map has one position."""
 
     input_size: int = 300
     """Width and height, in pixels, to which images are resized."""
@@ -62,6 +63,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits("model", self, input_size=(64, 2048), head_scale=(0, LARGEST))
+        known = (*get_args(Backbone), "timm:NAME")
+        is_known = self.backbone in known[:-1] or self.backbone.startswith("timm:")
+        require(is_known, "model.backbone", self.backbone, f"one of {', '.join(known)}")
         mean, std, sizes = self.pixel_mean, self.pixel_std, self.box_sizes
         numbers = len(mean) == 3 and all(0 <= value <= 255 for value in mean)
         require(numbers, "model.pixel_mean", mean, "three numbers from 0 to 255")

@@ -11,10 +11,11 @@ from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd7 import SSD7
+from ssd.model.timm_network import PREFIX, TimmNetwork
 from ssd.model.vgg import VGG16, Pyramid
 from ssd.structures import Predictions
 
-Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7
+Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7 | TimmNetwork
 
 FIRST_STRIDE = 8
 SMALLEST_INPUT = 96
@@ -85,6 +86,8 @@ def build_backbone(config: ModelConfig) -> Backbone:
             return MobileNetV3Large(config.input_size)
         case "ssd7":
             return SSD7(config.input_size)
+        case other:
+            return TimmNetwork(other.removeprefix(PREFIX), config.input_size)
 
 
 def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[FeatureMap]:

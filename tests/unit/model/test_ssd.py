@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -201,3 +202,14 @@ def test_batch_norm_uses_running_statistics_for_a_single_value():
     pair = torch.cat([single, single + 2])
     plain = torch.nn.BatchNorm2d(3).train()
     torch.testing.assert_close(norm(pair), plain(pair))
+
+
+def test_a_network_of_timm_without_timm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match="needs the package timm: pip install timm"):
+        build_model(ModelConfig(backbone="timm:resnet18"), 3)
+
+
+def test_a_backbone_with_a_typo():
+    with pytest.raises(UserError, match="model.backbone is vgg61, but has to be one of vgg16"):
+        ModelConfig(backbone="vgg61")
