@@ -45,6 +45,10 @@ class ModelConfig:
     high one to the two squares. By default, the backbone's own (VGG: 2 on some maps, 2 and 3 on the
     others). `ssd check --suggest-boxes` finds sizes and ratios that fit the data."""
 
+    freeze: Literal["none", "backbone"] = "none"
+    """Layers that keep their initial weights, and the statistics of their BatchNorm. `backbone`:
+    those that pretrained weights fill; the additional layers and the head train. For few images."""
+
     head_scale: float = 1.0
     """Factor on the head's random initial weights. Features that are strong from the start, such as
     those of an ImageNet classifier without BatchNorm, make large logits and a first loss of 100 or

@@ -36,6 +36,10 @@ class OptimizerConfig:
     bias_lr_factor: float = 1.0
     """Factor on the learning rate of biases (2 in Caffe)."""
 
+    backbone_lr_factor: float = 1.0
+    """Factor on the learning rate of the backbone, without its additional layers: below 1, its
+    pretrained weights change more slowly than the rest."""
+
     decay_bias_and_norm: bool = False
     """Apply weight decay to biases and normalisation layers too."""
 
@@ -61,6 +65,7 @@ class OptimizerConfig:
             momentum=(0, 0.9999),
             weight_decay=(0, LARGEST),
             bias_lr_factor=(SMALLEST, LARGEST),
+            backbone_lr_factor=(SMALLEST, LARGEST),
             warmup_steps=(0, LARGEST),
             gamma=(SMALLEST, 1),
         )

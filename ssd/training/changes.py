@@ -29,7 +29,8 @@ ANOTHER_RUN = {
     *("data.format", "data.train_split", "data.eval_split", "data.images", "data.annotations"),
     *("data.eval_share", "data.split_seed", "data.background", "data.train_difficult", "data.exif"),
     *("augment.antialias", "model", "loss"),
-    *("optimizer.name", "optimizer.momentum", "training.seed", "training.drop_last"),
+    *("optimizer.name", "optimizer.momentum", "optimizer.backbone_lr_factor"),
+    *("training.seed", "training.drop_last"),
 }
 SHOWN = 3
 ANOTHER_OUT = "or start a new run with another --out"
