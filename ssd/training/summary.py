@@ -52,7 +52,8 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         ),
         "classes": class_counts(parts.objects_per_class),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
-        f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes{frozen}",
+        f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
+        f"{frozen}",
         "weights": parts.starts_from,
         "training": f"{steps_left(parts.state.step, parts.length.last_step)}{floor}, "
         f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}{way}",
