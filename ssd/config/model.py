@@ -54,6 +54,11 @@ class ModelConfig:
     those of an ImageNet classifier without BatchNorm, make large logits and a first loss of 100 or
     more; with 0.1, it starts near that of a uniform guess."""
 
+    fit_boxes: bool = False
+    """At the start of a run, find sizes and ratios of default boxes that fit more objects of the
+    training set, as `ssd check --suggest-boxes` does, and keep them as `model.box_sizes` and
+    `model.aspect_ratios` in the run's config. Given sizes are not changed."""
+
     clamp_boxes: bool = False
     """Limit the width and height of default boxes to those of the image, as torchvision and
     ssd.pytorch do."""

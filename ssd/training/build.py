@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
-from ssd.config import Config, DataConfig, OptimizerConfig, TrainingConfig
+from ssd.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from ssd.config.data import SHARE
 from ssd.data.learnable import (
     nothing_to_evaluate,
@@ -30,6 +30,7 @@ from ssd.training.average import MovingAverage
 from ssd.training.changes import refuse_another_run
 from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
+from ssd.training.fitted_boxes import fit_boxes
 from ssd.training.initial import load_initial
 from ssd.training.length import Length, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
@@ -51,7 +52,9 @@ class Parts:
         objects_per_class: number of objects to train on, by class name.
         order: the images that each step trains on.
         feed: makes the batches in that order.
+        model_config: the section of the config, with the default boxes of this run.
         starts_from: the initial weights, in a few words; empty for random or restored ones.
+        boxes_from: the origin of fitted default boxes, in a few words; or empty.
         optimizer_config: the section of the config, with the learning rate for this run's steps.
         state: everything that a step changes: model, optimizer, average, counts.
         settings: the settings of every step.
@@ -66,7 +69,9 @@ class Parts:
     objects_per_class: dict[str, int]
     order: Order
     feed: Feed
+    model_config: ModelConfig
     starts_from: str
+    boxes_from: str
     optimizer_config: OptimizerConfig
     state: TrainState
     settings: StepSettings
@@ -108,6 +113,11 @@ def build(
     graphs = uses_graphs(training, device)
     feed = build_feed(config, train_data, order, steps, device, graphs)
     classes = train_data.classes
+    boxes_from = ""
+    boxes = config.model
+    if boxes.fit_boxes and boxes.box_sizes is None and checkpoint is None:
+        fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
+        config = replace(config, model=fitted)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     config = replace(config, optimizer=optimizer)
     state, settings, model, starts_from = build_steps(
@@ -119,7 +129,9 @@ def build(
         objects_per_class=objects_per_class(train_data, config.data.train_difficult),
         order=order,
         feed=feed,
+        model_config=config.model,
         starts_from=starts_from,
+        boxes_from=boxes_from,
         optimizer_config=optimizer,
         state=state,
         settings=settings,

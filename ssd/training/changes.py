@@ -81,6 +81,15 @@ def as_it_began(config: Config, checkpoint: Checkpoint) -> Config:
     return replace(config, loss=replace(config.loss, short_step=began.short_step))
 
 
+def keep_boxes(config: Config, checkpoint: Checkpoint) -> Config:
+    """The config of a resumed run, with the default boxes that were fitted at its start."""
+    if not config.model.fit_boxes or config.model.box_sizes is not None:
+        return config
+    began = to_config(parse_yaml(checkpoint.config_yaml, str(checkpoint.path / CONFIG))).model
+    sizes, ratios = began.box_sizes, began.aspect_ratios
+    return replace(config, model=replace(config.model, box_sizes=sizes, aspect_ratios=ratios))
+
+
 def refuse_another_run(
     checkpoint: Checkpoint,
     config: Config,

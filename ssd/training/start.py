@@ -35,7 +35,13 @@ from ssd.run.names import (
 from ssd.run.rows import has_evaluation, only, read_rows
 from ssd.steps import EvaluationRow
 from ssd.training.build import Parts, build
-from ssd.training.changes import as_it_began, as_lines, changed_images, compare
+from ssd.training.changes import (
+    as_it_began,
+    as_lines,
+    changed_images,
+    compare,
+    keep_boxes,
+)
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
 from ssd.training.signals import Signals, Stopped
 from ssd.training.summary import summary
@@ -70,12 +76,13 @@ def train_on_rank(
             lock = lock_on_first_rank(run_dir, config.data.root, at_end)
             checkpoint = find_on_first_rank(run_dir, resume)
             if checkpoint is not None:
-                config = keep_short_step(config, checkpoint)
+                config = keep_short_step(keep_boxes(config, checkpoint), checkpoint)
             config = find_data(config)
             changed = [] if checkpoint is None else compare(checkpoint, config)
             origin = run_of(checkpoint, run_dir)
             division = None if checkpoint is None else origin / DIVISION
             parts = build(config, checkpoint, division, run_dir / HEADERS)
+            config = replace(config, model=parts.model_config)
             if checkpoint is not None:
                 changed += filter(None, [changed_images(checkpoint, parts.train_data)])
     except Stopped:

@@ -54,6 +54,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
         f"{frozen}",
+        "boxes": parts.boxes_from,
         "weights": parts.starts_from,
         "training": f"{steps_left(parts.state.step, parts.length.last_step)}{floor}, "
         f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}{way}",
