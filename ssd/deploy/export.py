@@ -48,7 +48,10 @@ from ssd.run.folder import check_place
 from ssd.run.names import DIVISION
 
 CHECKED = 32  # images
-EXACT: Settings = {"training": {"device": "cpu", "precision": "fp32"}}
+EXACT: Settings = {
+    "training": {"device": "cpu", "precision": "fp32"},
+    "evaluation": {"mirror": False},
+}
 # Where the data is belongs to the machine, and the file may travel.
 PLACES: dict[str, Any] = {"root": "", "images": None, "annotations": None}
 LICENCES = {
