@@ -39,7 +39,7 @@ frames that can be read; the exit status is then 1.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
-    *("evaluation.max_detections", "evaluation.batch_size"),
+    *("evaluation.max_detections", "evaluation.mirror", "evaluation.batch_size"),
     *("training.device", "training.precision", "data.root", "data.format", "data.eval_split"),
 )
 
