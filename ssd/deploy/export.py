@@ -46,7 +46,10 @@ from ssd.run.folder import check_place
 from ssd.run.names import DIVISION
 
 CHECKED = 32  # images
-EXACT: Settings = {"training": {"device": "cpu", "precision": "fp32"}}
+EXACT: Settings = {
+    "training": {"device": "cpu", "precision": "fp32"},
+    "evaluation": {"mirror": False},
+}
 LICENCES = {
     "none": "the choice of who trained it: from random weights, on the data above",
     "imagenet": "as ImageNet permits: from torchvision's weights (BSD 3-Clause), trained on it",
