@@ -1,6 +1,7 @@
 """Networks with random weights, and pictures for them."""
 
 import datetime
+import itertools
 
 import cv2
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import Config, EvaluationConfig, ModelConfig
+from ssd.deploy.compare import same_objects
 from ssd.deploy.facts import Facts
+from ssd.deploy.runtime import Objects
 from ssd.detect.detector import Detector
 from ssd.model.ssd import build_model
 
@@ -29,8 +32,11 @@ def photo(height, width, seed=0, gray=False):
     )
 
 
-def lively(model, size):
-    """Gives a random network statistics of its own, and outputs as spread as a trained one's."""
+def lively(model, size, spread=1.0):
+    """Gives a random network statistics of its own, and outputs as spread as a trained one's.
+
+    `spread` is the standard deviation of its input.
+    """
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -38,7 +44,7 @@ def lively(model, size):
                 module.running_var.uniform_(0.7, 1.3)
                 module.weight.uniform_(0.8, 1.2)
                 module.bias.uniform_(-0.1, 0.1)
-        predictions = model(torch.randn(1, 3, size, size))
+        predictions = model(spread * torch.randn(1, 3, size, size))
         for layers, wanted, found in (
             (model.head.logits, 3.0, predictions.logits),
             (model.head.locations, 1.0, predictions.locations),
@@ -54,8 +60,9 @@ def random_detector(backbone="ssd7", **thresholds):
     torch.manual_seed(3)
     size = SIZES.get(backbone, 300)
     config = Config(model=ModelConfig(backbone, size), evaluation=EvaluationConfig(**thresholds))
-    model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size)
     preprocess = preprocess_of(config.model, config.augment)
+    spread = 58 / preprocess.std[0]  # of pixels; VGG16 takes them as they are
+    model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size, spread)
     return Detector(model, preprocess, CLASSES, None, config.evaluation)
 
 
@@ -78,3 +85,28 @@ def facts_of(detector, form="detections", pixels=False, **changed):
         "config": "{}\n",
     }
     return Facts(form=form, pixels=pixels, **(values | changed))
+
+
+def expected(detector, pixels):
+    """What the model finds in a picture."""
+    (result,) = detector.results([("", pixels)], 0)
+    return Objects(result.boxes, result.scores, result.labels)
+
+
+def assert_same(wanted, found, full=None):
+    """The same objects in the same order, but for runs of nearly equal scores.
+
+    With `full` objects, the last run may have been cut off, and holds any of its objects.
+    """
+    count = len(wanted.scores)
+    assert count == len(found.scores) > 5
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4, rtol=0)
+    breaks = np.flatnonzero(wanted.scores[:-1] - wanted.scores[1:] > 1e-4) + 1
+    for start, end in itertools.pairwise([0, *breaks.tolist(), count]):
+        if end == count == full:
+            break
+        one, other = (Objects(*(column[start:end] for column in each)) for each in (wanted, found))
+        pairs = same_objects(one, other)
+        assert len(pairs) == end - start
+        for place, match in pairs:
+            np.testing.assert_allclose(other.boxes[match], one.boxes[place], atol=0.05, rtol=0)
