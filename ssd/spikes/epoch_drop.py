@@ -67,7 +67,7 @@ def tell_epoch_drop(found: Drop) -> Finding:
     if found.passes.rows < FEWEST_ROWS_OF_PASS:
         return Finding(
             "unknown",
-            f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.4g} steps. "
+            f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.6g} steps. "
             "A pass has too few rows to tell why: the network may learn its images by heart, or "
             "the log may hold the mean since the start of the pass.",
             "To settle it, log every step.",
@@ -78,7 +78,7 @@ def tell_epoch_drop(found: Drop) -> Finding:
         )
     return Finding(
         "epoch_drop",
-        f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.4g} steps, and "
+        f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.6g} steps, and "
         f"stays there within it: the network learns the images of a pass by heart.{doubt}",
         "Look at the validation loss: if it rises, stop earlier, or take more data, stronger "
         "augmentation, a smaller network or a lower learning rate.",

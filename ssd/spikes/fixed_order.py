@@ -88,7 +88,7 @@ def find_fixed_order(
 
 def tell_fixed_order(found: FixedOrder, known: bool) -> Finding:
     """The finding in words; `known` is whether the log tells that the period is a pass."""
-    each = "each pass" if known else f"each stretch of {found.period:.4g} steps"
+    each = "each pass" if known else f"each stretch of {found.period:.6g} steps"
     if found.is_patterned:
         return Finding(
             "unknown",
@@ -102,7 +102,7 @@ def tell_fixed_order(found: FixedOrder, known: bool) -> Finding:
             found.correlation,
             found.p_value,
         )
-    pass_of = "" if known else f" Every {found.period:.4g} steps would be a pass."
+    pass_of = "" if known else f" Every {found.period:.6g} steps would be a pass."
     return Finding(
         "fixed_order",
         f"The order is not shuffled: the losses of {each} repeat those of the one before "

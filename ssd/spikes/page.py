@@ -186,7 +186,7 @@ def _facts(log: Log, explanation: Explanation) -> Iterator[tuple[str, str]]:
     for finding in explanation.findings[0 if spikes is None else 1 :]:
         name = KINDS[finding.cause].lower()
         if finding.period:
-            yield f"{name}: period", f"{finding.period:.4g} steps"
+            yield f"{name}: period", f"{finding.period:.6g} steps"
         if finding.p_value is not None:
             yield f"{name}: chance of it", number(finding.p_value)
     for column, steps in explanation.aftershock.items():

@@ -103,7 +103,7 @@ def _best_near(loss: Floats, steps: Ints, length: int, cover: Cover) -> RunningM
 
 def tell_running_mean(found: RunningMean) -> Finding:
     """The finding in words."""
-    height, length = math.exp(found.jump), f"{found.passes.length:.4g}"
+    height, length = math.exp(found.jump), f"{found.passes.length:.6g}"
     about = f" (± {found.slack:.3g})" if found.slack else ""
     way = "down" if found.jump < 0 else "up"
     stair = f" by {abs(1 - height):.0%} {way}" if abs(found.jump) > FLAT else ""
