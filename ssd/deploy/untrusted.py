@@ -26,12 +26,13 @@ EXTERNAL, LOCATION = 13, 14  # of a tensor
 
 OPERATORS = {
     *("Abs", "Add", "And", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "Div"),
-    *("Equal", "Exp", "Expand", "Flatten", "Gather", "GatherElements", "GatherND"),
+    *("Equal", "Erf", "Exp", "Expand", "Flatten", "Gather", "GatherElements", "GatherND"),
     *("GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN"),
-    *("Less", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "NonMaxSuppression", "Not", "Or"),
-    *("Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"),
-    *("ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape", "Slice"),
-    *("Softmax", "Sqrt", "Squeeze", "Sub", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
+    *("LayerNormalization", "Less", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul"),
+    *("NonMaxSuppression", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND"),
+    *("Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tile", "TopK"),
+    *("Transpose", "Unsqueeze", "Where"),
 }
 
 
