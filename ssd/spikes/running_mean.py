@@ -26,6 +26,7 @@ FEWEST_PASSES, FEWEST_ROWS, FEWEST_PRESENT, FEWEST_TICKS = 3, 20, 0.25, 6
 FEWEST_ROWS_OF_PASS = 11  # where the log does not tell the passes
 FITS = 6.0  # log of how much likelier moves are that calm down than moves that do not
 POSITIVE = 0.97  # of the losses of the steps
+WIDE, MOST_WHOLE = 20_000, 2  # rows on either side of the middle; lengths tried on all rows
 CERTAIN = 1e-3
 MOST_PARTS, MOST_STARTS = 3, 12  # passes within the period found; starts of passes looked at
 OUTLIER = 4.0  # times the median move
@@ -96,8 +97,17 @@ def _best_near(loss: Floats, steps: Ints, length: int, cover: Cover) -> RunningM
         for longer, start in [place]
     ]
     known = sorted((mean.fits, place) for mean, place in found if mean is not None)
-    best = dict(place for _, place in known)  # the start that fits best, of each length
-    whole = [_running_mean(loss, passes_of_length(steps, *place), tried) for place in best.items()]
+    places = list(dict(place for _, place in known).items())  # the best start of each length
+    span = max(WIDE, 4 * length * len(steps) // int(steps[-1] - steps[0] + 1))
+    if len(steps) > 2 * span:  # all rows are for the few that fit best in the middle
+        wide = slice(max(0, middle - span), middle + span)
+        near_best = [
+            (mean.fits, place)
+            for place in places
+            if (mean := _running_mean(loss[wide], passes_of_length(steps[wide], *place), tried))
+        ]
+        places = [place for _, place in sorted(near_best)[-MOST_WHOLE:]]
+    whole = [_running_mean(loss, passes_of_length(steps, *place), tried) for place in places]
     return max(filter(None, whole), key=lambda one: one.fits, default=None)
 
 
