@@ -129,8 +129,10 @@ def normal_scores(n: int) -> Floats:
     Of many, those between are interpolated, with an error below 1e-5.
     """
     half = (n + 1) // 2
-    exact = np.unique(np.append(np.arange(min(half, TAIL)), np.linspace(0, half - 1, MIDDLE)))
-    exact = exact.astype(np.int64) if half > TAIL + MIDDLE else np.arange(half)
+    exact = np.arange(half)
+    if half > TAIL + MIDDLE:
+        between = np.linspace(TAIL, half - 1, MIDDLE).astype(np.int64)
+        exact = np.union1d(exact[:TAIL], between)
     quantile = NormalDist().inv_cdf
     of_exact = [quantile(1 - (rank + 0.5) / n) for rank in exact.tolist()]
     upper = np.interp(np.arange(half), exact, of_exact)
