@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssd.commands.exported import is_exported
+from jsonargparse import Namespace
+
+from ssd.commands.exported import TRUST, is_exported, refuse_trust
 from ssd.common.errors import UserError
 from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, config_of, given_settings
 
 USAGE = (
-    "ssd evaluate RUN_DIR|CHECKPOINT|MODEL.onnx [--checkpoint best|last|STEP] [--split NAME]\n"
-    "                    [--section.key VALUE …] [--out DIR]"
+    "ssd evaluate RUN_DIR|CHECKPOINT|MODEL [--checkpoint best|last|STEP] [--split NAME]\n"
+    "                    [--section.key VALUE …] [--out DIR] [--trust]"
 )
 DESCRIPTION = """
 Measures how well a detector finds objects: average precision of each class, and their mean.
 
     ssd evaluate runs/mine                       a run: its best checkpoint
     ssd evaluate runs/mine --checkpoint 900 --split val
-    ssd evaluate model.onnx --data.root FOLDER   an exported file
+    ssd evaluate model.onnx --data.root FOLDER   an exported file: .onnx, .xml or .pt2
     ssd evaluate --detections D.json --data.format voc --data.root FOLDER
         --data.eval_split test --evaluation.metric voc07 --out FOLDER
 
@@ -30,6 +32,8 @@ COMMON = (
     *("data.root", "data.format", "data.eval_split", "data.classes", "evaluation.metric"),
     *("evaluation.iou_threshold", "evaluation.batch_size", "training.device"),
 )
+OF_RUNS = {"evaluation.batch_size", "data.workers"}
+JUDGING = ("data.", "evaluation.")
 USED = ("evaluation", "data.workers", "training.precision", *COMMON)
 
 
@@ -39,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     line.add("run", "RUN_DIR|CHECKPOINT", "run folder or checkpoint folder", nargs="?")
     line.add("--checkpoint", "best|last|STEP", CHECKPOINT_FLAG)
     line.add("--detections", "FILE.json", "a file of detections, instead of a model")
+    line.add("--trust", "", TRUST, bool)
     line.add("--split", "NAME", "the same as --data.eval_split")
     line.add(
         "--out",
@@ -52,12 +57,17 @@ def main(arguments: Sequence[str]) -> int:
     if flags.get("split") is not None:
         flags["data.eval_split"] = flags["split"]
     out = None if flags.get("out") is None else Path(flags["out"])
+    is_file = is_exported([flags.get("run") or ""])
+    refuse_idle(flags, is_file)
     from ssd.detect.evaluate import evaluate_detections, evaluate_trained
 
-    if is_exported([flags.get("run") or ""]):
+    if is_file:
         from ssd.deploy.evaluate import evaluate_exported
+        from ssd.deploy.guard import guard
 
-        print(evaluate_exported(Path(flags["run"]), given_settings(flags), out))
+        file, trust = Path(flags["run"]), bool(flags.get("trust"))
+        guard()
+        print(evaluate_exported(file, given_settings(flags), out, trust))
         return 0
     if flags.get("detections") is None:
         settings, which = given_settings(flags), flags.get("own_checkpoint")
@@ -67,3 +77,19 @@ def main(arguments: Sequence[str]) -> int:
         judged = evaluate_detections(Path(flags["detections"]), config, out or Path("evaluation"))
     print(judged)
     return 0
+
+
+def refuse_idle(flags: Namespace, is_file: bool) -> None:
+    """Raises a UserError if a flag has no effect on what is evaluated."""
+    if flags.get("trust"):
+        refuse_trust(Path(flags.get("run") or flags["detections"]))
+    idle = []
+    if flags.get("own_checkpoint") is not None and (is_file or flags.get("detections")):
+        idle.append("checkpoint")
+    if is_file:
+        given = given_settings(flags)
+        names = [f"{section}.{key}" for section, keys in given.items() for key in keys]
+        idle += [name for name in names if name in OF_RUNS or not name.startswith(JUDGING)]
+    if idle:
+        what = "an exported file" if is_file else "a file of detections"
+        raise UserError(f"--{idle[0]} has no effect on {what}: leave it out")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssd.commands.exported import SUFFIXES
 from ssd.common.errors import UserError
 from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, given_settings
 
 USAGE = (
-    "ssd export RUN_DIR|CHECKPOINT --out FILE.onnx|FILE.pt2|FILE.pth [--raw] [--preprocess]\n"
-    "                  [--images FOLDER] [--checkpoint best|last|STEP] [--section.key VALUE …]"
+    "ssd export RUN_DIR|CHECKPOINT --out FILE.onnx|FILE.xml|FILE.pt2|FILE.pth [--raw]\n"
+    "                  [--preprocess] [--compile] [--images FOLDER]\n"
+    "                  [--checkpoint best|last|STEP] [--section.key VALUE …]"
 )
 DESCRIPTION = """
 Writes the detector of a run as a file for other programs, and checks it beside the model.
@@ -19,18 +21,21 @@ Writes the detector of a run as a file for other programs, and checks it beside 
     ssd predict mine/model.onnx photo.jpg
 
 FILE.onnx  ONNX of opset 18, for any batch: images in; boxes, scores, labels and counts out
-FILE.pt2   PyTorch's torch.export, with --raw only
+FILE.xml   the same for OpenVINO, with its weights in FILE.bin
+FILE.pt2   PyTorch's torch.export, with --raw only; --compile makes machine code of it
 FILE.pth   the weights for torchvision's ssd300_vgg16, with the Python lines that load them
 
-The first two run on 32 evaluation images in their own runtime. If scores differ by more than 0.0001
-from the model's, boxes by more than 0.05 pixels, or more than 1% of the detections, the file is
-kept as NAME.failed.onnx and the command ends with an error. MODEL.md beside the file says how to
+The first three run on 32 evaluation images in their own runtime. If scores differ by more than
+0.0001 from the model's, boxes by more than 0.05 pixels, or more than 1% of the detections, the file
+is kept as NAME.failed.onnx and the command ends with an error. MODEL.md beside the file says how to
 use it. docs/deploy.md has more.
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
     *("evaluation.max_detections", "data.root", "data.eval_split"),
 )
+
+FORMS = ("raw", "preprocess", "compile")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,20 +46,23 @@ def main(arguments: Sequence[str]) -> int:
     line.add("--out", "FILE", "the file to write, which is not there yet")
     line.add("--raw", "", "scores and boxes of all default boxes, without NMS", bool)
     line.add("--preprocess", "", "take uint8 RGB images of any size; resize inside", bool)
+    line.add("--compile", "", "machine code for this kind of CPU in a .pt2 file", bool)
     line.add("--images", "FOLDER", "images to check the file on (default: the evaluation's)")
     flags = line.parse(arguments)
     if flags.get("run") is None or flags.get("out") is None:
         raise UserError(f"a run and a file to write are needed: {USAGE}")
     run, out, which = Path(flags["run"]), Path(flags["out"]), flags.get("own_checkpoint")
-    if out.suffix in (".onnx", ".pt2"):
+    if out.suffix in SUFFIXES:
         from ssd.deploy.export import Wanted, export_graph
 
         images = None if flags.get("images") is None else Path(flags["images"])
-        wanted = Wanted(bool(flags.get("raw")), bool(flags.get("preprocess")), images)
+        raw, pixels, compiled = (bool(flags.get(name)) for name in FORMS)
+        wanted = Wanted(raw, pixels, images, compiled)
         print(export_graph(run, out, wanted, given_settings(flags), which))
         return 0
-    if flags.get("raw") or flags.get("preprocess"):
-        raise UserError("--raw and --preprocess are for files that end in .onnx or .pt2")
+    for name in (*FORMS, "images"):
+        if flags.get(name):
+            raise UserError(f"--{name} has no effect on {out}: it is for {', '.join(SUFFIXES)}")
     from ssd.detect.export import export
 
     lines, using = export(run, out, which)

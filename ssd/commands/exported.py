@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-SUFFIXES = (".onnx", ".pt2")
+from ssd.common.errors import UserError
+
+SUFFIXES = (".onnx", ".xml", ".pt2")
+
+TRUST = "read a .pt2 file, which can run code: for files of one's own"
 
 
 def is_exported(arguments: Sequence[str]) -> bool:
     """Returns whether the first argument without dashes names an exported file."""
     first = next((word for word in arguments if not word.startswith("-")), "")
     return first.endswith(SUFFIXES) and not Path(first).is_dir()
+
+
+def refuse_trust(file: Path) -> None:
+    """Raises a UserError if a file needs no trust."""
+    if file.suffix != ".pt2":
+        raise UserError(f"--trust has no effect on {file}, which can run no code: leave it out")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import re
 import reprlib
 import stat
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import Any
 from ssd.common.errors import UserError
 
 LONGEST_NAME = 200
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LARGEST_COORDINATE = 1e9
 MAX_PIXELS = 100_000_000
 MOST_CLASSES = 20_000
@@ -100,11 +102,14 @@ def as_box(value: Any) -> list[float]:
 
 
 def as_name(field: str, value: Any) -> str:
-    """Returns a text of 1 to `LONGEST_NAME` characters on one line, without outer spaces."""
+    """Returns a text of 1 to `LONGEST_NAME` characters on one line, without outer spaces.
+
+    Control characters are refused: names are printed, and a terminal obeys them.
+    """
     short_text = isinstance(value, str) and len(value) <= LONGEST_NAME
     text = " ".join(value.split()) if short_text else ""
-    if not text or not is_unicode(text):
-        rule = f"a string of 1 to {LONGEST_NAME} characters"
+    if not text or not is_unicode(text) or CONTROL.search(text):
+        rule = f"a string of 1 to {LONGEST_NAME} characters, none of which controls a terminal"
         raise ValueError(f"{field} is {short(value)}, but has to be {rule}")
     return text
 

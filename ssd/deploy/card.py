@@ -8,7 +8,7 @@ from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.common.untrusted import shown
 from ssd.deploy.compare import Difference
-from ssd.deploy.facts import Facts
+from ssd.deploy.facts import OUTPUTS, Facts
 
 CARD = "MODEL.md"
 MARK = "<!-- written by `ssd export`, which writes it anew -->\n"
@@ -22,7 +22,12 @@ def check_card(folder: Path) -> None:
 
 
 def write_card(
-    file: Path, facts: Facts, difference: Difference, data: str, score: float | None
+    file: Path,
+    facts: Facts,
+    difference: Difference,
+    data: str,
+    score: float | None,
+    compiled: bool = False,
 ) -> Path:
     """Writes MODEL.md beside an exported file; returns its path.
 
@@ -32,6 +37,7 @@ def write_card(
         difference: what the check of it has found.
         data: what it was trained on.
         score: mean average precision of its checkpoint, None if it was not evaluated.
+        compiled: whether a .pt2 file is machine code.
     """
     known = "not evaluated" if score is None else f"{score:.4f}"
     text = f"""{MARK}
@@ -56,7 +62,7 @@ An SSD detector of {len(facts.classes)} classes: {shown(facts.classes, 100)}.
 
 ## Use
 
-{_use(file, facts)}
+{_use(file, facts, compiled)}
 """
     card = file.parent / CARD
     write_whole(card, text)
@@ -92,22 +98,28 @@ def _output(facts: Facts) -> str:
     )
 
 
-def _use(file: Path, facts: Facts) -> str:
+def _use(file: Path, facts: Facts, compiled: bool) -> str:
     if file.suffix == ".pt2":
+        load = "_inductor.aoti_load_package({})" if compiled else "export.load({}).module()"
         return _python(
             f"import {_packages(facts)}, torch",
-            f'model = torch.export.load("{file.name}").module()',
+            "model = torch." + load.format(f'"{file.name}"'),
             f"images = {_example(facts)}",
             "boxes, scores = model(torch.from_numpy(images))",
         )
-    outputs = ", ".join(
-        ("boxes", "scores") if facts.form == "raw" else ("boxes", "scores", "labels", "counts")
-    )
-    text = "With onnxruntime alone:\n\n" + _python(
-        f"import {_packages(facts)}, onnxruntime",
-        f'model = onnxruntime.InferenceSession("{file.name}")',
+    outputs = ", ".join(OUTPUTS[facts.form])
+    if file.suffix == ".xml":
+        runtime, run = "openvino", "model([images]).to_tuple()"
+        hint = '{"INFERENCE_PRECISION_HINT": "f32"}'
+        load = f'openvino.compile_model("{file.name}", "CPU", {hint})'
+    else:
+        runtime, run = "onnxruntime", 'model.run(None, {"images": images})'
+        load = f'onnxruntime.InferenceSession("{file.name}")'
+    text = f"With {runtime} alone:\n\n" + _python(
+        f"import {_packages(facts)}, {runtime}",
+        f"model = {load}",
         f"images = {_example(facts)}",
-        f'{outputs} = model.run(None, {{"images": images}})',
+        f"{outputs} = {run}",
     )
     if facts.form == "raw":
         return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,28 +23,35 @@ from ssd.run.folder import check_out
 from ssd.run.results import origin_of
 from ssd.structures import Record
 
+# What an export leaves out: where the data is belongs to the machine, and the file may travel.
+PLACES: dict[str, Any] = {"root": "", "images": None, "annotations": None}
 # These settings are part of the file.
 FIXED = ("score_threshold", "nms_iou", "top_k", "max_detections")
 
 
-def evaluate_exported(file: Path, overrides: Settings, out: Path | None) -> Judged:
-    """Evaluates an exported file, in onnxruntime.
+def evaluate_exported(
+    file: Path, overrides: Settings, out: Path | None, trust: bool = False
+) -> Judged:
+    """Evaluates an exported file in its runtime.
 
     Args:
-        file: ends in .onnx.
+        file: ends in .onnx, .xml or .pt2.
         overrides: settings that differ from those it was exported with; `data.root` among them.
         out: folder for the results; by default `evaluation_NAME` in the working directory.
+        trust: as ExportedFile takes it.
 
     Raises:
         UserError: the file or the data is invalid, or a setting is part of the file.
     """
-    detector = ExportedDetector(file)
+    detector = ExportedDetector(file, trust)
     for name in FIXED:
         if name in overrides.get("evaluation", {}):
             raise UserError(f"evaluation.{name} is part of {file}: export the run with it")
     if "root" not in overrides.get("data", {}):
         raise UserError(f"{file} does not know where the data is: give --data.root FOLDER")
     settings = parse_yaml(detector.facts.config, f"the settings in {file}")
+    if isinstance(settings.get("data"), dict):
+        settings["data"].update(PLACES)  # an untrusted file names no other
     merge(settings, overrides)
     config = located(to_config(settings))
     folder = out or Path(f"evaluation_{file.stem}")

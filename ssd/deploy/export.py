@@ -7,18 +7,13 @@ only if they agree.
 from __future__ import annotations
 
 import datetime
-import io
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch.export import ExportedProgram
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
@@ -34,9 +29,12 @@ from ssd.deploy.compare import (
     compare_detections,
     compare_raw,
 )
+from ssd.deploy.evaluate import PLACES
 from ssd.deploy.facts import Facts
 from ssd.deploy.graph import DetectionGraph, RawGraph
 from ssd.deploy.onnx_file import OPSET, need_packages, onnx_bytes, traced
+from ssd.deploy.openvino_file import ir_content
+from ssd.deploy.program import compiled_bytes, program_bytes
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, input_of
 from ssd.detect.detector import Detector
 from ssd.detect.evaluate import located, read_data, run_of
@@ -49,8 +47,6 @@ from ssd.run.names import DIVISION
 
 CHECKED = 32  # images
 EXACT: Settings = {"training": {"device": "cpu", "precision": "fp32"}}
-# Where the data is belongs to the machine, and the file may travel.
-PLACES: dict[str, Any] = {"root": "", "images": None, "annotations": None}
 LICENCES = {
     "none": "the choice of who trained it: from random weights, on the data above",
     "imagenet": "as ImageNet permits: from torchvision's weights (BSD 3-Clause), trained on it",
@@ -65,17 +61,19 @@ class Wanted(NamedTuple):
         raw: scores and boxes of all default boxes, without suppression.
         pixels: resize and normalise inside.
         images: folder of images to check the file on; by default those of the evaluation.
+        compiled: machine code for this kind of CPU in a .pt2 file.
     """
 
     raw: bool = False
     pixels: bool = False
     images: Path | None = None
+    compiled: bool = False
 
 
 def export_graph(
     trained: Path, out: Path, wanted: Wanted, overrides: Settings, which: str | None = None
 ) -> str:
-    """Writes an .onnx or a .pt2 file and MODEL.md beside it.
+    """Writes an .onnx, a .pt2, or an .xml and a .bin file, and MODEL.md beside it.
 
     Args:
         trained: run folder or checkpoint; averaged weights are used if it has them.
@@ -99,10 +97,11 @@ def export_graph(
     run = run_of(checkpoint.path)
     images = images_to_check(config, detector.classes, run, wanted.images)
     facts = facts_of(checkpoint, config, wanted, trained.name if run is None else run.name)
-    content = file_content(detector, facts, out.suffix)
+    contents = file_contents(detector, facts, out.suffix, wanted.compiled)
     failed = out.with_name(f"{out.stem}.failed{out.suffix}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(failed, content)
+    for suffix, content in contents.items():
+        write_whole(failed.with_suffix(suffix), content)
     difference = check(failed, detector, facts, images)
     told = f"checked on {len(images)} images beside the model: {difference}"
     if not difference.is_small:
@@ -110,23 +109,27 @@ def export_graph(
             f"{told}; at most {SCORE_BOUND:g}, {BOX_BOUND:g} pixels and {CHANGED_BOUND:.0%} are "
             f"allowed: the file is kept as {failed}, please report it"
         )
-    failed.replace(out)
-    card = write_card(
-        out, facts, difference, data_of(config), checkpoint.manifest.mean_average_precision
-    )
+    for suffix in reversed(contents):
+        failed.with_suffix(suffix).replace(out.with_suffix(suffix))
+    score = checkpoint.manifest.mean_average_precision
+    card = write_card(out, facts, difference, data_of(config), score, wanted.compiled)
     opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
     using = f"using {checkpoint.choice} ({checkpoint.path})"
-    return f"{using}\n{told}\nwritten: {out} ({len(content) / 1e6:.1f} MB{opset}), {card}"
+    size = sum(map(len, contents.values())) / 1e6
+    files = ", ".join(str(out.with_suffix(suffix)) for suffix in contents)
+    return f"{using}\n{told}\nwritten: {files} ({size:.1f} MB{opset}), {card}"
 
 
 def check_target(out: Path, wanted: Wanted) -> None:
     """Raises a UserError if the file cannot be written, or would overwrite something."""
     if out.suffix == ".pt2" and not wanted.raw:
         raise UserError(f"{out} needs --raw: PyTorch has no operator for NMS, but ONNX has")
-    if out.suffix == ".onnx":
-        need_packages()
-    if os.path.lexists(out):
-        raise UserError(f"{out} is there already: remove it, or give another --out")
+    if wanted.compiled and out.suffix != ".pt2":
+        raise UserError("--compile is for a file that ends in .pt2")
+    need_packages(out.suffix)
+    for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
+        if os.path.lexists(file):
+            raise UserError(f"{file} is there already: remove it, or give another --out")
     check_place(out.parent)
     check_card(out.parent)
 
@@ -184,40 +187,25 @@ def facts_of(checkpoint: Checkpoint, config: Config, wanted: Wanted, run: str) -
     )
 
 
-def file_content(detector: Detector, facts: Facts, suffix: str) -> bytes:
-    """The bytes of the file, .onnx or .pt2."""
+def file_contents(
+    detector: Detector, facts: Facts, suffix: str, compiled: bool = False
+) -> dict[str, bytes]:
+    """The content of each file to write, by its suffix: .onnx, .pt2, or .xml and .bin."""
     parts = detector.model, detector.preprocess, facts.pixels
     is_raw = facts.form == "raw"
     program = traced(RawGraph(*parts) if is_raw else DetectionGraph(*parts, detector.config))
-    if suffix == ".onnx":
-        return onnx_bytes(program, facts)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.export.save(program, buffer, extra_files=facts.metadata())
-    return buffer.getvalue()
+    if suffix == ".pt2":
+        return {suffix: (compiled_bytes if compiled else program_bytes)(program, facts)}
+    content = onnx_bytes(program, facts)
+    return ir_content(content) if suffix == ".xml" else {suffix: content}
 
 
 def check(file: Path, detector: Detector, facts: Facts, images: list[Pixels]) -> Difference:
     """The differences between the file, in its own runtime, and the model."""
     if facts.form == "detections":
         return compare_detections(detector, ExportedDetector(file), images)
-    run = ExportedFile(file).run if file.suffix == ".onnx" else run_program(file)
+    run = ExportedFile(file, trust=True).run
     return compare_raw(detector, lambda each: run(input_of(each, facts)), images, facts.pixels)
-
-
-def run_program(file: Path) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
-    """A function that runs a .pt2 file, which has to be of one's own: reading it can run code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program: ExportedProgram = torch.export.load(file)
-    module = program.module()
-
-    @torch.no_grad()
-    def run(images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        return [output.numpy() for output in module(torch.from_numpy(images))]
-
-    return run
 
 
 def data_of(config: Config) -> str:

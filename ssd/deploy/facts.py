@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from ssd.common.untrusted import MOST_CLASSES, as_name, as_number, as_whole, short
+from ssd.common.untrusted import (
+    CONTROL,
+    LONGEST_NAME,
+    MOST_CLASSES,
+    as_name,
+    as_number,
+    as_whole,
+    short,
+)
 
 FORMAT = "ssd-trainer 1"
 LARGEST_INPUT = 2048
@@ -100,6 +108,7 @@ def _check(values: dict[str, Any]) -> None:
         fits = isinstance(value, list) and (len(value) == count or count is None)
         if not fits or not 0 < len(value) <= MOST_CLASSES:
             raise ValueError(f"its {name} are {short(value)}, but have to be a list")
+    values["run"] = " ".join(CONTROL.sub(" ", values["run"]).split())[:LONGEST_NAME]
     values["classes"] = tuple(as_name("classes", one) for one in values["classes"])
     for name in ("pixel_mean", "pixel_std"):
         values[name] = tuple(as_number(name, one) for one in values[name])

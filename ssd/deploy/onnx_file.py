@@ -14,15 +14,17 @@ from ssd.deploy.facts import OUTPUTS, Facts
 from ssd.deploy.graph import RawGraph
 
 OPSET = 18  # the oldest that PyTorch's exporter writes without a conversion
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+WRITERS = ("onnx", "onnxscript")
+PACKAGES = {".onnx": (*WRITERS, "onnxruntime"), ".xml": (*WRITERS, "openvino")}
 
 
-def need_packages() -> None:
-    """Raises a UserError if a package that writes or checks ONNX files is missing."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+def need_packages(suffix: str) -> None:
+    """Raises a UserError if a package that writes or checks files of this kind is missing."""
+    names = PACKAGES.get(suffix, ())
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"export to .onnx needs {', '.join(missing)}: pip install {' '.join(PACKAGES)}"
+            f"export to {suffix} needs {', '.join(missing)}: pip install {' '.join(names)}"
         )
 
 

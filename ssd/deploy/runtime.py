@@ -1,11 +1,13 @@
-"""Runs an exported ONNX file: onnxruntime, NumPy and OpenCV are all that it needs.
+"""Runs an exported file: its runtime, NumPy and OpenCV are all that it needs.
 
 Letters: `H`, `W` pixels of an image, `D` its detections.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,17 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.errors import UserError, one_line
-from ssd.common.machine import usable_cores
+from ssd.common.untrusted import CONTROL, LARGEST_COORDINATE
 from ssd.deploy.facts import OUTPUTS, Facts, read_facts
+from ssd.deploy.onnx_session import open_onnx
+from ssd.deploy.openvino_file import open_ir
 from ssd.deploy.resize import Floats, network_input
-from ssd.deploy.untrusted import read_onnx
+from ssd.deploy.session import Session
 from ssd.detect.few_packages import Pixels, read_picture
 from ssd.detect.result import Result
 from ssd.report.pictures import SHOWN_SCORE
 
 LONGEST_REASON = 200
-SILENT = 4  # onnxruntime's level of fatal errors: it raises all others
-INSTALL = "pip install onnxruntime"
+NO_MEMORY = re.compile("allocate memory|bad.alloc|not enough memory|more than [0-9]+ bytes", re.I)
 
 
 class Objects(NamedTuple):
@@ -42,40 +45,35 @@ class Objects(NamedTuple):
 
 
 class ExportedFile:
-    """An exported ONNX file in onnxruntime on the CPU.
+    """An exported file in its runtime on the CPU: .onnx in onnxruntime, .xml in OpenVINO.
 
     Args:
         path: the file.
+        trust: whether a .pt2 file may be read by PyTorch, which runs code that is in it.
 
     Attributes:
         facts: the metadata of the file.
 
     Raises:
-        UserError: onnxruntime is missing, or the file is damaged or no export of this project.
+        UserError: the runtime is missing, or the file is damaged or no export of this project.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError(f"{path} needs onnxruntime, which is not there: {INSTALL}") from error
-        content = read_onnx(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = SILENT
-        options.intra_op_num_threads = usable_cores()
-        try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-            self.facts = read_facts(self._session.get_modelmeta().custom_metadata_map)
-            names = [output.name for output in self._session.get_outputs()]
-            inputs = [(each.name, each.type) for each in self._session.get_inputs()]
-            kind = "tensor(uint8)" if self.facts.pixels else "tensor(float)"
-            if names != list(OUTPUTS[self.facts.form]) or inputs != [("images", kind)]:
-                raise ValueError("its inputs and outputs are not those of an export")
-        except Exception as error:  # a damaged file makes onnxruntime raise anything
-            raise UserError(f"{path} is no file that can be run: {_reason(error)}") from error
+    def __init__(self, path: Path, trust: bool = False) -> None:
         self.path = path
+        try:
+            session = _opened(path, trust)
+            self.facts = read_facts(session.metadata)
+            kind = "uint8" if self.facts.pixels else "float32"
+            outputs = list(OUTPUTS[self.facts.form])
+            if session.outputs != outputs or session.inputs != [("images", kind)]:
+                raise ValueError("its inputs and outputs are not those of an export")
+        except UserError:
+            raise
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or _reason(error)}") from error
+        except Exception as error:  # a damaged file makes a runtime raise anything
+            raise UserError(f"{path} is no file that can be run: {_reason(error)}") from error
+        self._run = session.run
 
     def run(self, images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """The outputs for a batch of images in the form that the file takes.
@@ -84,29 +82,31 @@ class ExportedFile:
             UserError: the file cannot be run on them.
         """
         try:
-            outputs: list[npt.NDArray[Any]] = self._session.run(None, {"images": images})
-        except Exception as error:  # a hostile file makes onnxruntime raise anything
+            return self._run(images)
+        except Exception as error:  # a hostile file makes a runtime raise anything
             raise UserError(f"{self.path} cannot be run: {_reason(error)}") from error
-        return outputs
 
 
 class ExportedDetector(ExportedFile):
-    """Finds objects in images by an exported file with detections.
+    """Finds objects in images by an exported file with detections, or a .pt2 file.
 
     Args:
         path: the file.
+        trust: as ExportedFile takes it.
 
     Attributes:
         classes: names of the labels from 1 on.
 
     Raises:
-        UserError: as ExportedFile, or the file gives raw scores.
+        UserError: as ExportedFile, or the file gives raw scores and is no .pt2 file.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(Path(path))
+    def __init__(self, path: str | Path, trust: bool = False) -> None:
+        super().__init__(Path(path), trust)
         if self.facts.form != "detections":
-            raise UserError(f"{path} gives raw scores: export the run without --raw")
+            if self.path.suffix != ".pt2":
+                raise UserError(f"{path} gives raw scores: export the run without --raw")
+            self._run = _program(self.path, trust).with_suppression(self._run, self.facts)
         self.classes = self.facts.classes
 
     def __call__(self, pixels: Pixels) -> Objects:
@@ -151,6 +151,28 @@ class ExportedDetector(ExportedFile):
             )
 
 
+def _opened(path: Path, trust: bool) -> Session:
+    if path.suffix == ".xml":
+        return open_ir(path)
+    if path.suffix == ".pt2":
+        session: Session = _program(path, trust).open_program(path)
+        return session
+    return open_onnx(path)
+
+
+def _program(path: Path, trust: bool) -> Any:
+    """The module that runs PyTorch's programs, which alone needs PyTorch."""
+    if not trust:
+        raise UserError(
+            f"{path} could run code when it is read: if it is your own, give --trust (in Python "
+            "trust=True), else ask for an .onnx file"
+        )
+    try:
+        return import_module("ssd.deploy.program")
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path} needs {error.name}, which is not installed") from error
+
+
 def input_of(pixels: Pixels, facts: Facts) -> npt.NDArray[Any]:
     """An image [H, W, 3], RGB, as a batch of one in the form that the file with the facts takes."""
     if facts.pixels:
@@ -169,8 +191,14 @@ def _are_detections(outputs: Sequence[npt.NDArray[Any]], classes: int) -> bool:
         return False
     found = labels[0, : int(counts[0])]
     in_range = bool(((found >= 1) & (found <= classes)).all())
-    return in_range and bool(np.isfinite(boxes).all() and np.isfinite(scores).all())
+    # A number that is none is in no range.
+    likely = bool(((scores >= 0) & (scores <= 1.001)).all())
+    return in_range and likely and bool((np.abs(boxes) <= LARGEST_COORDINATE).all())
 
 
 def _reason(error: Exception) -> str:
-    return one_line(error)[:LONGEST_REASON]
+    """A runtime's error in one line, of which the end tells most."""
+    text = CONTROL.sub(" ", one_line(error))
+    if isinstance(error, MemoryError) or NO_MEMORY.search(text):
+        return "it takes more memory than there is"
+    return text if len(text) <= LONGEST_REASON else f"… {text[-LONGEST_REASON:]}"

@@ -12,6 +12,8 @@ Letters: `B` images, `P` default boxes, `C` classes, `M` all pairs of a default 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -53,25 +55,44 @@ def postprocess(
     return search(predictions, default_boxes_P4, config)
 
 
-@torch.no_grad()
 def search(
     predictions: Predictions, default_boxes_P4: Tensor, config: EvaluationConfig
 ) -> list[Detections]:
     """The detections of `postprocess`, found among as few candidates as possible."""
-    images, _, num_classes = predictions.logits.shape
-    image_B1 = torch.arange(images, device=predictions.logits.device)[:, None]
+
+    def boxes_of(box_BN: Tensor) -> tuple[Tensor, Tensor]:
+        locations_BN4 = predictions.locations.gather(1, box_BN[..., None].expand(-1, -1, 4))
+        return clipped_boxes(locations_BN4, default_boxes_P4[box_BN])
+
+    return chosen(class_scores(predictions), boxes_of, config)
+
+
+@torch.no_grad()
+def chosen(
+    scores_BPC: Tensor,
+    boxes_of: Callable[[Tensor], tuple[Tensor, Tensor]],
+    config: EvaluationConfig,
+) -> list[Detections]:
+    """The detections among scored default boxes, as `postprocess` gives them.
+
+    Args:
+        scores_BPC: probabilities, background first; that of the background is set to 0.
+        boxes_of: places [B, N] of default boxes → their boxes [B, N, 4], relative to the image and
+            clipped to it, and a mask [B, N] of those that are finite.
+        config: the thresholds.
+    """
+    images, _, num_classes = scores_BPC.shape
+    image_B1 = torch.arange(images, device=scores_BPC.device)[:, None]
     # A call costs a launch and a wait on a GPU; on a CPU its time grows with the square of the
     # number of boxes kept.
-    on_gpu = predictions.logits.is_cuda
-    scores_BPC = class_scores(predictions)
+    on_gpu = scores_BPC.is_cuda
     scores_BPC[..., 0] = 0
     scores_BM = scores_BPC.flatten(1)
     looked_at = min(FIRST_LOOK * config.max_detections, scores_BM.shape[1])
     while True:
         scores_BN, pair_BN = best(scores_BM, looked_at)
         box_BN, labels_BN = pair_BN // num_classes, pair_BN % num_classes
-        locations_BN4 = predictions.locations.gather(1, box_BN[..., None].expand(-1, -1, 4))
-        boxes_BN4, finite_BN = clipped_boxes(locations_BN4, default_boxes_P4[box_BN])
+        boxes_BN4, finite_BN = boxes_of(box_BN)
         candidate_BN = (scores_BN > config.score_threshold) & finite_BN
         candidate_BN &= rank_in_class(labels_BN) < config.top_k
         group_BN = image_B1 * num_classes + labels_BN

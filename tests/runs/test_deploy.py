@@ -54,7 +54,7 @@ def test_the_file_has_the_mean_average_precision_of_the_run(deployed, tool, tmp_
     exact = ["--training.precision", "fp32", "--training.device", "cpu", "--out", "run"]
     done = tool("evaluate.py", run, "--checkpoint", "last", *exact)
     assert done.returncode == 0, done.stderr
-    done = tool("evaluate.py", file, *data, "--out", "file")
+    done = tool("evaluate.py", file, *data[:-2], "--out", "file")
     assert done.returncode == 0, done.stderr
     assert f"using {file}" in done.stdout
     assert mean(tmp_path / "file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
@@ -116,8 +116,24 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
     told = mistaken("evaluate.py", file, "--data.root", "x", "--evaluation.nms_iou", "0.2")
     assert f"error: evaluation.nms_iou is part of {file}: export the run with it" in told
     assert "give --data.root FOLDER" in mistaken("evaluate.py", file)
+    where = ("--data.root", "x")
+    for flag in (("--checkpoint", "best"), ("--data.workers", "0"), ("--training.device", "cpu")):
+        told = mistaken("evaluate.py", file, *where, *flag)
+        assert told == f"error: {flag[0]} has no effect on an exported file: leave it out\n"
+    assert "--trust has no effect on" in mistaken("evaluate.py", run, "--trust")
+    assert "--trust has no effect on" in mistaken("predict.py", file, photos, "--trust")
+    assert "--checkpoint has no effect on a file of detections" in mistaken(
+        "evaluate.py", "--detections", "d.json", *where, "--checkpoint", "best"
+    )
     assert "could run code when it is read" in mistaken("predict.py", "x.pt2", photos)
+    assert "could run code when it is read" in mistaken("evaluate.py", "x.pt2", *where)
+    assert "x.pt2 cannot be read" in mistaken("predict.py", "x.pt2", photos, "--trust")
     assert "at least one image is needed" in mistaken("predict.py", file)
     assert "needs --raw" in mistaken("export.py", run, "--out", "new/model.pt2")
-    assert "--raw and --preprocess are for" in mistaken("export.py", run, "--out", "x.pth", "--raw")
+    for flag in (("--raw",), ("--preprocess",), ("--compile",), ("--images", photos)):
+        told = mistaken("export.py", run, "--out", "x.pth", *flag)
+        assert f"{flag[0]} has no effect on x.pth: it is for .onnx, .xml, .pt2" in told
+    assert "--compile is for a file that ends in .pt2" in mistaken(
+        "export.py", run, "--out", "new/x.onnx", "--compile"
+    )
     assert "x.onnx cannot be read: No such file" in mistaken("predict.py", "x.onnx", photos)

@@ -10,16 +10,20 @@ def exported(tmp_path_factory):
     """Writes a detector's ONNX file, once for each form; skips where a package is missing."""
     pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
     pytest.importorskip("onnxscript", reason="needs onnxscript: pip install '.[export]'")
-    from ssd.deploy.export import file_content
+    from ssd.deploy.export import file_contents
 
     written = {}
 
-    def write(backbone="ssd7", form="detections", pixels=False, **thresholds):
-        key = (backbone, form, pixels, *sorted(thresholds.items()))
+    def write(backbone="ssd7", form="detections", pixels=False, suffix=".onnx", **thresholds):
+        if suffix == ".xml":
+            pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
+        key = (backbone, form, pixels, suffix, *sorted(thresholds.items()))
         if key not in written:
             detector = random_detector(backbone, **thresholds)
-            path = tmp_path_factory.mktemp("exported") / "model.onnx"
-            path.write_bytes(file_content(detector, facts_of(detector, form, pixels), ".onnx"))
+            path = tmp_path_factory.mktemp("exported") / f"model{suffix}"
+            facts = facts_of(detector, form, pixels)
+            for each, content in file_contents(detector, facts, suffix).items():
+                path.with_suffix(each).write_bytes(content)
             written[key] = path, detector
         return written[key]
 

@@ -1,6 +1,7 @@
 """Networks with random weights, and pictures for them."""
 
 import datetime
+import itertools
 
 import cv2
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import Config, EvaluationConfig, ModelConfig
+from ssd.deploy.compare import same_objects
 from ssd.deploy.facts import Facts
+from ssd.deploy.runtime import Objects
 from ssd.detect.detector import Detector
 from ssd.model.ssd import build_model
 
@@ -78,3 +81,28 @@ def facts_of(detector, form="detections", pixels=False, **changed):
         "config": "{}\n",
     }
     return Facts(form=form, pixels=pixels, **(values | changed))
+
+
+def expected(detector, pixels):
+    """What the model finds in a picture."""
+    (result,) = detector.results([("", pixels)], 0)
+    return Objects(result.boxes, result.scores, result.labels)
+
+
+def assert_same(wanted, found, full=None):
+    """The same objects in the same order, but for runs of nearly equal scores.
+
+    With `full` objects, the last run may have been cut off, and holds any of its objects.
+    """
+    count = len(wanted.scores)
+    assert count == len(found.scores) > 5
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4, rtol=0)
+    breaks = np.flatnonzero(wanted.scores[:-1] - wanted.scores[1:] > 1e-4) + 1
+    for start, end in itertools.pairwise([0, *breaks.tolist(), count]):
+        if end == count == full:
+            break
+        one, other = (Objects(*(column[start:end] for column in each)) for each in (wanted, found))
+        pairs = same_objects(one, other)
+        assert len(pairs) == end - start
+        for place, match in pairs:
+            np.testing.assert_allclose(other.boxes[match], one.boxes[place], atol=0.05, rtol=0)

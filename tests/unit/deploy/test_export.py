@@ -96,13 +96,13 @@ def test_the_program_of_pytorch(run, photos, tmp_path, monkeypatch):
 
 
 def test_a_file_that_differs_is_kept_under_another_name(run, photos, tmp_path, monkeypatch):
-    content = module.file_content
+    contents = module.file_contents
 
-    def other(detector, facts, suffix):
+    def other(detector, facts, suffix, compiled):
         config = replace(detector.config, nms_iou=0.9)
-        return content(replace(detector, config=config), facts, suffix)
+        return contents(replace(detector, config=config), facts, suffix, compiled)
 
-    monkeypatch.setattr(module, "file_content", other)
+    monkeypatch.setattr(module, "file_contents", other)
     out = tmp_path / "new" / "model.onnx"
     message = r"of \d+ detections changed; at most 0\.0001, 0\.05 pixels and 1% are allowed: .*"
     with pytest.raises(UserError, match=message + r"kept as .*model\.failed\.onnx"):

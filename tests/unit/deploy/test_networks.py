@@ -15,36 +15,13 @@ from ssd.common.errors import UserError
 from ssd.config import Backbone
 from ssd.deploy.compare import compare_detections, compare_raw
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, Objects, input_of
-from tests.unit.deploy.nets import photo
+from tests.unit.deploy.nets import assert_same, expected, photo
 
 SIZES = [(97, 131), (33, 300), (211, 53), (65, 77), (301, 129)]
 BACKBONES = [
     "ssd7",
     *(pytest.param(name, marks=pytest.mark.long) for name in get_args(Backbone) if name != "ssd7"),
 ]
-
-
-def expected(detector, pixels):
-    (result,) = detector.results([("", pixels)], 0)
-    return Objects(result.boxes, result.scores, result.labels)
-
-
-def assert_same(wanted, found):
-    """The same objects in the same order, but for runs of nearly equal scores."""
-    assert len(wanted.scores) == len(found.scores) > 5
-    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4, rtol=0)
-    start = 0
-    for end in range(1, len(wanted.scores) + 1):
-        if end < len(wanted.scores) and wanted.scores[end - 1] - wanted.scores[end] <= 1e-4:
-            continue
-        # Within the run the order is free, so the rows are sorted by class and place.
-        rows = [
-            np.concatenate([one.labels[start:end, None], one.boxes[start:end]], 1)
-            for one in (wanted, found)
-        ]
-        one, other = (each[np.lexsort(each.round().T)] for each in rows)
-        np.testing.assert_allclose(other, one, atol=0.05, rtol=0)
-        start = end
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
