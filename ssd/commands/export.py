@@ -11,7 +11,7 @@ from ssd.config.flags import CHECKPOINT_FLAG, CommandLine, given_settings
 
 USAGE = (
     "ssd export RUN_DIR|CHECKPOINT --out FILE.onnx|FILE.xml|FILE.pt2|FILE.pth [--raw]\n"
-    "                  [--preprocess] [--compile] [--images FOLDER]\n"
+    "                  [--preprocess] [--half|--int8] [--compile] [--images FOLDER]\n"
     "                  [--checkpoint best|last|STEP] [--section.key VALUE …]"
 )
 DESCRIPTION = """
@@ -35,7 +35,7 @@ USED = (
     *("evaluation.max_detections", "data.root", "data.eval_split"),
 )
 
-FORMS = ("raw", "preprocess", "compile")
+FORMS = ("raw", "preprocess", "compile", "half", "int8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     line.add("--out", "FILE", "the file to write, which is not there yet")
     line.add("--raw", "", "scores and boxes of all default boxes, without NMS", bool)
     line.add("--preprocess", "", "take uint8 RGB images of any size; resize inside", bool)
+    line.add("--half", "", "float16 in the network of an .onnx file", bool)
+    line.add("--int8", "", "8-bit integers there, calibrated on training images", bool)
     line.add("--compile", "", "machine code for this kind of CPU in a .pt2 file", bool)
     line.add("--images", "FOLDER", "images to check the file on (default: the evaluation's)")
     flags = line.parse(arguments)
@@ -56,8 +58,12 @@ def main(arguments: Sequence[str]) -> int:
         from ssd.deploy.export import Wanted, export_graph
 
         images = None if flags.get("images") is None else Path(flags["images"])
-        raw, pixels, compiled = (bool(flags.get(name)) for name in FORMS)
-        wanted = Wanted(raw, pixels, images, compiled)
+        raw, pixels, compiled, half, int8 = (bool(flags.get(name)) for name in FORMS)
+        if half and int8:
+            raise UserError("--half and --int8 exclude each other")
+        wanted = Wanted(
+            raw, pixels, images, compiled, "float16" if half else "int8" if int8 else "float32"
+        )
         print(export_graph(run, out, wanted, given_settings(flags), which))
         return 0
     for name in (*FORMS, "images"):

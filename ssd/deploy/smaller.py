@@ -6,16 +6,14 @@ predictors (softmax, decoding and suppression) stays in float32, as does VGG's L
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
+
+from ssd.deploy.program import silent
 
 Numbers = Literal["float32", "float16", "int8"]
 
@@ -101,16 +99,3 @@ def network(graph: Any, layers: set[str]) -> tuple[set[str], set[str]]:
         if node.op_type == "Conv" or reaches:
             needed.update(node.input)
     return names, predictors
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Keeps the advice of the tools to themselves; it does not concern these graphs."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
