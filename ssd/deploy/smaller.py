@@ -41,8 +41,9 @@ def halved(content: bytes) -> bytes:
 def quantised(content: bytes, inputs: Iterable[npt.NDArray[Any]]) -> bytes:
     """The ONNX file with 8-bit integers in its network, by onnxruntime's static quantisation.
 
-    Weights have a scale for each channel, and activations one for each tensor, whose range is that
-    found in `inputs`. The predictors stay in float32, since their outputs need more than 8 bits.
+    Weights have a scale for each channel, and activations one for each tensor, of the mean range
+    that it has in the single `inputs`. (By the widest range, which a few values decide, ResNet-50
+    lost 1.4 points of mAP.) The predictors stay in float32: their outputs need more than 8 bits.
 
     Args:
         content: a file of `onnx_bytes`.
@@ -74,6 +75,7 @@ def quantised(content: bytes, inputs: Iterable[npt.NDArray[Any]]) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={"CalibMovingAverage": True},
         )
         return file.read_bytes()
 
