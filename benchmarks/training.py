@@ -10,7 +10,7 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.ops import box_iou
 
 from benchmarks.compare import Comparison, Side, compare
-from ssd.config import Config, ModelConfig, OptimizerConfig
+from ssd.config import Config, LossConfig, ModelConfig, OptimizerConfig
 from ssd.geometry.boxes import to_corner_form
 from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
@@ -155,7 +155,7 @@ def our_loss(batch_size: int, objects: int, device: torch.device) -> Side:
 
     def step() -> None:
         targets = match(boxes, labels, default_boxes)
-        sums = multibox_loss(predictions, targets)
+        sums = multibox_loss(predictions, targets, default_boxes, LossConfig())
         total = (sums.class_loss + sums.box_loss).sum()
         torch.autograd.backward(total / sums.num_positives.sum().clamp(min=1))
 

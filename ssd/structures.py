@@ -243,12 +243,14 @@ class Targets:
     | locations | [B, P, 4] | float32 | the matched object, encoded; undefined where unmatched |
     | eligible | [B, P] | bool | may be mined as a hard negative |
     | num_positives | [B] | float32 | matched default boxes of each image |
+    | objects | [B, P] | int64 | place of the matched object in the image; undefined elsewhere |
     """
 
     labels: Tensor
     locations: Tensor
     eligible: Tensor
     num_positives: Tensor
+    objects: Tensor
 
 
 @dataclass(frozen=True)
@@ -257,8 +259,8 @@ class LossSums:
 
     | field | shape | dtype | unit |
     |---|---|---|---|
-    | class_loss | [B] | float32 | cross-entropy of positives and hard negatives, summed |
-    | box_loss | [B] | float32 | Smooth-L1 of the positives' four offsets, summed |
+    | class_loss | [B] | float32 | of positives and hard negatives, summed |
+    | box_loss | [B] | float32 | of the positives, summed |
     | num_positives | [B] | float32 | matched default boxes of each image |
     """
 

@@ -13,12 +13,17 @@ from ssd.run.results import StoredEvaluation, read_evaluation
 from ssd.run.rows import only, read_rows
 from ssd.steps import EvaluationRow, StepRow
 
-USAGE = "ssd compare RUN_DIR RUN_DIR …"
+USAGE = "ssd compare RUN_DIR RUN_DIR … [--to RUN_DIR …]"
 DESCRIPTION = """
 Sets the results of several runs side by side: their length, the images they have seen, their best
 and their last score, and the AP of each class.
 
     ssd compare runs/mine runs/other
+    ssd compare runs/new_0 runs/new_1 runs/new_2 --to runs/old_0 runs/old_1 runs/old_2
+
+With --to, the runs before it and those after it are two groups, such as two recipes with some seeds
+each. Their mean scores, the difference, and intervals of 95 % come from a paired bootstrap over the
+images of the evaluation and over the runs of each group.
 """
 
 
@@ -26,10 +31,19 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     line = CommandLine(USAGE, DESCRIPTION)
     line.add("runs", "RUN_DIR", "run folders that have been evaluated", nargs="*")
-    folders = [Path(run) for run in line.parse(arguments).get("runs") or []]
+    line.add("--to", "RUN_DIR …", "runs to compare the others with, with intervals", nargs="+")
+    flags = line.parse(arguments)
+    folders, others = (
+        [Path(run).expanduser() for run in flags.get(name) or []] for name in ("runs", "to")
+    )
     if not folders:
         raise UserError(f"at least one run is needed: {USAGE}")
-    print(comparison(folders))
+    if others:
+        from ssd.detect.versus import versus
+
+        print(versus(folders, others))
+    else:
+        print(comparison(folders))
     return 0
 
 

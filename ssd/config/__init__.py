@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssd.config.data import AugmentConfig, DataConfig, Workers
-from ssd.config.model import DIVISORS, Backbone, Divisor, LossConfig, ModelConfig, ShortStep
+from ssd.config.model import (
+    DIVISORS,
+    Backbone,
+    BoxLoss,
+    Divisor,
+    LossConfig,
+    ModelConfig,
+    ShortStep,
+)
 from ssd.config.training import (
     CheckpointConfig,
     CocoEvaluator,
@@ -23,6 +31,7 @@ __all__ = [
     "DIVISORS",
     "AugmentConfig",
     "Backbone",
+    "BoxLoss",
     "CheckpointConfig",
     "CocoEvaluator",
     "Config",

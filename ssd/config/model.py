@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
 Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssd7"]
+BoxLoss = Literal["smooth_l1", "giou", "ciou"]
+ClassLoss = Literal["hard_negatives", "focal"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
 ShortStep = Literal["share", "full"]
 MOST_RATIOS, LONGEST_RATIO = 8, 100
@@ -18,10 +20,11 @@ DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 class ModelConfig:
     """The network."""
 
-    backbone: Backbone = "ssd7"
+    backbone: Backbone | str = "ssd7"
     """The network. `vgg16`: as in the paper. `vgg16_bn`: for training without pretrained weights.
     `resnet50`: as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssd7`: seven
-    layers that train on a CPU."""
+    layers that train on a CPU. `timm:NAME`: any convolutional network of the package timm (pip
+    install timm), with additional layers until a map has one position."""
 
     input_size: int = 300
     """Width and height, in pixels, to which images are resized."""
@@ -42,6 +45,20 @@ class ModelConfig:
     high one to the two squares. By default, the backbone's own (VGG: 2 on some maps, 2 and 3 on the
     others). `ssd check --suggest-boxes` finds sizes and ratios that fit the data."""
 
+    freeze: Literal["none", "backbone"] = "none"
+    """Layers that keep their initial weights, and the statistics of their BatchNorm. `backbone`:
+    those that pretrained weights fill; the additional layers and the head train. For few images."""
+
+    head_scale: float = 1.0
+    """Factor on the head's random initial weights. Features that are strong from the start, such as
+    those of an ImageNet classifier without BatchNorm, make large logits and a first loss of 100 or
+    more; with 0.1, it starts near that of a uniform guess."""
+
+    fit_boxes: bool = False
+    """At the start of a run, find sizes and ratios of default boxes that fit more objects of the
+    training set, as `ssd check --suggest-boxes` does, and keep them as `model.box_sizes` and
+    `model.aspect_ratios` in the run's config. Given sizes are not changed."""
+
     clamp_boxes: bool = False
     """Limit the width and height of default boxes to those of the image, as torchvision and
     ssd.pytorch do."""
@@ -54,7 +71,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
-        check_limits("model", self, input_size=(64, 2048))
+        check_limits("model", self, input_size=(64, 2048), head_scale=(0, LARGEST))
+        known = (*get_args(Backbone), "timm:NAME")
+        is_known = self.backbone in known[:-1] or self.backbone.startswith("timm:")
+        require(is_known, "model.backbone", self.backbone, f"one of {', '.join(known)}")
         mean, std, sizes = self.pixel_mean, self.pixel_std, self.box_sizes
         numbers = len(mean) == 3 and all(0 <= value <= 255 for value in mean)
         require(numbers, "model.pixel_mean", mean, "three numbers from 0 to 255")
@@ -100,6 +120,28 @@ class LossConfig:
     box_weight: float = 1.0
     """Weight of the box loss relative to the class loss (alpha in the paper)."""
 
+    boxes: BoxLoss = "smooth_l1"
+    """Loss of the boxes. `smooth_l1`: of the offsets, as in the paper. `giou` and `ciou`: of the
+    overlap of predicted and matched box, which is smaller: `loss.box_weight` 2 is usual."""
+
+    classes: ClassLoss = "hard_negatives"
+    """Loss of the classes. `hard_negatives`: cross-entropy of the positives and the hardest
+    negatives, as in the paper. `focal`: cross-entropy of all default boxes, in which easy ones
+    count little (Lin et al., 2017); the settings of hard negatives then have no effect."""
+
+    focal_gamma: float = 2.0
+    """For `focal`: the higher, the less an easy default box counts."""
+
+    focal_alpha: float = 0.25
+    """For `focal`: weight (0 … 1) of the positives; the background has the rest."""
+
+    label_smoothing: float = 0.0
+    """Share (0 … 1) of the class target that is spread over all classes."""
+
+    prime_samples: bool = False
+    """Give more weight to the positives whose predicted boxes are best, since these are what
+    detection keeps: PISA (Cao et al., 2020), which changes nothing but the training."""
+
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits(
@@ -110,4 +152,7 @@ class LossConfig:
             min_negatives=(0, LARGEST),
             negative_iou=(SMALLEST, 1),
             box_weight=(0, LARGEST),
+            focal_gamma=(0, LARGEST),
+            focal_alpha=(0, 1),
+            label_smoothing=(0, 1),
         )

@@ -36,6 +36,10 @@ class OptimizerConfig:
     bias_lr_factor: float = 1.0
     """Factor on the learning rate of biases (2 in Caffe)."""
 
+    backbone_lr_factor: float = 1.0
+    """Factor on the learning rate of the backbone, without its additional layers: below 1, its
+    pretrained weights change more slowly than the rest."""
+
     decay_bias_and_norm: bool = False
     """Apply weight decay to biases and normalisation layers too."""
 
@@ -61,6 +65,7 @@ class OptimizerConfig:
             momentum=(0, 0.9999),
             weight_decay=(0, LARGEST),
             bias_lr_factor=(SMALLEST, LARGEST),
+            backbone_lr_factor=(SMALLEST, LARGEST),
             warmup_steps=(0, LARGEST),
             gamma=(SMALLEST, 1),
         )
@@ -76,8 +81,12 @@ class TrainingConfig:
     epochs: int = 60
     """Number of passes over the training data."""
 
+    min_steps: int | None = None
+    """Minimum number of optimizer steps of a training by `training.epochs`: a small data set, whose
+    epochs have few steps, is passed over more often, with its evaluations as much further apart."""
+
     steps: int | None = None
-    """Number of optimizer steps. If set, it replaces `training.epochs`."""
+    """Number of optimizer steps. If set, it replaces `training.epochs` and `training.min_steps`."""
 
     batch_size: int = 16
     """Images of one micro-batch on one rank."""
@@ -136,6 +145,7 @@ class TrainingConfig:
             "training",
             self,
             epochs=(1, LARGEST),
+            min_steps=(1, LARGEST),
             steps=(1, LARGEST),
             batch_size=(1, LARGEST),
             accumulate=(1, LARGEST),
@@ -201,6 +211,10 @@ class EvaluationConfig:
 
     max_detections: int = 200
     """Maximum number of detections per image."""
+
+    mirror: bool = False
+    """Look at the mirror image of each image too, and keep the best of both: somewhat more
+    accurate, at half the speed. Exported files do without."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

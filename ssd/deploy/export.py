@@ -24,7 +24,7 @@ from ssd.deploy.facts import Facts
 from ssd.deploy.graph import DetectionGraph, RawGraph
 from ssd.deploy.onnx_file import OPSET, need_packages, onnx_bytes, traced
 from ssd.deploy.openvino_file import ir_content
-from ssd.deploy.program import compiled_bytes, program_bytes
+from ssd.deploy.program import compiled_bytes, need_compiler, program_bytes
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, input_of
 from ssd.deploy.samples import Samples
 from ssd.deploy.score import RawDetector, score_change
@@ -36,7 +36,10 @@ from ssd.detect.load import build_detector, config_of, open_checkpoint
 from ssd.run.checkpoint import Checkpoint
 from ssd.run.folder import check_place
 
-EXACT: Settings = {"training": {"device": "cpu", "precision": "fp32"}}
+EXACT: Settings = {
+    "training": {"device": "cpu", "precision": "fp32"},
+    "evaluation": {"mirror": False},
+}
 LICENCES = {
     "none": "the choice of who trained it: from random weights, on the data above",
     "imagenet": "as ImageNet permits: from torchvision's weights (BSD 3-Clause), trained on it",
@@ -128,6 +131,8 @@ def check_target(out: Path, wanted: Wanted) -> None:
     if wanted.numbers != "float32" and out.suffix != ".onnx":
         raise UserError("--half and --int8 are for a file that ends in .onnx")
     need_packages(out.suffix)
+    if wanted.compiled:
+        need_compiler()
     for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
         if os.path.lexists(file):
             raise UserError(f"{file} is there already: remove it, or give another --out")

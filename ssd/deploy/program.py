@@ -32,6 +32,9 @@ from ssd.deploy.facts import OUTPUTS, Facts, read_facts
 from ssd.deploy.session import Run, Session
 from ssd.detect.postprocess import chosen
 
+NO_COMPILER = (
+    "--compile needs a C++ compiler, such as g++, that works here: install one, or leave it out"
+)
 COMPILED = "/data/aotinductor/"  # the folder of compiled models within the archive
 
 
@@ -50,19 +53,27 @@ def compiled_bytes(program: ExportedProgram, facts: Facts) -> bytes:
         UserError: there is no C++ compiler that works.
     """
     from torch._inductor import aoti_compile_and_package
-    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+    from torch._inductor.exc import CppCompileError
 
     with TemporaryDirectory() as folder, silent():
         path = Path(folder) / "model.pt2"
         settings = {"aot_inductor.metadata": facts.metadata()}
         try:
             aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)
-        except (CppCompileError, InvalidCxxCompiler) as error:
-            raise UserError(
-                "--compile needs a C++ compiler, such as g++, that works here: install one, or "
-                "leave --compile out"
-            ) from error
+        except CppCompileError as error:
+            raise UserError(NO_COMPILER) from error
         return path.read_bytes()
+
+
+def need_compiler() -> None:
+    """Raises a UserError if there is no C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise UserError(NO_COMPILER) from error
 
 
 def open_program(path: Path) -> Session:

@@ -26,7 +26,7 @@ from ssd.detect.result import Result
 from ssd.report.pictures import SHOWN_SCORE
 
 LONGEST_REASON = 200
-NO_MEMORY = re.compile("allocate memory|bad.alloc|not enough memory|more than [0-9]+ bytes", re.I)
+NO_MEMORY = re.compile("failed to allocate|bad.alloc|not enough memory|require more than", re.I)
 
 
 class Objects(NamedTuple):

@@ -19,6 +19,7 @@ from ssd.data.dataset import DetectionDataset, pack
 from ssd.data.loader import evaluation_batches
 from ssd.data.num_workers import num_workers
 from ssd.detect.inputs import Picture, Pixels, is_several, read_pictures
+from ssd.detect.mirrored import mirrored_boxes, with_mirrored
 from ssd.detect.padded import padded_detections, unpad
 from ssd.detect.postprocess import postprocess
 from ssd.detect.result import Result
@@ -55,18 +56,25 @@ class Detector:
     @torch.no_grad()
     def __call__(self, samples: PackedSamples) -> list[Detections]:
         """The detections of each image, on the CPU; boxes are relative to the image."""
-        default_boxes = self.model.default_boxes
-        images = self.preprocess.evaluation_batch(to_device(samples, default_boxes.device)).images
+        device = self.model.default_boxes.device
+        images = self.preprocess.evaluation_batch(to_device(samples, device)).images
         was_training = self.model.training
         self.model.eval()
         if self.graphs and images.is_cuda and finds_compiler():
             found = unpad(self._as_graphs(images).cpu())
         else:
-            found = postprocess(self._predictions(images), default_boxes, self.config)
+            found = postprocess(*self._predictions(images), self.config)
         self.model.train(was_training)
         return found
 
-    def _predictions(self, images: Tensor) -> Predictions:
+    def _predictions(self, images: Tensor) -> tuple[Predictions, Tensor]:
+        """The predictions, and the default boxes [P, 4] that they are for."""
+        default_boxes = self.model.default_boxes
+        if not self.config.mirror:
+            return self._predict(images), default_boxes
+        return with_mirrored(self._predict, images), mirrored_boxes(default_boxes)
+
+    def _predict(self, images: Tensor) -> Predictions:
         low = self.dtype is not None
         # Each weight is used once, and a graph must not keep a cast made before its capture.
         with torch.autocast(images.device.type, self.dtype, enabled=low, cache_enabled=False):
@@ -74,8 +82,7 @@ class Detector:
         return predictions
 
     def _find_padded(self, images: Tensor) -> Tensor:
-        predictions = self._predictions(images)
-        return padded_detections(predictions, self.model.default_boxes, self.config)
+        return padded_detections(*self._predictions(images), self.config)
 
     @cached_property
     def _as_graphs(self) -> Graphs[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from ssd.evaluation.mistakes import (
     JudgedDetections,
     areas_of,
 )
-from ssd.evaluation.voc import average_precision
+from ssd.evaluation.tally import average_precision
 
 # Areas in pixels of the original image, from the first to below the second.
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}

@@ -19,6 +19,7 @@ from ssd.common.errors import UserError
 from ssd.config import CocoEvaluator
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.result import EvaluationResult, Floats
+from ssd.evaluation.tally import Tally
 from ssd.structures import CocoTruth, DataSet, IntArray
 
 FIGURES = (
@@ -43,18 +44,13 @@ def evaluate_coco(
     Raises:
         UserError: the evaluator is not installed.
     """
-    truth = data.truth or truth_of_records(data)
-    # Ranks stand in for COCO's image ids, whose order breaks ties in score but which may not fit
-    # a float.
-    ids = np.argsort(np.argsort(np.array(data.image_ids)))
-    names = data.classes
-    ground_truth: dict[str, Any] = {
-        "info": {},  # pycocotools before 2.0.11 needs it
-        "images": [{"id": image_id} for image_id in ids.tolist()],
-        "categories": [{"id": label, "name": name} for label, name in enumerate(names, start=1)],
-        "annotations": _annotations(truth, ids),
-    }
-    stats, *arrays = _evaluate(ground_truth, _rows(detections, ids), evaluator)
+    truth, names = data.truth or truth_of_records(data), data.classes
+    judge = _judged(data, truth, detections, evaluator)
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge.accumulate()
+        judge.summarize()
+    stats = np.asarray(judge.stats, np.float64)
+    arrays = (np.asarray(judge.eval[key], np.float64) for key in ("precision", "scores", "recall"))
     figures = dict(zip(FIGURES, map(_nan_if_absent, stats.tolist()), strict=True))
     per_class, curves = _by_class(names, *arrays)
     counted, found = (
@@ -71,6 +67,69 @@ def evaluate_coco(
         num_detections=len(detections),
         coco=figures,
     )
+
+
+def tally_coco(data: DataSet, detections: DetectionTable) -> list[list[Tally]]:
+    """The detections of each class, judged at each of the ten overlaps by pycocotools."""
+    judge = _judged(data, data.truth or truth_of_records(data), detections, "pycocotools")
+    images = np.argsort(_ranks(data))  # in the order of their ids
+    stride = len(judge.params.areaRng) * len(images)
+    overlaps, most = len(judge.params.iouThrs), judge.params.maxDets[-1]
+    tallies = []
+    for label in range(len(data.classes)):
+        judged = judge.evalImgs[label * stride :][: len(images)]  # objects of all sizes come first
+        objects_I = np.zeros(len(images), np.int64)
+        for image, one in zip(images, judged, strict=True):
+            objects_I[image] = 0 if one is None else np.sum(np.asarray(one["gtIgnore"]) == 0)
+        seen = [(image, one) for image, one in zip(images, judged, strict=True) if one is not None]
+        tallies.append([_tally(seen, objects_I, most, overlap) for overlap in range(overlaps)])
+    return tallies
+
+
+def _tally(
+    seen: Sequence[tuple[int, dict[str, Any]]], objects_I: IntArray, most: int, overlap: int
+) -> Tally:
+    """The tally of a class from the judged images, in the order in which COCO accumulates them."""
+    counts = [len(one["dtScores"][:most]) for _, one in seen]
+    images_D = np.repeat(np.array([image for image, _ in seen], np.int64), counts)
+    scores_D = np.concatenate([np.zeros(0), *(one["dtScores"][:most] for _, one in seen)])
+    matched_D, ignored_D = (
+        np.concatenate([np.zeros(0, np.bool_), *(one[key][overlap, :most] > 0 for _, one in seen)])
+        for key in ("dtMatches", "dtIgnore")
+    )
+    order = np.argsort(-scores_D, kind="stable")
+    order = order[~ignored_D[order]]
+    return Tally(images_D[order], matched_D[order], scores_D[order], objects_I)
+
+
+def _judged(
+    data: DataSet, truth: CocoTruth, detections: DetectionTable, evaluator: CocoEvaluator
+) -> Any:
+    """The evaluator with each image judged; the output that it prints is discarded."""
+    ids, names = _ranks(data), enumerate(data.classes, start=1)
+    ground_truth: dict[str, Any] = {
+        "info": {},  # pycocotools before 2.0.11 needs it
+        "images": [{"id": image_id} for image_id in ids.tolist()],
+        "categories": [{"id": label, "name": name} for label, name in names],
+        "annotations": _annotations(truth, ids),
+    }
+    found_D7 = _rows(detections, ids)
+    coco, coco_eval = _classes_of(evaluator)
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = coco()
+        known.dataset = ground_truth
+        known.createIndex()
+        judge = coco_eval(known, known.loadRes(found_D7) if len(found_D7) else coco(), "bbox")
+        judge.evaluate()
+    return judge
+
+
+def _ranks(data: DataSet) -> IntArray:
+    """Ranks [I] in the place of COCO's image ids, which break ties in score.
+
+    The ids themselves may not fit a float.
+    """
+    return np.asarray(np.argsort(np.argsort(np.array(data.image_ids))))
 
 
 def truth_of_records(data: DataSet) -> CocoTruth:
@@ -133,29 +192,6 @@ def _annotations(truth: CocoTruth, ids: IntArray) -> list[dict[str, Any]]:
             zip(*columns, strict=True), start=1
         )
     ]
-
-
-def _evaluate(
-    ground_truth: dict[str, Any], found_D7: Floats, evaluator: CocoEvaluator
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """The figures [12], then precision, scores [T, R, C, A, M] and recall [T, C, A, M].
-
-    T overlaps, R recalls, C classes, A ranges of area, M limits of detections; −1 where a class
-    has no object. Both evaluators have the same interface; the output they print is discarded.
-    """
-    coco, coco_eval = _classes_of(evaluator)
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = coco()
-        truth.dataset = ground_truth
-        truth.createIndex()
-        found = truth.loadRes(found_D7) if len(found_D7) else coco()
-        judge = coco_eval(truth, found, "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    results = (judge.eval[key] for key in ("precision", "scores", "recall"))
-    precision, scores, recall = (np.asarray(values, np.float64) for values in results)
-    return np.asarray(judge.stats, np.float64), precision, scores, recall
 
 
 def _classes_of(evaluator: CocoEvaluator) -> tuple[Any, Any]:

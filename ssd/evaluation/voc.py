@@ -22,6 +22,7 @@ import numpy.typing as npt
 from ssd.config import Metric
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.result import EvaluationResult, Floats
+from ssd.evaluation.tally import Tally, average_precision, curve_of, mean_of
 from ssd.structures import Record
 
 Ints = npt.NDArray[np.int64]
@@ -48,51 +49,49 @@ def evaluate_voc(
         metric: `voc07` or `voc_area`.
         iou_threshold: smallest overlap that makes a detection a hit.
     """
-    truth = _collect(ground_truth, len(classes))
-    best_first = np.argsort(-detections.scores, kind="stable")
-    labels_D, scores_D = detections.labels[best_first], detections.scores[best_first]
-    group_D = _group(detections.image_index[best_first], labels_D, len(classes))
-    hit_D = _hits(group_D, detections.boxes[best_first], truth, iou_threshold)
-    counts_D = ~np.append(truth.difficult, False)[hit_D]  # a miss, index -1, counts
-    positive_D = counts_D & _first_occurrences(hit_D)
-
-    per_class, curves, num_ground_truth, per_class_detections = {}, {}, {}, {}
-    for label, name in enumerate(classes, start=1):
-        objects = int(np.sum((truth.labels == label) & ~truth.difficult))
-        mine = np.flatnonzero((labels_D == label) & counts_D)
-        true_positives = np.cumsum(positive_D[mine])
-        recall = true_positives / (objects or np.nan)
-        precision = true_positives / np.arange(1, len(mine) + 1)
+    tallies = tally_voc(ground_truth, detections, classes, iou_threshold)
+    found = np.bincount(detections.labels, minlength=len(classes) + 1)[1:].tolist()
+    per_class, curves, num_ground_truth = {}, {}, {}
+    for name, tally in zip(classes, tallies, strict=True):
+        recall, precision = curve_of(tally)
+        objects = int(tally.objects.sum())
         per_class[name] = average_precision(recall, precision, metric) if objects else np.nan
-        curves[name] = (recall, precision, scores_D[mine])
+        curves[name] = (recall, precision, tally.scores)
         num_ground_truth[name] = objects
-        per_class_detections[name] = int(np.sum(labels_D == label))
     return EvaluationResult(
-        mAP=_mean([ap for ap in per_class.values() if not np.isnan(ap)]),
+        mAP=mean_of(per_class.values()),
         per_class=per_class,
         curves=curves,
         num_ground_truth=num_ground_truth,
-        detections_per_class=per_class_detections,
+        detections_per_class=dict(zip(classes, found, strict=True)),
         num_images=len(ground_truth),
         num_detections=len(detections),
     )
 
 
-def average_precision(recall: Floats, precision: Floats, metric: Metric) -> float:
-    """AP, 0 … 1, of recall and precision [D] after each detection, best first.
+def tally_voc(
+    ground_truth: Sequence[Record],
+    detections: DetectionTable,
+    classes: Sequence[str],
+    iou_threshold: float,
+) -> list[Tally]:
+    """The detections of each class, judged; arguments as of `evaluate_voc`."""
+    truth = _collect(ground_truth, len(classes))
+    best_first = np.argsort(-detections.scores, kind="stable")
+    labels_D, scores_D = detections.labels[best_first], detections.scores[best_first]
+    image_D = detections.image_index[best_first]
+    group_D = _group(image_D, labels_D, len(classes))
+    hit_D = _hits(group_D, detections.boxes[best_first], truth, iou_threshold)
+    counts_D = ~np.append(truth.difficult, False)[hit_D]  # a miss, index -1, counts
+    positive_D = counts_D & _first_occurrences(hit_D)
 
-    `voc07`: mean of the best precision at recalls of at least 0, 0.1, … 1 (0 if a recall is never
-    reached). `voc_area`: area under the best precision at each recall or a higher one.
-    """
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    if metric == "voc07":
-        eleven = np.searchsorted(recall, np.arange(11) * 0.1)
-        return float(np.append(envelope, 0.0)[eleven].mean())
-    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else np.nan
+    tallies = []
+    for label in range(1, len(classes) + 1):
+        mine = np.flatnonzero((labels_D == label) & counts_D)
+        own = truth.image[(truth.labels == label) & ~truth.difficult]
+        objects_I = np.bincount(own, minlength=len(ground_truth))
+        tallies.append(Tally(image_D[mine], positive_D[mine], scores_D[mine], objects_I))
+    return tallies
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,7 @@ class _Truth:
     """The ground truth of all images, sorted by group; each group in annotation order."""
 
     group: Ints
+    image: Ints
     boxes: Floats
     labels: Ints
     difficult: Bools
@@ -114,7 +114,9 @@ def _collect(ground_truth: Sequence[Record], num_classes: int) -> _Truth:
     difficult_N = np.concatenate([np.empty(0, np.bool_), *uncounted])
     group_N = _group(image_N, labels_N, num_classes)
     order = np.argsort(group_N, kind="stable")
-    return _Truth(group_N[order], boxes_N4[order], labels_N[order], difficult_N[order])
+    return _Truth(
+        group_N[order], image_N[order], boxes_N4[order], labels_N[order], difficult_N[order]
+    )
 
 
 def _group(image: Ints, labels: Ints, num_classes: int) -> Ints:

@@ -33,6 +33,14 @@ def pairwise_iou(boxes_BG4: Tensor, others_P4: Tensor) -> Tensor:
     return inter_BGP.div_(union_BGP.clamp_(min=torch.finfo(union_BGP.dtype).tiny))
 
 
+def aligned_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union [...] of each box [..., 4] with the other at its place [..., 4]."""
+    corner = torch.maximum(boxes[..., :2], others[..., :2])
+    inter = area(torch.cat([corner, torch.minimum(boxes[..., 2:], others[..., 2:])], -1))
+    union = area(boxes) + area(others) - inter
+    return inter / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
 def to_centre_form(boxes: Tensor) -> Tensor:
     """From (x1, y1, x2, y2) [..., 4] to (centre x, centre y, width, height) [..., 4]."""
     return torch.cat([(boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]], -1)

@@ -60,6 +60,7 @@ def match(
         locations=encode(matched_boxes_BP4, default_boxes_P4),
         eligible=~positive_BP & (found.best_iou < negative_iou),
         num_positives=positive_BP.sum(1, dtype=torch.float32),
+        objects=object_BP,
     )
 
 

@@ -1,10 +1,11 @@
-"""The multibox loss of each image, as sums: cross-entropy and Smooth-L1.
+"""The multibox loss of each image, as sums: of the classes, and of the boxes.
 
 Nothing is divided here: `ssd.loss.normalize` alone decides the divisor of a step's sums.
 Everything is computed in fp32, whatever the predictions' dtype.
 Source: Liu et al., SSD, equations 1 to 3, and Caffe's `MultiBoxLoss` layer.
 
-Letters: `B` images, `P` default boxes, `C` classes with the background.
+Letters: `B` images, `P` default boxes, `C` classes with the background,
+`X` parts of a box loss.
 """
 
 from __future__ import annotations
@@ -13,41 +14,82 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssd.config import LossConfig
+from ssd.geometry.boxes import aligned_iou, decode
+from ssd.loss.boxes import box_losses
+from ssd.loss.prime import class_aware_weights, rank_weights
 from ssd.structures import LossSums, Predictions, Targets
 
 
 def multibox_loss(
     predictions: Predictions,
     targets: Targets,
-    negatives_per_positive: float = 3.0,
-    min_negatives: int = 0,
+    default_boxes_P4: Tensor,
+    loss: LossConfig,
 ) -> LossSums:
     """The sums of the class loss and of the box loss of each image.
 
-    The class loss counts the positives and, for each of them, the `negatives_per_positive`
+    The class loss counts the positives and, for each of them, the `loss.negatives_per_positive`
     eligible default boxes of the same image with the highest loss. An image without objects
-    has no positives and contributes zero, unless `min_negatives` asks for some negatives.
+    has no positives and contributes zero, unless `loss.min_negatives` asks for some negatives.
+
+    Args:
+        predictions: of the model.
+        targets: of the same images.
+        default_boxes_P4: in centre form, relative to the image.
+        loss: the section of the config.
 
     Returns:
         Sums and counts [B], float32; gradients flow from the sums to the predictions.
     """
     positive_BP = targets.labels > 0
+    logits_BPC = predictions.logits.float()
     class_loss_BP = F.cross_entropy(
-        predictions.logits.float().flatten(0, 1), targets.labels.flatten(), reduction="none"
-    ).view_as(positive_BP)
-    num_negatives_B = (negatives_per_positive * targets.num_positives).clamp(min=min_negatives)
-    hard_BP = hard_negatives(class_loss_BP.detach(), targets.eligible, num_negatives_B)
-    # Unmatched boxes have undefined offsets: a NaN would reach the gradient despite the mask below.
-    box_loss_BP4 = F.smooth_l1_loss(
-        predictions.locations.float(),
-        targets.locations.where(positive_BP[..., None], 0.0),
+        logits_BPC.flatten(0, 1),
+        targets.labels.flatten(),
         reduction="none",
-    )
+        label_smoothing=loss.label_smoothing,
+    ).view_as(positive_BP)
+    if loss.classes == "focal":
+        class_loss_BP = focal(class_loss_BP, logits_BPC, targets.labels, loss)
+        negative_BP = targets.eligible
+    else:
+        num_negatives_B = loss.negatives_per_positive * targets.num_positives
+        num_negatives_B = num_negatives_B.clamp(min=loss.min_negatives)
+        negative_BP = hard_negatives(class_loss_BP.detach(), targets.eligible, num_negatives_B)
+    locations_BP4 = predictions.locations.float()
+    # Unmatched boxes have undefined offsets: a NaN would reach the gradient despite the mask below.
+    wanted_BP4 = targets.locations.where(positive_BP[..., None], 0.0)
+    box_loss_BPX = box_losses(loss.boxes, locations_BP4, wanted_BP4, default_boxes_P4)
+    if loss.prime_samples:
+        with torch.no_grad():
+            found, wanted = (decode(each, default_boxes_P4) for each in (locations_BP4, wanted_BP4))
+            rank_BP = rank_weights(
+                aligned_iou(found, wanted), targets.objects, targets.labels, class_loss_BP
+            )
+        class_loss_BP = class_loss_BP * rank_BP
+        probability_BP = probability_of(logits_BPC, targets.labels)
+        box_loss_BPX = box_loss_BPX * class_aware_weights(probability_BP, positive_BP)[..., None]
     return LossSums(
-        class_loss=class_loss_BP.where(positive_BP | hard_BP, 0.0).sum(1),
-        box_loss=box_loss_BP4.where(positive_BP[..., None], 0.0).sum((1, 2)),
+        class_loss=class_loss_BP.where(positive_BP | negative_BP, 0.0).sum(1),
+        box_loss=box_loss_BPX.where(positive_BP[..., None], 0.0).sum((1, 2)),
         num_positives=targets.num_positives,
     )
+
+
+def focal(loss_BP: Tensor, logits_BPC: Tensor, labels_BP: Tensor, loss: LossConfig) -> Tensor:
+    """The cross-entropy [B, P] times alpha (1 - p)^gamma, p being the label's probability.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, 2017, equation 5, with the softmax
+    in the place of the sigmoid.
+    """
+    alpha_BP = torch.where(labels_BP > 0, loss.focal_alpha, 1 - loss.focal_alpha)
+    return alpha_BP * (1 - probability_of(logits_BPC, labels_BP)) ** loss.focal_gamma * loss_BP
+
+
+def probability_of(logits_BPC: Tensor, labels_BP: Tensor) -> Tensor:
+    """The predicted probability [B, P] of each label."""
+    return logits_BPC.softmax(-1).gather(-1, labels_BP[..., None])[..., 0]
 
 
 def hard_negatives(loss_BP: Tensor, eligible_BP: Tensor, count_B: Tensor) -> Tensor:

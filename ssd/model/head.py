@@ -6,6 +6,7 @@ position of a feature map, `H`, `W` the map's rows and columns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -24,6 +25,7 @@ class MultiboxHead(nn.Module):
         num_classes: C, with the background.
         separable: whether a predictor is a depthwise 3×3 and a 1×1 convolution (SSDLite)
             instead of a full 3×3 convolution.
+        scale: factor on the initial weights of each predictor's last convolution.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class MultiboxHead(nn.Module):
         num_classes: int,
         *,
         separable: bool = False,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         predictor = separable_predictor if separable else full_predictor
@@ -41,6 +44,22 @@ class MultiboxHead(nn.Module):
         self.logits = nn.ModuleList(predictor(width, K * num_classes) for width, K in pairs)
         self.locations = nn.ModuleList(predictor(width, K * 4) for width, K in pairs)
         xavier_init(self)
+        for predict in (*self.logits, *self.locations):
+            last = list(predict.modules())[-1]
+            assert isinstance(last, nn.Conv2d)
+            last.weight.data *= scale
+
+    def expect_background(self, share: float) -> None:
+        """Makes the first predictions say background with this probability, 0 … 1.
+
+        The focal loss sums over all default boxes, nearly all of them background: it would start in
+        the thousands. Source: Lin et al., Focal Loss for Dense Object Detection, section 4.1.
+        """
+        for predict in self.logits:
+            bias = list(predict.modules())[-1].bias
+            assert isinstance(bias, Tensor)
+            odds = share / (1 - share) * (self.num_classes - 1)
+            bias.data.view(-1, self.num_classes)[:, 0] = math.log(odds)
 
     def forward(self, maps: Sequence[Tensor]) -> Predictions:
         """Predictions for the default boxes of all maps [B, channels, H, W], in the maps' order."""

@@ -11,10 +11,11 @@ from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd7 import SSD7
+from ssd.model.timm_network import PREFIX, TimmNetwork
 from ssd.model.vgg import VGG16, Pyramid
 from ssd.structures import Predictions
 
-Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7
+Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7 | TimmNetwork
 
 FIRST_STRIDE = 8
 SMALLEST_INPUT = 96
@@ -26,6 +27,7 @@ class SSD(nn.Module):
     Attributes:
         backbone: images → feature maps, finest first.
         head: feature maps → Predictions.
+        is_frozen: whether the pretrained part of the backbone stays as it is.
         default_boxes: [P, 4] float32, centre form, relative to the image; a buffer that follows
             the model to its device and is not part of the state_dict.
     """
@@ -38,10 +40,34 @@ class SSD(nn.Module):
         self.head = head
         self.register_buffer("default_boxes", default_boxes_P4, persistent=False)
 
+        self.is_frozen = False
+
+    def freeze(self) -> None:
+        """Keeps the weights and the BatchNorm statistics of the backbone's pretrained part."""
+        self.is_frozen = True
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(not is_pretrained(name))
+        self.train()
+
+    def train(self, mode: bool = True) -> SSD:
+        """Switches to training, but for what is frozen, or to evaluation."""
+        super().train(mode)
+        if self.is_frozen:
+            for name, part in self.named_modules():
+                if is_pretrained(name):
+                    part.training = False
+        return self
+
     def forward(self, images: Tensor) -> Predictions:
         """Predictions for normalised images [B, 3, S, S], in the order of `default_boxes`."""
         predictions: Predictions = self.head(self.backbone(images))
         return predictions
+
+
+def is_pretrained(name: str) -> bool:
+    """Returns whether a parameter or module is of a part that pretrained weights can fill."""
+    part = name.split(".")[:2]
+    return part[0] == "backbone" and part[1:] not in ([], ["extras"])
 
 
 def build_model(config: ModelConfig, num_classes: int) -> SSD:
@@ -61,9 +87,13 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
         [feature_map.boxes_per_position for feature_map in maps],
         num_classes,
         separable=backbone.separable_head,
+        scale=config.head_scale,
     )
     boxes_P4 = default_boxes(maps, config.input_size, clamp=config.clamp_boxes)
-    return SSD(backbone, head, boxes_P4)
+    model = SSD(backbone, head, boxes_P4)
+    if config.freeze == "backbone":
+        model.freeze()
+    return model
 
 
 def build_backbone(config: ModelConfig) -> Backbone:
@@ -84,6 +114,8 @@ def build_backbone(config: ModelConfig) -> Backbone:
             return MobileNetV3Large(config.input_size)
         case "ssd7":
             return SSD7(config.input_size)
+        case other:
+            return TimmNetwork(other.removeprefix(PREFIX), config.input_size)
 
 
 def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[FeatureMap]:

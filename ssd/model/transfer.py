@@ -14,6 +14,7 @@ from ssd.model.foreign import StateDict, own_name, reduced_vgg_name
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd import SSD, Backbone
 from ssd.model.ssd7 import SSD7
+from ssd.model.timm_network import TimmNetwork, load_timm_classifier
 from ssd.model.vgg import VGG16
 
 Layout = Callable[[str], str]
@@ -71,6 +72,8 @@ def load_classifier(backbone: Backbone, state: StateDict, origin: str) -> str:
             f"{origin} holds no detector, but ssd7 can only start from a detector's weights: set "
             "model.weights to none, or to the folder of a run with ssd7"
         )
+    if isinstance(backbone, TimmNetwork):
+        return load_timm_classifier(backbone, state, origin)
     if isinstance(backbone, ResNet50):
         given = {name: state[name] for name in state if not name.startswith(BEYOND_LAYER3)}
         copy_tensors(backbone.features.state_dict(), own_name, given, origin)

@@ -24,6 +24,7 @@ from ssd.model.foreign import (
     torchvision_name,
 )
 from ssd.model.ssd import SSD
+from ssd.model.timm_network import TimmNetwork, load_timm_classifier
 from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
 
 OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
@@ -60,6 +61,8 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
     if config.weights == "none":
         return "random"
     origin = f"model.weights {config.weights}"
+    if config.weights == "imagenet" and isinstance(model.backbone, TimmNetwork):
+        return f"{config.weights} ({load_timm_classifier(model.backbone, None, origin)})"
     state = fetch_or_read(config, origin)
     if any(name.startswith("head.classification_head.module_list.") for name in state):
         refuse_settings(config, TORCHVISION_SETTINGS, origin)

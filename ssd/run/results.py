@@ -14,7 +14,7 @@ import msgspec
 from ssd.common.errors import UserError, one_line
 from ssd.common.files import write_whole
 from ssd.common.untrusted import read_regular
-from ssd.config import Config
+from ssd.config import Config, Metric
 from ssd.evaluation.detections import DetectionTable, write_detections
 from ssd.evaluation.result import EvaluationResult
 from ssd.run.names import DETECTIONS, EVALUATION
@@ -52,7 +52,7 @@ class Origin:
     data: str
     format: str
     split: str | list[str] | None
-    metric: str
+    metric: Metric
     iou_threshold: float | None
     score_threshold: float
     model: Model | None = None
@@ -70,7 +70,7 @@ class StoredEvaluation:
     that could not be read.
     """
 
-    metric: str
+    metric: Metric
     per_class: dict[str, float | None]
     mAP: float | None = None  # noqa: N815 - the field's standard name
     num_images: int | None = None

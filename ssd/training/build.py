@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
-from ssd.config import Config, DataConfig, OptimizerConfig, TrainingConfig
+from ssd.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from ssd.config.data import SHARE
 from ssd.data.learnable import (
     nothing_to_evaluate,
@@ -30,12 +30,16 @@ from ssd.training.average import MovingAverage
 from ssd.training.changes import refuse_another_run
 from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
+from ssd.training.fitted_boxes import fit_boxes
 from ssd.training.initial import load_initial
+from ssd.training.length import Length, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
 from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
 from ssd.training.resume import restore
 from ssd.training.step import StepSettings, TrainState
+
+BACKGROUND = 0.99  # probability that the focal loss starts from
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,16 @@ class Parts:
         objects_per_class: number of objects to train on, by class name.
         order: the images that each step trains on.
         feed: makes the batches in that order.
+        model_config: the section of the config, with the default boxes of this run.
         starts_from: the initial weights, in a few words; empty for random or restored ones.
+        boxes_from: the origin of fitted default boxes, in a few words; or empty.
         optimizer_config: the section of the config, with the learning rate for this run's steps.
         state: everything that a step changes: model, optimizer, average, counts.
         settings: the settings of every step.
         detector: the model for detection, with averaged weights if they are kept.
         device: the device that the run computes on.
         graphs: whether steps run as CUDA graphs.
-        last_step: number of steps in the run.
+        length: of the run.
     """
 
     train_data: DataSet
@@ -63,14 +69,16 @@ class Parts:
     objects_per_class: dict[str, int]
     order: Order
     feed: Feed
+    model_config: ModelConfig
     starts_from: str
+    boxes_from: str
     optimizer_config: OptimizerConfig
     state: TrainState
     settings: StepSettings
     detector: Detector
     device: torch.device
     graphs: bool
-    last_step: int
+    length: Length
 
 
 def build(
@@ -96,7 +104,8 @@ def build(
     seed_everything(training.seed + rank(), training.deterministic)
     train_data, eval_data = made_by_first_rank(lambda: load_splits(config.data, division, headers))
     order = build_order(training, len(train_data.records))
-    last_step = training.steps or training.epochs * order.steps_per_epoch
+    length = length_of(training, config.evaluation, order.steps_per_epoch)
+    last_step = length.last_step
     if checkpoint is not None:
         known = checkpoint, config, train_data, order, last_step, division
         made_by_first_rank(partial(refuse_another_run, *known))
@@ -104,6 +113,11 @@ def build(
     graphs = uses_graphs(training, device)
     feed = build_feed(config, train_data, order, steps, device, graphs)
     classes = train_data.classes
+    boxes_from = ""
+    boxes = config.model
+    if boxes.fit_boxes and boxes.box_sizes is None and checkpoint is None:
+        fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
+        config = replace(config, model=fitted)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     config = replace(config, optimizer=optimizer)
     state, settings, model, starts_from = build_steps(
@@ -115,7 +129,9 @@ def build(
         objects_per_class=objects_per_class(train_data, config.data.train_difficult),
         order=order,
         feed=feed,
+        model_config=config.model,
         starts_from=starts_from,
+        boxes_from=boxes_from,
         optimizer_config=optimizer,
         state=state,
         settings=settings,
@@ -124,7 +140,7 @@ def build(
         ),
         device=device,
         graphs=graphs,
-        last_step=last_step,
+        length=length,
     )
 
 
@@ -206,6 +222,8 @@ def build_steps(
     training = config.training
     dtype = autocast_dtype(training.precision, device)
     model = build_model(config.model, len(classes) + 1)
+    if config.loss.classes == "focal":
+        model.head.expect_background(BACKGROUND)  # before weights that bring a head of their own
     starts_from = "" if checkpoint else load_initial(model, config.model, classes)
     place(model, training, device)
     state = build_state(model, config.optimizer, training.ema_decay, dtype)

@@ -29,7 +29,8 @@ ANOTHER_RUN = {
     *("data.format", "data.train_split", "data.eval_split", "data.images", "data.annotations"),
     *("data.eval_share", "data.split_seed", "data.background", "data.train_difficult", "data.exif"),
     *("augment.antialias", "model", "loss"),
-    *("optimizer.name", "optimizer.momentum", "training.seed", "training.drop_last"),
+    *("optimizer.name", "optimizer.momentum", "optimizer.backbone_lr_factor"),
+    *("training.seed", "training.drop_last"),
 }
 SHOWN = 3
 ANOTHER_OUT = "or start a new run with another --out"
@@ -78,6 +79,15 @@ def as_it_began(config: Config, checkpoint: Checkpoint) -> Config:
     rule = settings_of(checkpoint)["loss.short_step"]
     began = to_config({"loss": {"short_step": rule}}).loss
     return replace(config, loss=replace(config.loss, short_step=began.short_step))
+
+
+def keep_boxes(config: Config, checkpoint: Checkpoint) -> Config:
+    """The config of a resumed run, with the default boxes that were fitted at its start."""
+    if not config.model.fit_boxes or config.model.box_sizes is not None:
+        return config
+    began = to_config(parse_yaml(checkpoint.config_yaml, str(checkpoint.path / CONFIG))).model
+    sizes, ratios = began.box_sizes, began.aspect_ratios
+    return replace(config, model=replace(config.model, box_sizes=sizes, aspect_ratios=ratios))
 
 
 def refuse_another_run(

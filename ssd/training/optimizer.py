@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,24 +11,41 @@ import torch
 from torch import Tensor, nn
 
 from ssd.config import OptimizerConfig
+from ssd.model.ssd import is_pretrained
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """Groups the parameters: weights, biases, and other one-dimensional (normalisation) ones.
 
+    With a `backbone_lr_factor`, those of the pretrained part of a backbone are groups of their own.
     Each group has an `lr_factor`, which multiplies the learning rate of the run. Caffe's SSD
     trains biases at twice the rate and without decay (`python/caffe/model_libs.py`).
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if config.backbone_lr_factor == 1:
+        return groups_of(named, config, 1.0)
+    pretrained = [(name, p) for name, p in named if is_pretrained(name)]
+    rest = [(name, p) for name, p in named if not is_pretrained(name)]
+    return groups_of(pretrained, config, config.backbone_lr_factor) + groups_of(rest, config, 1.0)
+
+
+def groups_of(
+    named: Sequence[tuple[str, nn.Parameter]], config: OptimizerConfig, factor: float
+) -> list[dict[str, Any]]:
+    """The groups of some parameters, whose learning rate is multiplied by `factor`."""
     weights = [p for _, p in named if p.ndim > 1]
     biases = [p for name, p in named if p.ndim <= 1 and name.endswith("bias")]
     scales = [p for name, p in named if p.ndim <= 1 and not name.endswith("bias")]
     decay = config.weight_decay
     small_decay = decay if config.decay_bias_and_norm else 0.0
     groups = [
-        {"params": weights, "weight_decay": decay, "lr_factor": 1.0},
-        {"params": biases, "weight_decay": small_decay, "lr_factor": config.bias_lr_factor},
-        {"params": scales, "weight_decay": small_decay, "lr_factor": 1.0},
+        {"params": weights, "weight_decay": decay, "lr_factor": factor},
+        {
+            "params": biases,
+            "weight_decay": small_decay,
+            "lr_factor": factor * config.bias_lr_factor,
+        },
+        {"params": scales, "weight_decay": small_decay, "lr_factor": factor},
     ]
     return [group for group in groups if group["params"]]
 

@@ -90,8 +90,8 @@ class MultiboxLoss:
         sums = multibox_loss(
             Predictions(logits, locations),
             targets,
-            config.negatives_per_positive,
-            config.min_negatives,
+            self.default_boxes,
+            config,
         )
         losses = losses_under(sums, counts or self.count([targets]), config)
         loss, objective = losses.under[config.divisor], losses.objective

@@ -35,7 +35,13 @@ from ssd.run.names import (
 from ssd.run.rows import has_evaluation, only, read_rows
 from ssd.steps import EvaluationRow
 from ssd.training.build import Parts, build
-from ssd.training.changes import as_it_began, as_lines, changed_images, compare
+from ssd.training.changes import (
+    as_it_began,
+    as_lines,
+    changed_images,
+    compare,
+    keep_boxes,
+)
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
 from ssd.training.signals import Signals, Stopped
 from ssd.training.summary import summary
@@ -70,12 +76,13 @@ def train_on_rank(
             lock = lock_on_first_rank(run_dir, config.data.root, at_end)
             checkpoint = find_on_first_rank(run_dir, resume)
             if checkpoint is not None:
-                config = keep_short_step(config, checkpoint)
+                config = keep_short_step(keep_boxes(config, checkpoint), checkpoint)
             config = find_data(config)
             changed = [] if checkpoint is None else compare(checkpoint, config)
             origin = run_of(checkpoint, run_dir)
             division = None if checkpoint is None else origin / DIVISION
             parts = build(config, checkpoint, division, run_dir / HEADERS)
+            config = replace(config, model=parts.model_config)
             if checkpoint is not None:
                 changed += filter(None, [changed_images(checkpoint, parts.train_data)])
     except Stopped:
@@ -83,13 +90,13 @@ def train_on_rank(
         return signals.status
     if from_first_rank(is_finished(run_dir, parts)):
         tell(
-            f"the run has already reached its last step {parts.last_step}"
+            f"the run has already reached its last step {parts.length.last_step}"
             f"{', so nothing of it changes' * bool(changed)}: give more --training.steps or "
             f"--training.epochs, evaluate it with ssd evaluate {run_dir}, or start a new run with "
             "another --out"
         )
         return DONE
-    if parts.state.step >= parts.last_step:  # only the last evaluation is missing
+    if parts.state.step >= parts.length.last_step:  # only the last evaluation is missing
         changed = []
     tell(summary(config, run_dir, parts, changed))
     if is_first():
@@ -136,7 +143,7 @@ def find_data(config: Config) -> Config:
 
 def is_finished(run_dir: Path, parts: Parts) -> bool:
     """Returns whether the last step has been taken and its evaluation, if any, written."""
-    last = parts.last_step
+    last = parts.length.last_step
     return parts.state.step >= last and (
         parts.eval_data is None
         or (run_dir / EVALUATION).exists()

@@ -172,8 +172,7 @@ def image_losses(
     # A step uses each weight once, and a graph must not keep a cast made before its capture.
     with torch.autocast(images.device.type, settings.dtype, enabled=low, cache_enabled=False):
         predictions: Predictions = model(images)
-    loss = settings.loss
-    return multibox_loss(predictions, targets, loss.negatives_per_positive, loss.min_negatives)
+    return multibox_loss(predictions, targets, settings.default_boxes, settings.loss)
 
 
 def without_gradient_exchange(model: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -32,9 +32,11 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     if data.unlabelled:
         changed.append(f"{counted(data.unlabelled, 'image')} without a label file")
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    frozen = ", backbone frozen" if config.model.freeze == "backbone" else ""
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
     ranks = f", {world_size()} ranks" if world_size() > 1 else ""
+    floor = " (training.min_steps)" if parts.length.is_extended else ""
     way = ", compiled" if parts.state.image_losses is not image_losses else ""
     way += ", as CUDA graphs" if parts.graphs else ""
     base, optimizer = config.optimizer, parts.optimizer_config
@@ -50,9 +52,11 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         ),
         "classes": class_counts(parts.objects_per_class),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
-        f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes",
+        f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
+        f"{frozen}",
+        "boxes": parts.boxes_from,
         "weights": parts.starts_from,
-        "training": f"{steps_left(parts.state.step, parts.last_step)}, "
+        "training": f"{steps_left(parts.state.step, parts.length.last_step)}{floor}, "
         f"{order.steps_per_epoch} an epoch, on {parts.device} in {numbers}{ranks}{way}",
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()

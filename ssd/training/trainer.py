@@ -59,7 +59,7 @@ class Trainer:
     ) -> None:
         self.config, self.run_dir, self.parts, self.signals = config, run_dir, parts, signals
         self.lock = lock
-        self.state, self.order, self.last_step = parts.state, parts.order, parts.last_step
+        self.state, self.order, self.last_step = parts.state, parts.order, parts.length.last_step
         self.images = fingerprint(parts.train_data)
         self.evaluates_first = self.evaluation_is_missing()
         self.writer = self.open_writer() if is_first() else None
@@ -145,7 +145,7 @@ class Trainer:
 
     def evaluation_is_due(self) -> bool:
         """Returns whether the step just taken is the last one, or ends an epoch to evaluate."""
-        every = self.config.evaluation.every_epochs
+        every = self.parts.length.evaluate_every
         epochs, rest = divmod(self.state.step, self.order.steps_per_epoch)
         return self.state.step == self.last_step or (
             rest == 0 and every > 0 and epochs % every == 0

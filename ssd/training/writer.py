@@ -15,6 +15,7 @@ from ssd.spikes.runaway import RunawayWatch
 from ssd.spikes.watch import RunWatch
 from ssd.steps import EvaluationRow, StepRow
 from ssd.training.board import Board
+from ssd.training.pace import Pace
 
 SCALARS = {
     "num_positives": "batch/positives",
@@ -54,6 +55,7 @@ class RunWriter:
         self._file = RowFile(path, self.say)
         self._board = Board(run_dir / TENSORBOARD, steps_taken, self.say)
         self._progress = Progress("training", last_step, "step", steps_taken)
+        self._pace = Pace(last_step)
         self._loss = loss
         self._watch = RunWatch(run_dir, loss, before)
         self._runaway = RunawayWatch(loss.box_weight, before)
@@ -71,6 +73,8 @@ class RunWriter:
                 if (warning := watch.take(row)) is not None:
                     self.say(f"warning: {warning}")
                     self._board.text(tag, warning, row.step)
+        if (told := self._pace.take(rows)) is not None:
+            self.say(told)
         last = rows[-1]
         self._progress.note(
             f"epoch {(last.epoch or 0) + 1}, loss {last.loss:.3f}, "

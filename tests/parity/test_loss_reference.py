@@ -7,6 +7,7 @@ from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSD as TorchvisionSSD
 from torchvision.ops import box_iou
 
+from ssd.config import LossConfig
 from ssd.geometry.boxes import decode, to_corner_form
 from ssd.loss.matching import match
 from ssd.loss.multibox import multibox_loss
@@ -38,11 +39,14 @@ def test_loss_sums_equal_the_reference(reference):
         name: torch.from_numpy(value) for name, value in np.load(reference("loss.npz")).items()
     }
     labels = vectors["labels"].long()
+    positive = labels > 0
     targets = Targets(
-        labels, vectors["target_locations"].float(), labels == 0, (labels > 0).sum(1).float()
+        *(labels, vectors["target_locations"].float(), ~positive, positive.sum(1).float()),
+        objects=torch.zeros_like(labels),
     )
     predictions = Predictions(vectors["logits"].float(), vectors["locations"].float())
-    sums = multibox_loss(predictions, targets)
+    default_boxes = torch.ones(labels.shape[1], 4)
+    sums = multibox_loss(predictions, targets, default_boxes, LossConfig())
     per_image = vectors["per_image"].float()
     assert sums.num_positives[0] == 0
     assert torch.equal(sums.num_positives, per_image[:, 0])
@@ -74,7 +78,9 @@ def test_loss_equals_torchvisions_where_the_rules_agree(reference, objects):
     predicted = {"cls_logits": logits, "bbox_regression": locations}
     expected = model.compute_loss(wanted, predicted, [anchors] * 3, matches)
 
-    sums = multibox_loss(Predictions(logits, locations), match(boxes, labels, default_boxes))
+    targets = match(boxes, labels, default_boxes)
+    predictions = Predictions(logits, locations)
+    sums = multibox_loss(predictions, targets, default_boxes, LossConfig())
     divisor = sums.num_positives.sum()
     torch.testing.assert_close(sums.class_loss.sum() / divisor, expected["classification"])
     torch.testing.assert_close(sums.box_loss.sum() / divisor, expected["bbox_regression"])

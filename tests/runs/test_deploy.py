@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
 pytest.importorskip("onnxscript", reason="needs onnxscript: pip install '.[export]'")
 
-# Nothing but the standard library, onnxruntime with what it needs, NumPy and OpenCV.
+# Nothing but the standard library, one runtime with what it needs, NumPy and OpenCV.
 ALONE = """
 import sys
-NEEDED = {"ssd", "numpy", "cv2", "onnxruntime", "flatbuffers", "google", "packaging"}
+NEEDED = {"ssd", "numpy", "cv2", *sys.argv.pop(1).split()}
 
 class Hidden:
     def find_spec(self, name, path=None, target=None):
@@ -28,6 +28,12 @@ sys.meta_path.insert(0, Hidden())
 from ssd.commands.main import ssd
 sys.exit(ssd())
 """
+
+
+RUNTIMES = {
+    ".onnx": "onnxruntime flatbuffers google packaging",
+    ".xml": "openvino openvino_telemetry packaging",
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,12 @@ def test_the_file_has_the_mean_average_precision_of_the_run(deployed, tool, tmp_
     assert f"using {file}" in done.stdout
     assert mean(tmp_path / "file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
     assert mean(tmp_path / "file") > 0
+    program = tmp_path / "program" / "model.pt2"
+    done = tool("export.py", run, "--checkpoint", "last", "--raw", "--out", program)
+    assert done.returncode == 0, done.stderr
+    done = tool("evaluate.py", program, *data[:-2], "--trust", "--out", "program_file")
+    assert done.returncode == 0, done.stderr
+    assert mean(tmp_path / "program_file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
 
 
 @pytest.mark.parametrize("flag", ["--half", "--int8"])
@@ -89,13 +101,20 @@ def photos(small_shapes, tmp_path):
     return folder
 
 
-def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository, tmp_path):
-    _, file, _ = deployed
+@pytest.mark.parametrize("suffix", RUNTIMES)
+def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository, tmp_path, suffix):
+    run, file, _ = deployed
+    if suffix == ".xml":
+        pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
+        file = tmp_path / "file" / "model.xml"
+        done = tool("export.py", run, "--checkpoint", "last", "--preprocess", "--out", file)
+        assert done.returncode == 0, done.stderr
     flags = ["--min-score", "0.02"]
     done = tool("predict.py", file, photos, *flags, "--out", "all")
     assert done.returncode == 1, done.stderr
+    predict = ["predict", file, photos, *flags]
     alone = subprocess.run(
-        [sys.executable, "-c", ALONE, "predict", file, photos, *flags, "--out", "few"],
+        [sys.executable, "-c", ALONE, RUNTIMES[suffix], *predict, "--out", "few"],
         env={"PYTHONPATH": str(repository), "PATH": ""},
         capture_output=True,
         text=True,

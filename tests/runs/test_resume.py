@@ -183,3 +183,19 @@ def test_a_branch_keeps_the_images_that_were_held_out(tool, small_run, small_sha
     assert refused.returncode == 2
     assert "was trained on other images: 8 of data.root" in refused.stderr
     assert not (tmp_path / "third" / "config.yaml").exists()
+
+
+def test_default_boxes_are_fitted_once_and_kept(tool, small_run, tmp_path):
+    """A resumed run keeps them, although its images could have changed."""
+    command = ("train.py", *small_run, "--model.fit_boxes", "true", "--out", "run")
+    first = tool(*command, "--training.steps", "2")
+    assert first.returncode == 0, first.stderr
+    assert "\nboxes     fitted: " in first.stdout
+    of_run = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]
+    assert of_run["box_sizes"] is not None
+    again = tool(*command, "--training.steps", "4")
+    assert again.returncode == 0, again.stderr
+    assert "fitted" not in again.stdout
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"] == of_run
+    judged = tool("evaluate.py", "run")
+    assert judged.returncode == 0, judged.stderr

@@ -32,8 +32,11 @@ def photo(height, width, seed=0, gray=False):
     )
 
 
-def lively(model, size):
-    """Gives a random network statistics of its own, and outputs as spread as a trained one's."""
+def lively(model, size, spread=1.0):
+    """Gives a random network statistics of its own, and outputs as spread as a trained one's.
+
+    `spread` is the standard deviation of its input.
+    """
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -41,7 +44,7 @@ def lively(model, size):
                 module.running_var.uniform_(0.7, 1.3)
                 module.weight.uniform_(0.8, 1.2)
                 module.bias.uniform_(-0.1, 0.1)
-        predictions = model(torch.randn(1, 3, size, size))
+        predictions = model(spread * torch.randn(1, 3, size, size))
         for layers, wanted, found in (
             (model.head.logits, 3.0, predictions.logits),
             (model.head.locations, 1.0, predictions.locations),
@@ -57,8 +60,9 @@ def random_detector(backbone="ssd7", **thresholds):
     torch.manual_seed(3)
     size = SIZES.get(backbone, 300)
     config = Config(model=ModelConfig(backbone, size), evaluation=EvaluationConfig(**thresholds))
-    model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size)
     preprocess = preprocess_of(config.model, config.augment)
+    spread = 58 / preprocess.std[0]  # of pixels; VGG16 takes them as they are
+    model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size, spread)
     return Detector(model, preprocess, CLASSES, None, config.evaluation)
 
 

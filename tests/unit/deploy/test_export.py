@@ -1,5 +1,6 @@
 """What `ssd export` writes, refuses and keeps under another name."""
 
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._inductor import config
 
 from ssd.common.errors import UserError
 from ssd.config import Config, ModelConfig
@@ -28,10 +30,10 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[exp
 @pytest.fixture
 def run(tmp_path):
     """A run folder with one checkpoint."""
-    config = Config(model=ModelConfig("ssd7", 96))
-    model = lively(build_model(config.model, 3).eval(), 96)
+    settings = Config(model=ModelConfig("ssd7", 96))
+    model = lively(build_model(settings.model, 3).eval(), 96)
     state = {"model": model.state_dict(), "average": None}
-    save_checkpoint(tmp_path / "mine" / "checkpoints", 9, state, to_yaml(config), ["cat", "dog"])
+    save_checkpoint(tmp_path / "mine" / "checkpoints", 9, state, to_yaml(settings), ["cat", "dog"])
     return tmp_path / "mine"
 
 
@@ -197,3 +199,49 @@ def test_detections_pair_with_the_nearest_of_their_class():
     assert sorted(same_objects(one, other)) == [(0, 1), (1, 0)]
     nothing = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     assert same_objects(one, nothing) == same_objects(nothing, one) == []
+
+
+def test_a_model_for_openvino(run, photos, tmp_path, monkeypatch):
+    pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
+    out = tmp_path / "new" / "model.xml"
+    told = export_graph(run, out, Wanted(pixels=True, images=photos), {})
+    assert sorted(path.name for path in out.parent.iterdir()) == [CARD, "model.bin", "model.xml"]
+    assert "checked on 3 images beside the model: scores differ by at most" in told
+    assert f"written: {out}, {out.with_suffix('.bin')} (" in told
+    card = (out.parent / CARD).read_text()
+    monkeypatch.chdir(out.parent)
+    cv2.imwrite("photo.jpg", photo(50, 70))
+    for part in card.split("```python\n")[1:]:
+        names = {}
+        exec(part.split("```")[0], names)
+        assert len(names["boxes" if "boxes" in names else "box"]) > 0
+    out.unlink()
+    with pytest.raises(UserError, match=r"model\.bin is there already"):
+        export_graph(run, out, Wanted(images=photos), {})
+
+
+def test_what_openvino_needs_is_named(run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: name == "onnx" or None)
+    with pytest.raises(UserError, match=r"to \.xml needs onnxscript, openvino: pip install onnx"):
+        export_graph(run, tmp_path / "new" / "model.xml", Wanted(images=photos), {})
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_compiled_program(run, photos, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "model.pt2"
+    told = export_graph(run, out, Wanted(raw=True, images=photos, compiled=True), {})
+    assert "checked on 3 images" in told
+    card = (out.parent / CARD).read_text()
+    monkeypatch.chdir(out.parent)
+    names = {}
+    exec(card.split("```python\n")[1].split("```")[0], names)
+    assert names["boxes"].shape[0] == 1
+
+
+def test_without_a_compiler_nothing_is_compiled(run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(config.cpp, "cxx", (None, "no_such_compiler"))
+    out = tmp_path / "new" / "model.pt2"
+    with pytest.raises(UserError, match=r"--compile needs a C\+\+ compiler, such as g\+\+"):
+        export_graph(run, out, Wanted(raw=True, images=photos, compiled=True), {})
+    assert not out.parent.exists()

@@ -72,16 +72,15 @@ def test_detections(exported, pictures, backbone, suffix):
 def test_raw(exported, pictures, backbone, suffix):
     path, detector = exported(backbone, "raw", suffix=suffix)
     file = ExportedFile(path)
-    difference = compare_raw(
-        detector, lambda each: file.run(input_of(each, file.facts)), pictures, False
-    )
-    assert difference.is_small
     for batch in in_batches(pictures):
-        together = file.run(np.concatenate([input_of(pixels, file.facts) for pixels in batch]))
+        inputs = [input_of(pixels, file.facts) for pixels in batch]
+        together = file.run(np.concatenate(inputs))
         for place, pixels in enumerate(batch):
             boxes, scores = raw(detector, pixels, in_pixels=False)
-            np.testing.assert_allclose(together[0][place], boxes[0], atol=BOX_BOUND, rtol=0)
-            np.testing.assert_allclose(together[1][place], scores[0], atol=SCORE_BOUND, rtol=0)
+            rows = [each[place : place + 1] for each in together]
+            for found in (rows, file.run(inputs[place])):
+                np.testing.assert_allclose(found[0], boxes, atol=BOX_BOUND, rtol=0)
+                np.testing.assert_allclose(found[1], scores, atol=SCORE_BOUND, rtol=0)
 
 
 def test_detections_from_pixels(exported, pictures, backbone, suffix):
@@ -103,5 +102,5 @@ def test_raw_from_pixels(exported, pictures, backbone, suffix):
     path, detector = exported(backbone, "raw", pixels=True, suffix=suffix)
     file = ExportedFile(path)
     images = [*odd(pictures), photo(1, 1)]
-    run = compare_raw(detector, lambda each: file.run(each[None]), images, in_pixels=True)
-    assert run.is_small
+    difference = compare_raw(detector, lambda each: file.run(each[None]), images, in_pixels=True)
+    assert difference.is_small

@@ -1,14 +1,18 @@
 """Damaged, foreign and hostile ONNX files end in one line, and never reach the runtime."""
 
+import itertools
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
+from ssd.deploy.evaluate import evaluate_exported
 from ssd.deploy.runtime import ExportedDetector, ExportedFile
 from ssd.deploy.untrusted import read_onnx
-from tests.unit.deploy.nets import photo
+from tests.unit.deploy.nets import facts_of, photo, random_detector
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install '.[export]'")
 helper = onnx.helper
@@ -102,6 +106,134 @@ def test_what_is_no_file_is_refused(tmp_path):
         (tmp_path / "bad.onnx").write_bytes(content)
         with pytest.raises(UserError, match=r"bad\.onnx is no file that can be run"):
             read_onnx(tmp_path / "bad.onnx")
+
+
+OUTPUTS = {
+    "boxes": np.zeros((1, 1, 4), np.float32),
+    "scores": np.full((1, 1), 0.5, np.float32),
+    "labels": np.ones((1, 1), np.int64),
+    "counts": np.ones(1, np.int64),
+}
+
+
+def forged(path, metadata=None, nodes=(), constants=None, **outputs):
+    """Writes a model with the metadata of an export, whose outputs are constants."""
+    parts = {name: value for name, value in (OUTPUTS | outputs).items() if value is not None}
+    tensors = [onnx.numpy_helper.from_array(value, f"{name}_") for name, value in parts.items()]
+    tensors += [
+        onnx.numpy_helper.from_array(value, name) for name, value in (constants or {}).items()
+    ]
+    same = [helper.make_node("Identity", [f"{name}_"], [name]) for name in parts]
+    kinds = (FLOAT, FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT64)
+    results = [
+        helper.make_tensor_value_info(name, kind, None)
+        for name, kind in zip(OUTPUTS, kinds, strict=True)
+    ]
+    images = helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, [1, "h", "w", 3])
+    graph = helper.make_graph([*same, *nodes], "g", [images], results, tensors)
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, ir_version=10, opset_imports=opset)
+    facts = facts_of(random_detector(), pixels=True).metadata() | (metadata or {})
+    for name, value in facts.items():
+        model.metadata_props.add(key=name, value=value)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("counts", np.array([-1])),
+        ("counts", np.array([1 << 60])),
+        ("counts", np.array(1)),
+        ("labels", np.array([[4]])),
+        ("labels", np.array([[0]])),
+        ("labels", np.array([[1 << 60]])),
+        ("scores", np.array([[np.nan]], np.float32)),
+        ("scores", np.array([[1e30]], np.float32)),
+        ("scores", np.array(0.5, np.float32)),
+        ("boxes", np.full((1, 1, 4), 3e38, np.float32)),
+        ("boxes", np.zeros((1, 2, 4), np.float32)),
+    ],
+)
+def test_impossible_detections_are_refused(tmp_path, name, value):
+    pytest.importorskip("onnxruntime")
+    assert len(ExportedDetector(forged(tmp_path / "good.onnx"))(photo(9, 9)).scores) == 1
+    detector = ExportedDetector(forged(tmp_path / "bad.onnx", **{name: value}))
+    with pytest.raises(UserError, match=r"bad\.onnx gives what no export gives"):
+        detector(photo(9, 9))
+
+
+def test_names_cannot_control_a_terminal(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = forged(tmp_path / "model.onnx", {"classes": '["\\u001b[31mcat", "b"]'})
+    with pytest.raises(UserError, match=r"classes is '\\x1b\[31mcat', but has to be"):
+        ExportedDetector(path)
+    path = forged(tmp_path / "model.onnx", {"run": "a\n\x1b[2Jb\x9b" + "x" * 500})
+    assert ExportedDetector(path).facts.run == "a [2Jb " + "x" * 193
+
+
+def test_settings_in_a_file_run_nothing_and_name_no_other_file(tmp_path):
+    pytest.importorskip("onnxruntime")
+    ran = tmp_path / "ran"
+    overrides = {"data": {"root": str(tmp_path), "format": "voc", "eval_split": "test"}}
+    for config in (
+        f"!!python/object/apply:os.system ['touch {ran}']",
+        f"data: !!python/object/apply:os.system ['touch {ran}']",
+        "a: &a [x, x]\nb: [*a, *a]",
+        "[" * 100_000,
+        "data: 5",
+        "evaluation: {top_k: x}",
+        "unknown: {a: 1}",
+    ):
+        path = forged(tmp_path / "model.onnx", {"config": config})
+        with pytest.raises(UserError) as caught:
+            evaluate_exported(path, overrides, tmp_path / "out")
+        assert "\n" not in str(caught.value)
+    elsewhere = "data: {images: /etc, annotations: /etc/passwd}"
+    path = forged(tmp_path / "model.onnx", {"config": elsewhere})
+    with pytest.raises(UserError) as caught:
+        evaluate_exported(path, overrides, tmp_path / "out")
+    assert "/etc" not in str(caught.value)
+    assert not ran.exists()
+
+
+def doubled(times):
+    """Operators that double a tensor again and again."""
+    names = ["seed", *(f"n{place}" for place in range(times)), "boxes"]
+    return [
+        helper.make_node("Concat", [one, one], [other], axis=0)
+        for one, other in itertools.pairwise(names)
+    ]
+
+
+GREEDY = {
+    "expand": ([helper.make_node("Expand", ["seed", "shape"], ["boxes"])], [1 << 40, 1, 4]),
+    "tile": ([helper.make_node("Tile", ["seed", "shape"], ["boxes"])], [1 << 40, 1, 1]),
+    "doubled": (doubled(40), []),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which limits memory")
+@pytest.mark.parametrize("kind", GREEDY)
+def test_a_file_takes_no_more_memory_than_is_free(tmp_path, kind):
+    pytest.importorskip("onnxruntime")
+    nodes, shape = GREEDY[kind]
+    constants = {"seed": np.zeros((1, 1, 4), np.float32), "shape": np.array(shape, np.int64)}
+    path = forged(tmp_path / "model.onnx", nodes=nodes, constants=constants, boxes=None)
+    script = f"""
+import numpy as np
+from ssd.deploy import guard
+from ssd.deploy.runtime import ExportedDetector
+
+guard.free_memory = lambda: 1 << 30
+guard.guard()
+ExportedDetector({str(path)!r})(np.zeros((9, 9, 3), np.uint8))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert "run: it takes more memory than there is" in done.stderr.splitlines()[-1]
 
 
 def test_a_damaged_export_ends_in_one_line_or_detects(exported, tmp_path):

@@ -1,16 +1,20 @@
 """Suggested default boxes, counted by torchvision's overlaps in a model that has them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torchvision.ops import box_convert, box_iou
 
-from ssd.config import ModelConfig
+from ssd.config import Config, ModelConfig
 from ssd.doctor.misfits import judge_boxes
 from ssd.doctor.statistics import unmatched
 from ssd.doctor.suggest import k_means, suggest
 from ssd.geometry.default_boxes import default_boxes
 from ssd.model.ssd import build_backbone, build_model, feature_maps
+from ssd.structures import DataSet, Record
+from ssd.training.fitted_boxes import fit_boxes
 
 SIZE = 128
 MODEL = ModelConfig(input_size=SIZE)
@@ -108,3 +112,24 @@ def test_own_ratios_stand_on_every_map():
     torch.testing.assert_close(ratios, expected.expand(len(ratios), 8))
     predictions = model(torch.zeros(1, 3, SIZE, SIZE))
     assert predictions.logits.shape == (1, len(sides), 3)
+
+
+def test_fitted_boxes_leave_as_many_objects_as_they_say():
+    records = [
+        Record(
+            image_id=str(place),
+            path=Path("an image"),
+            width=200,
+            height=100,
+            boxes=np.concatenate([boxes, boxes[:1]]) * np.array([200, 100, 200, 100], np.float32),
+            labels=np.ones(6, np.int64),
+            difficult=np.zeros(6, np.bool_),
+            crowd=np.arange(6) == 5,  # never trained on
+        )
+        for place, boxes in enumerate(np.split(LONG, 30))
+    ]
+    fitted, told = fit_boxes(Config(model=MODEL), DataSet(records, ("a",), {}))
+    left = misfits(LONG, fitted)
+    share, before = (round(100 * count / 150) for count in (left, misfits(LONG, MODEL)))
+    assert told == f"fitted: {share} % of the objects fit none, {before} % with the backbone's own"
+    assert left < misfits(LONG, MODEL)

@@ -11,7 +11,8 @@ from ssd.evaluation.at_score import best_f1, calibration, confusion, count_kinds
 from ssd.evaluation.by_size import SIZES, ap_in_range, results_by_size
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.mistakes import KIND_NAMES, RIGHT, UNCOUNTED, judge_detections
-from ssd.evaluation.voc import average_precision, evaluate_voc
+from ssd.evaluation.tally import average_precision
+from ssd.evaluation.voc import evaluate_voc
 from ssd.structures import Record
 
 CLASSES = ("cat", "dog", "emu")

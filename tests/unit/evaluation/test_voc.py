@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd.evaluation.detections import DetectionTable
-from ssd.evaluation.voc import average_precision, evaluate_voc
+from ssd.evaluation.tally import average_precision
+from ssd.evaluation.voc import evaluate_voc
 from ssd.structures import Record
 
 CLASSES = ["cat", "dog", "emu"]

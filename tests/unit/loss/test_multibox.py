@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ssd.config import LossConfig
 from ssd.loss.multibox import hard_negatives, multibox_loss
 from ssd.structures import Predictions, Targets
 
@@ -16,9 +17,24 @@ def random_case(num_images=3, num_boxes=40, num_classes=4, positive_share=0.1):
         torch.randn(num_images, num_boxes, 4, requires_grad=True),
     )
     targets = Targets(
-        labels, torch.randn(num_images, num_boxes, 4), labels == 0, (labels > 0).sum(1).float()
+        labels,
+        torch.randn(num_images, num_boxes, 4),
+        labels == 0,
+        (labels > 0).sum(1).float(),
+        torch.randint(0, 3, labels.shape),
     )
     return predictions, targets
+
+
+def default_boxes_of(predictions):
+    """A default box of its own for each prediction."""
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 + 0.5 * torch.rand(predictions.locations.shape[1], 4, generator=generator)
+
+
+def loss_of(predictions, targets, **settings):
+    boxes = default_boxes_of(predictions)
+    return multibox_loss(predictions, targets, boxes, LossConfig(**settings))
 
 
 def naive_sums(predictions, targets, ratio, minimum):
@@ -52,7 +68,7 @@ def naive_sums(predictions, targets, ratio, minimum):
 )
 def test_equals_the_naive_loop_in_value_and_gradient(positive_share, ratio, minimum):
     predictions, targets = random_case(positive_share=positive_share)
-    sums = multibox_loss(predictions, targets, ratio, minimum)
+    sums = loss_of(predictions, targets, negatives_per_positive=ratio, min_negatives=minimum)
     class_sums, box_sums = naive_sums(predictions, targets, ratio, minimum)
     torch.testing.assert_close(sums.class_loss, class_sums)
     torch.testing.assert_close(sums.box_loss, box_sums)
@@ -66,7 +82,7 @@ def test_equals_the_naive_loop_in_value_and_gradient(positive_share, ratio, mini
 
 def test_an_image_without_objects_adds_zero_and_keeps_its_graph():
     predictions, targets = random_case(positive_share=0.0)
-    sums = multibox_loss(predictions, targets)
+    sums = loss_of(predictions, targets)
     (sums.class_loss + sums.box_loss).sum().backward()
     assert sums.class_loss.tolist() == sums.box_loss.tolist() == [0.0, 0.0, 0.0]
     assert predictions.logits.grad.abs().sum() == 0
@@ -76,7 +92,7 @@ def test_low_precision_predictions_are_summed_in_fp32():
     predictions, targets = random_case()
     low = Predictions(predictions.logits.bfloat16(), predictions.locations.bfloat16())
     exact = Predictions(low.logits.float(), low.locations.float())
-    sums, expected = multibox_loss(low, targets), multibox_loss(exact, targets)
+    sums, expected = loss_of(low, targets), loss_of(exact, targets)
     assert sums.class_loss.dtype == torch.float32
     assert torch.equal(sums.class_loss, expected.class_loss)
     assert torch.equal(sums.box_loss, expected.box_loss)
@@ -85,7 +101,7 @@ def test_low_precision_predictions_are_summed_in_fp32():
 def test_undefined_targets_of_unmatched_boxes_do_no_harm():
     predictions, targets = random_case()
     targets.locations[targets.labels == 0] = -torch.inf
-    sums = multibox_loss(predictions, targets)
+    sums = loss_of(predictions, targets)
     sums.box_loss.sum().backward()
     assert torch.isfinite(sums.box_loss).all()
     assert torch.isfinite(predictions.locations.grad).all()

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -201,3 +202,33 @@ def test_batch_norm_uses_running_statistics_for_a_single_value():
     pair = torch.cat([single, single + 2])
     plain = torch.nn.BatchNorm2d(3).train()
     torch.testing.assert_close(norm(pair), plain(pair))
+
+
+def test_a_network_of_timm_without_timm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match="needs the package timm: pip install timm"):
+        build_model(ModelConfig(backbone="timm:resnet18"), 3)
+
+
+def test_a_backbone_with_a_typo():
+    with pytest.raises(UserError, match="model.backbone is vgg61, but has to be one of vgg16"):
+        ModelConfig(backbone="vgg61")
+
+
+def test_a_frozen_backbone_keeps_weights_and_statistics():
+    model = build_model(ModelConfig("mobilenet_v3_large", 96, freeze="backbone"), 3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    for _ in range(2):
+        model.eval()
+        model.train()
+        predictions = model(torch.randn(2, 3, 96, 96))
+        (predictions.logits.sum() + predictions.locations.square().sum()).backward()
+        optimizer.step()
+    changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    frozen = {name for name in before if name.startswith("backbone.features.")}
+    assert frozen
+    assert not changed & frozen
+    statistics = {name for name in before if name.endswith("num_batches_tracked")}
+    assert statistics - frozen <= changed

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from ssd.config import OptimizerConfig
+from ssd.config import ModelConfig, OptimizerConfig
+from ssd.model.ssd import build_model
 from ssd.training.optimizer import (
     build_optimizer,
     learning_rate,
@@ -33,6 +34,23 @@ def test_every_trained_parameter_is_in_one_group():
     groups = parameter_groups(network, OptimizerConfig())
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters() if p.requires_grad)
+
+
+def test_the_backbone_has_groups_of_its_own_if_asked():
+    network = build_model(ModelConfig(input_size=96), 3)
+    plain = parameter_groups(network, OptimizerConfig(bias_lr_factor=2.0))
+    assert [group["lr_factor"] for group in plain] == [1.0, 2.0, 1.0]
+    config = OptimizerConfig(bias_lr_factor=2.0, backbone_lr_factor=0.1)
+    factors = {
+        id(p): group["lr_factor"]
+        for group in parameter_groups(network, config)
+        for p in group["params"]
+    }
+    assert len(factors) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        bias = 2.0 if parameter.ndim == 1 and name.endswith("bias") else 1.0
+        expected = bias * (0.1 if name.startswith("backbone.") else 1.0)
+        assert factors[id(parameter)] == pytest.approx(expected), name
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

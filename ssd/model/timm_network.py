@@ -1,0 +1,184 @@
+"""Any convolutional network of the package timm as a backbone: `model.backbone timm:NAME`.
+
+The network gives the maps of strides 8, 16 and 32; additional layers halve the last one until a
+single position is left, as in SSD300. timm is an extra: `pip install timm`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ssd.common.errors import UserError, one_line
+from ssd.common.untrusted import short
+from ssd.model.layers import BatchNorm, xavier_init
+
+PREFIX = "timm:"
+STRIDES = (8, 16, 32)
+EXTRA_CHANNELS = 256
+FINEST, FIRST, LAST = 0.07, 0.15, 1.05  # sizes of default boxes relative to the input
+
+
+class TimmNetwork(nn.Module):
+    """Feature maps of strides 8, 16, 32, 64 … from images [B, 3, S, S].
+
+    `features` has the names of timm's own feature extractor.
+
+    Args:
+        name: of the network in timm.
+        input_size: S.
+
+    Raises:
+        UserError: timm is missing, or has no such network, or the network has other strides.
+    """
+
+    separable_head = False
+
+    def __init__(self, name: str, input_size: int) -> None:
+        super().__init__()
+        check_name(name)
+        self.name = name
+        self.features = feature_extractor(name)
+        self.map_sizes = sides_of_maps(self.features, input_size, name)
+        channels = list(self.features.feature_info.channels())
+        self.extras = nn.ModuleList()
+        while self.map_sizes[-1] > 1:
+            self.extras.append(extra_block(channels[-1]))
+            channels.append(EXTRA_CHANNELS)
+            self.map_sizes.append((self.map_sizes[-1] + 1) // 2)
+        xavier_init(self.extras)
+        self.channels = channels
+        maps = len(channels)
+        scales = [FINEST, *np.linspace(FIRST, LAST, maps).tolist()]
+        self.box_sizes = [round(scale * input_size, 2) for scale in scales]
+        inner = ((2.0, 3.0),) * max(0, maps - 3)
+        self.aspect_ratios: tuple[tuple[float, ...], ...] = ((2.0,), *inner, *((2.0,),) * 2)[-maps:]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The feature maps, finest first."""
+        maps = list(self.features(images))
+        for halve in self.extras:
+            maps.append(halve(maps[-1]))
+        return maps
+
+
+def feature_extractor(name: str, **more: Any) -> Any:
+    """Timm's network without its classifier; `more` goes to `timm.create_model`.
+
+    Raises:
+        UserError: timm is missing, or has no such network, or the network has other strides.
+    """
+    timm = import_timm()
+    try:
+        network = timm.create_model(name, features_only=True, **more)
+        strides = list(network.feature_info.reduction())
+        places = [strides.index(stride) for stride in STRIDES]
+        return timm.create_model(name, features_only=True, out_indices=places, **more)
+    except (RuntimeError, ValueError, AttributeError, TypeError, AssertionError) as error:
+        raise UserError(
+            f"model.backbone {PREFIX}{name} has no feature maps of strides 8, 16 and 32 "
+            f"({one_line(error)[:120]}): take a convolutional network, such as "
+            f"{PREFIX}resnet18 or {PREFIX}tf_efficientnet_lite0"
+        ) from error
+
+
+def import_timm() -> ModuleType:
+    """The package; raises a UserError where it is missing."""
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it lists what it leaves out, at length
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(
+            f"model.backbone {PREFIX}NAME needs the package timm: pip install timm"
+        ) from error
+    module: ModuleType = timm
+    return module
+
+
+def check_name(name: str) -> None:
+    """Raises a UserError unless timm itself has a network of this name."""
+    timm = import_timm()
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), 3)
+        hint = f": did you mean {' or '.join(close)}?" if close else ""
+        raise UserError(
+            f"model.backbone {PREFIX}{short(name)}: timm {timm.__version__} has no network of this "
+            f"name{hint}"
+        )
+
+
+def sides_of_maps(features: nn.Module, input_size: int, name: str) -> list[int]:
+    """The sides of the network's maps for images [B, 3, S, S]."""
+    reason = "its maps are not [B, channels, height, width]"
+    try:
+        with torch.no_grad():
+            maps = features.eval()(torch.zeros(1, 3, input_size, input_size))
+        features.train()
+        if all(each.shape[-2:] == each.shape[-1:] * 2 for each in maps):
+            return [each.shape[-1] for each in maps]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = one_line(error)[:120]
+    raise UserError(
+        f"model.backbone {PREFIX}{name} cannot take images of model.input_size {input_size} "
+        f"({reason}): take another size or network"
+    )
+
+
+def extra_block(channels: int) -> nn.Sequential:
+    """Halves the map, rounded up: 1×1, then 3×3 of stride 2, each with BatchNorm and ReLU."""
+    middle = EXTRA_CHANNELS // 2
+    layers: list[nn.Module] = []
+    for (before, after), (kernel, stride) in zip(
+        pairwise((channels, middle, EXTRA_CHANNELS)), ((1, 1), (3, 2)), strict=True
+    ):
+        padding = kernel // 2
+        layers += [
+            nn.Conv2d(before, after, kernel, stride, padding, bias=False),
+            BatchNorm(after),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def load_timm_classifier(
+    backbone: TimmNetwork, state: Mapping[str, Tensor] | None, origin: str
+) -> str:
+    """Copies a classifier's layers into the backbone.
+
+    Args:
+        backbone: fresh.
+        state: of timm's classifier of this name; None for the published weights, which timm takes
+            from its cache or fetches.
+        origin: name of the weights in error messages.
+
+    Returns:
+        A short description, with the scale of the pixels that the classifier saw.
+
+    Raises:
+        UserError: the weights do not fit, or cannot be fetched.
+    """
+    given = {} if state is None else {"pretrained_cfg_overlay": {"state_dict": dict(state)}}
+    try:
+        # The whole classifier first, since timm compares all names and shapes there alone.
+        trained = import_timm().create_model(backbone.name, pretrained=True, **given)
+    except Exception as error:  # of the network, the cache, or the tensors
+        raise UserError(
+            f"{origin}: the weights of {PREFIX}{backbone.name} cannot be fetched or do not fit "
+            f"({one_line(error)[:200]}): give the path of a state_dict of timm's classifier of "
+            "this name, or --model.weights none"
+        ) from error
+    overlay = {"state_dict": trained.state_dict()}
+    filled = feature_extractor(backbone.name, pretrained=True, pretrained_cfg_overlay=overlay)
+    backbone.features.load_state_dict(filled.state_dict())
+    mean, std = (
+        [round(255 * value, 3) for value in trained.pretrained_cfg[key]] for key in ("mean", "std")
+    )
+    return f"the backbone, made for model.pixel_mean {mean} and model.pixel_std {std}"

@@ -1,0 +1,38 @@
+"""The length of a run: its steps, and the epochs between its evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssd.config import EvaluationConfig, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Length:
+    """The length of a run.
+
+    Attributes:
+        last_step: number of steps in the run.
+        evaluate_every: epochs between two evaluations; 0 evaluates only at the end.
+        is_extended: whether `training.min_steps` makes it longer.
+    """
+
+    last_step: int
+    evaluate_every: int
+    is_extended: bool = False
+
+
+def length_of(
+    training: TrainingConfig, evaluation: EvaluationConfig, steps_per_epoch: int
+) -> Length:
+    """The length of a run on a data set.
+
+    `training.min_steps` adds epochs to a training by epochs; the evaluations move apart in
+    proportion, so that their number stays about the same.
+    """
+    every = evaluation.every_epochs
+    if training.steps is not None:
+        return Length(training.steps, every)
+    epochs = max(training.epochs, -(-(training.min_steps or 0) // steps_per_epoch))
+    further = -(-every * epochs // training.epochs)
+    return Length(epochs * steps_per_epoch, further, epochs > training.epochs)
