@@ -120,7 +120,7 @@ def limited(threads: int) -> Iterator[None]:
 def random_detector(name: str, size: int, pictures: Sequence[Pixels]) -> Detector:
     """A detector with random weights and the outputs of a trained one."""
     torch.manual_seed(SEED)
-    config = Config(model=ModelConfig(name, size))  # type: ignore[arg-type]
+    config = Config(model=ModelConfig(name, size))
     model = build_model(config.model, NUM_CLASSES)
     preprocess = preprocess_of(config.model, config.augment)
     classes = tuple(f"class {number}" for number in range(1, NUM_CLASSES))
