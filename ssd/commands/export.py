@@ -36,7 +36,7 @@ of the file on the evaluation data; more than 1 point of loss is said loudly. in
 """
 USED = (
     *("evaluation.score_threshold", "evaluation.nms_iou", "evaluation.top_k"),
-    *("evaluation.max_detections", "data.root", "data.eval_split"),
+    *("evaluation.max_detections", "data.root", "data.eval_split", "data.train_split"),
 )
 
 FORMS = ("raw", "preprocess", "compile", "half", "int8")
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     line.add("--half", "", "float16 in the network of an .onnx file", bool)
     line.add("--int8", "", "8-bit integers there, calibrated on training images", bool)
     line.add("--compile", "", "machine code for this kind of CPU in a .pt2 file", bool)
-    line.add("--images", "FOLDER", "images to check and to calibrate on (default: those of the run)")
+    line.add("--images", "FOLDER", "images to check and calibrate on (default: those of the run)")
     flags = line.parse(arguments)
     if flags.get("run") is None or flags.get("out") is None:
         raise UserError(f"a run and a file to write are needed: {USAGE}")
