@@ -5,7 +5,7 @@ those of `ssd.detect.postprocess`, in operators that every runtime has.
 
 Letters: `B` images, `H`, `W` their pixels, `S` pixels of the network's input, `P` default boxes,
 `C` classes with the background, `L` = C - 1 classes without it, `K` candidates of a class, `D`
-detections of an image, `N` values along one axis or all candidates of an image.
+detections of an image, `N` values along one axis.
 """
 
 from __future__ import annotations
@@ -113,11 +113,12 @@ class DetectionGraph(RawGraph):
         candidates = min(self.config.top_k, num_boxes)
         # Among zeros, which most scores of a trained network become, finding the best is fast.
         best_BLK, box_BLK = above(scores_BLP, self.config.score_threshold).topk(candidates)
-        box_BN = box_BLK.flatten(1)
-        finite_BLK = finite_BP.gather(1, box_BN).reshape(-1, classes, candidates)
-        boxes_BN4 = boxes_BP4.gather(1, box_BN[..., None].expand(-1, -1, 4))
+        finite_BLK = finite_BP.gather(1, box_BLK.flatten(1)).reshape(-1, classes, candidates)
+        # Whole rows of one table: several times as fast as to gather every corner by itself.
+        first_B11 = torch.arange(boxes_BP4.shape[0])[:, None, None] * num_boxes
+        boxes_BLK4 = boxes_BP4.flatten(0, 1)[first_B11 + box_BLK]
         kept_GK = torch.ops.ssd.suppress(
-            boxes_BN4.reshape(-1, candidates, 4),
+            boxes_BLK4.reshape(-1, candidates, 4),
             torch.where(finite_BLK, best_BLK, 0.0).reshape(-1, candidates),
             self.config.nms_iou,
             self.config.score_threshold,
