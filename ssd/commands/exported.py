@@ -18,6 +18,11 @@ def is_exported(arguments: Sequence[str]) -> bool:
     return first.endswith(SUFFIXES) and not Path(first).is_dir()
 
 
+def needs_data(arguments: Sequence[str]) -> bool:
+    """Returns whether ground truth is to be shown: what reads it needs all packages."""
+    return any(word in ("--show-truth", "--show_truth") for word in arguments)
+
+
 def refuse_trust(file: Path) -> None:
     """Raises a UserError if a file needs no trust."""
     if file.suffix != ".pt2":

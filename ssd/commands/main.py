@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
-from ssd.commands.exported import is_exported
+from ssd.commands.exported import is_exported, needs_data
 from ssd.commands.quiet import quiet_libraries
 from ssd.commands.status import run
 from ssd.commands.waits import shorten_waits
@@ -15,7 +15,7 @@ from ssd.config.completion import command_on_line, is_asked
 COMMANDS = {
     "train": "train a detector",
     "evaluate": "measure how well a detector, or a file of detections, finds objects",
-    "predict": "find objects in pictures",
+    "predict": "find objects in pictures, videos and streams",
     "check": "check a data set before training",
     "spikes": "explain a loss that spikes once per epoch, or see it happen",
     "export": "write the detector as an ONNX file, or its weights for torchvision",
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name}: {hint}")
-    if name == "predict" and is_exported(others):
+    if name == "predict" and is_exported(others) and not needs_data(others):
         name = "predict_exported"
     shorten_waits()  # the command imports PyTorch
     quiet_libraries()

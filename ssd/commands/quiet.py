@@ -10,6 +10,7 @@ import warnings
 LIBRARIES = {  # before they are imported
     "NO_ALBUMENTATIONS_UPDATE": "1",  # it asks the network for its newest version
     "OPENCV_LOG_LEVEL": "SILENT",  # we tell which image is broken
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # and which video
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 

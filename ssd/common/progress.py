@@ -20,7 +20,7 @@ class Progress:
 
     Args:
         what: names the work.
-        total: its parts.
+        total: its parts; None if they are not known.
         unit: a part, in the singular.
         done: parts that were done before.
         hidden: show nothing.
@@ -30,7 +30,7 @@ class Progress:
     def __init__(
         self,
         what: str,
-        total: int,
+        total: int | None,
         unit: str,
         done: int = 0,
         *,
@@ -88,11 +88,15 @@ class Progress:
 
     def _line(self) -> str:
         took, done = self._told - self._started, self._done - self._first
-        left = took / max(1, done) * (self._total - self._done)
-        times = f"{tqdm.format_interval(took)}, about {tqdm.format_interval(left)} left"
+        many = counted(self._done, self._unit)
+        left = ""
+        if self._total is not None:
+            many = f"{self._done:,} of {counted(self._total, self._unit)}"
+            seconds = took / max(1, done) * max(0, self._total - self._done)
+            left = f", about {tqdm.format_interval(seconds)} left"
+        speed = f"{done / took:.3g} {self._unit}s/s"
         note = f", {self._note}" if self._note else ""
-        of = f"{self._done:,} of {counted(self._total, self._unit)}"
-        return f"{self._what}: {of}, {times}{note}"
+        return f"{self._what}: {many}, {tqdm.format_interval(took)}, {speed}{left}{note}"
 
 
 def can_redraw() -> bool:

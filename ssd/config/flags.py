@@ -148,7 +148,7 @@ class CommandLine:
             if word == "--":
                 plain += words
                 break
-            if not word.startswith("-"):
+            if not word.startswith("-") or word == "-":  # a dash alone is standard input
                 plain.append(word)
                 continue
             flags.append(word)

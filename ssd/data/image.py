@@ -62,13 +62,22 @@ def read_image(path: Path, most_pixels: int = MAX_PIXELS) -> Pixels:
     """
     data = read_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of broken Exif data
-            header = header_of(data)
-        check_pixels(header.width, header.height, most_pixels)
-        return turned_pixels(_decode(data), header.orientation)
+        return upright_pixels(data, most_pixels)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def upright_pixels(data: bytes, most_pixels: int = MAX_PIXELS) -> Pixels:
+    """The pixels of `read_image`, of the bytes of a file.
+
+    Raises:
+        ValueError: the image is unreadable, by the rules above.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of broken Exif data
+        header = header_of(data)
+    check_pixels(header.width, header.height, most_pixels)
+    return turned_pixels(_decode(data), header.orientation)
 
 
 def read_pixels(record: Record) -> Pixels:

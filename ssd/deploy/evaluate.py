@@ -11,13 +11,16 @@ import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.progress import Progress
+from ssd.config import Config
 from ssd.config.settings import Settings, merge, parse_yaml, to_config
 from ssd.data.image import read_pixels
 from ssd.deploy.runtime import ExportedDetector
 from ssd.detect.detector import Detected
-from ssd.detect.drawn import table_of
+from ssd.detect.drawn import Truth
 from ssd.detect.evaluate import Judged, judge, located, read_data, write_config
-from ssd.detect.result import Result
+from ssd.detect.predict_files import Order
+from ssd.detect.result import Result, table_of
+from ssd.detect.truth import with_truth
 from ssd.evaluation.seen import without
 from ssd.run.folder import check_out
 from ssd.run.results import origin_of
@@ -44,6 +47,24 @@ def evaluate_exported(
         UserError: the file or the data is invalid, or a setting is part of the file.
     """
     detector = ExportedDetector(file, trust)
+    config = located(config_of(detector, overrides))
+    folder = out or Path(f"evaluation_{file.stem}")
+    check_out(folder, "an evaluation", config.data.root)
+    data = read_data(config, detector.classes)
+    found = detect_each(detector, data.records)
+    data, table = without(data, found.table, found.left_out)
+    write_config(folder, config)
+    origin = origin_of(config, file, detector.facts.step)
+    return judge(table, data, config, folder, origin, [f"using {file}"])
+
+
+def config_of(detector: ExportedDetector, overrides: Settings) -> Config:
+    """The config to evaluate an exported file with: its own, changed by `overrides`.
+
+    Raises:
+        UserError: a setting is part of the file, or `data.root` is missing.
+    """
+    file = detector.path
     for name in FIXED:
         if name in overrides.get("evaluation", {}):
             raise UserError(f"evaluation.{name} is part of {file}: export the run with it")
@@ -53,15 +74,20 @@ def evaluate_exported(
     if isinstance(settings.get("data"), dict):
         settings["data"].update(PLACES)  # an untrusted file names no other
     merge(settings, overrides)
-    config = located(to_config(settings))
-    folder = out or Path(f"evaluation_{file.stem}")
-    check_out(folder, "an evaluation", config.data.root)
-    data = read_data(config, detector.classes)
-    found = detect_each(detector, data.records)
-    data, table = without(data, found.table, found.left_out)
-    write_config(folder, config)
-    origin = origin_of(config, file, detector.facts.step)
-    return judge(table, data, config, folder, origin, [f"using {file}"])
+    return to_config(settings)
+
+
+def truth_for(
+    file: Path, order: Order, overrides: Settings, trust: bool = False
+) -> tuple[Order, Truth]:
+    """The order of `ssd predict` with the ground truth to show, as `with_truth` gives it.
+
+    Raises:
+        UserError: as of `config_of` and `with_truth`.
+    """
+    check_out(order.out, "predictions")
+    detector = ExportedDetector(file, trust)
+    return with_truth(order, config_of(detector, overrides), detector.classes)
 
 
 def detect_each(detector: ExportedDetector, records: Sequence[Record]) -> Detected:

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.errors import UserError
-from ssd.common.untrusted import check_pixels, read_regular
+from ssd.common.untrusted import MAX_PIXELS, check_pixels, read_regular
 from ssd.detect.sources import MOST_PIXELS
 
 Pixels = npt.NDArray[np.uint8]
+LARGEST_FILE = 8 * MAX_PIXELS  # bytes
 JPEG, END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -28,30 +29,39 @@ def read_picture(path: Path) -> Pixels:
         UserError: the image is unreadable.
     """
     try:
-        from ssd.data.image import read_image
-    except ModuleNotFoundError:
-        return _by_opencv(path)
-    return read_image(path, MOST_PIXELS)
-
-
-def _by_opencv(path: Path) -> Pixels:
-    try:
-        data = read_regular(path)
+        data = read_regular(path, LARGEST_FILE)
     except OSError as error:
         raise UserError(f"{path}: the image cannot be opened ({error.strerror})") from error
+    return decode_picture(data, str(path))
+
+
+def decode_picture(data: bytes, where: str) -> Pixels:
+    """The pixels [H, W, 3] of an image file's bytes, as of `read_picture`; `where` names it.
+
+    Raises:
+        UserError: the image is unreadable.
+    """
+    try:
+        try:
+            from ssd.data.image import upright_pixels
+        except ModuleNotFoundError:
+            return _by_opencv(data)
+        return upright_pixels(data, MOST_PIXELS)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _by_opencv(data: bytes) -> Pixels:
     if data.startswith(JPEG) and END_OF_JPEG not in data:
-        raise UserError(f"{path}: image is cut off: its end marker is missing")
+        raise ValueError("image is cut off: its end marker is missing")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise UserError(f"{path}: image is damaged, or of a kind that OpenCV cannot decode")
+        raise ValueError("image is damaged, or of a kind that OpenCV cannot decode")
     height, width = pixels.shape[:2]
-    try:
-        check_pixels(width, height, MOST_PIXELS)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+    check_pixels(width, height, MOST_PIXELS)
     return np.asarray(pixels, np.uint8)
 
 
@@ -69,13 +79,18 @@ class Silent:
         """Does nothing."""
 
 
-def progress_of(pictures: int) -> AbstractContextManager[Steps]:
-    """The progress of predictions, which is not shown if tqdm is missing."""
+def progress_of(pictures: int | None, unit: str) -> AbstractContextManager[Steps]:
+    """The progress of predictions, which is not shown if tqdm is missing.
+
+    Args:
+        pictures: how many there are; None if that is not known.
+        unit: what they are, in the singular.
+    """
     try:
         from ssd.common.progress import Progress
     except ModuleNotFoundError:
         return nullcontext(Silent())
-    return Progress("predicting", pictures, "image")
+    return Progress("predicting", pictures, unit)
 
 
 def tell(text: str) -> None:

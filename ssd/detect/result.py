@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.words import counted
-from ssd.report.pictures import Picture, boxes, draw
+from ssd.evaluation.detections import DetectionTable
+from ssd.report.pictures import Box, Picture, boxes, draw
 
 if TYPE_CHECKING:  # the results of an exported file come without PyTorch
     from ssd.structures import FloatArray, IntArray
@@ -65,10 +66,31 @@ class Result:
         best = f": {', '.join(shown + more)}" if shown else ""
         return f"{counted(len(self), 'detection')}{best}"
 
-    def draw(self) -> npt.NDArray[np.uint8]:
-        """A copy of the picture with its objects drawn in, [H, W, 3] RGB."""
+    def draw(self, ground_truth: Sequence[Box] = ()) -> npt.NDArray[np.uint8]:
+        """A copy of the picture with its objects drawn in, [H, W, 3] RGB.
+
+        Args:
+            ground_truth: boxes to draw beside them, dashed.
+        """
         found = boxes(self.classes, self.labels.tolist(), self.boxes, self.scores.tolist())
-        return draw(Picture(self.image, self.pixels, found))
+        return draw(Picture(self.image, self.pixels, found, ground_truth))
+
+    def only(self, classes: Sequence[str] = (), most: int | None = None) -> Result:
+        """The best of its objects.
+
+        Args:
+            classes: names of those to keep; all if it is empty.
+            most: how many to keep; all if it is None.
+        """
+        kept = [not classes or name in classes for name in self.names]
+        places = np.flatnonzero(kept)[:most]
+        return replace(
+            self,
+            boxes=self.boxes[places],
+            scores=self.scores[places],
+            labels=self.labels[places],
+            names=tuple(self.names[place] for place in places),
+        )
 
     def to_coco(self, image_id: str | int | None = None) -> list[dict[str, Any]]:
         """The objects in the form of COCO's results, with the class by name and by label.
@@ -89,3 +111,13 @@ class Result:
             }
             for name, label, sides, score in rows
         ]
+
+
+def table_of(results: Sequence[Result]) -> DetectionTable:
+    """The results of several pictures as one table."""
+    return DetectionTable(
+        np.repeat(np.arange(len(results)), np.array([len(one) for one in results], np.int64)),
+        np.concatenate([np.zeros(0, np.int64), *(one.labels for one in results)]),
+        np.concatenate([np.zeros(0), *(one.scores for one in results)]),
+        np.concatenate([np.zeros((0, 4)), *(one.boxes for one in results)]),
+    )

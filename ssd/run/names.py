@@ -14,6 +14,8 @@ UNREADABLE = "unreadable.txt"
 RUNNING = "running.json"
 
 DETECTIONS = "detections.json"
+COCO_RESULTS = "coco_results.json"
+COCO_IMAGES = "coco_images.json"
 EVALUATION = "evaluation.json"
 EVALUATIONS = "evaluations"
 REPORT = "report.html"

@@ -18,6 +18,7 @@ from types import FrameType, TracebackType
 STOPPED_BY_SIGNAL, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT  # as shells have them
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 SAVING = [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
+STOPPING_RUN = "stopping after this step; once more ends at once, without saving"
 SAME_REQUEST_SECONDS = 2.0
 
 
@@ -28,13 +29,17 @@ class Stopped(BaseException):
 class Signals:
     """Handles the signals while its context is entered.
 
+    Args:
+        told: the line that answers Ctrl-C.
+
     Attributes:
         stop: whether the run has been asked to stop.
         save: whether the run has been asked to save; the code that saves resets it.
         status: the exit status of a run that stops: 130 after Ctrl-C, else 143.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: str = STOPPING_RUN) -> None:
+        self._told = f"{told}\n".encode()
         self.stop = self.save = False
         self.status: int = STOPPED_BY_SIGNAL
         self._interrupts = False
@@ -84,8 +89,7 @@ class Signals:
             raise Stopped
         if number == signal.SIGINT and os.environ.get("RANK", "0") == "0":
             over_the_bar = b"\r\033[K" if os.isatty(2) else b"\n"
-            line = b"stopping after this step; once more ends at once, without saving\n"
-            os.write(2, over_the_bar + line)
+            os.write(2, over_the_bar + self._told)
 
     def _is_passed_on(self) -> bool:
         """Returns whether torchrun is repeating a signal that the terminal sent to every rank."""

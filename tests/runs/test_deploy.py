@@ -1,10 +1,13 @@
 """A run that is exported, and its file evaluated and predicted with, by three packages too."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -112,21 +115,90 @@ def test_three_packages_are_enough_to_predict(deployed, tool, photos, repository
     flags = ["--min-score", "0.02"]
     done = tool("predict.py", file, photos, *flags, "--out", "all")
     assert done.returncode == 1, done.stderr
-    predict = ["predict", file, photos, *flags]
-    alone = subprocess.run(
-        [sys.executable, "-c", ALONE, RUNTIMES[suffix], *predict, "--out", "few"],
-        env={"PYTHONPATH": str(repository), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (alone.returncode, "bad.jpg: image is cut off" in alone.stderr) == (1, True)
+    done = alone(repository, suffix, "predict", file, photos, *flags, "--out", "few", text=True)
+    assert (done.returncode, "bad.jpg: image is cut off" in done.stderr) == (1, True)
     everything, few = ((tmp_path / name / "detections.json").read_text() for name in ("all", "few"))
     assert few == everything
     assert len(json.loads(few)) > 4
     assert sorted(path.name for path in (tmp_path / "few").glob("*.*")) == sorted(
         path.name for path in (tmp_path / "all").glob("*.*")
     )
+
+
+def alone(repository, suffix, *arguments, **more):
+    """`ssd` with nothing but the packages that an exported file needs."""
+    return subprocess.run(
+        [sys.executable, "-c", ALONE, RUNTIMES[suffix], *map(str, arguments)],
+        env={"PYTHONPATH": str(repository), "PATH": ""},
+        capture_output=True,
+        check=False,
+        **more,
+    )
+
+
+def test_videos_and_pipes_need_no_more_packages(deployed, repository, tmp_path):
+    run, file, data = deployed
+    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 96))
+    for level in range(0, 250, 25):
+        writer.write(np.full((96, 96, 3), level, np.uint8))
+    writer.release()
+    flags = ["--write", "voc", "yolo", "coco", "--max", "2", "--min-score", "0.02"]
+    done = alone(repository, ".onnx", "predict", file, "clip.mp4", *flags, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "in 10 frames: drawn in predictions" in done.stdout
+    assert len(list((tmp_path / "predictions/voc/JPEGImages/clip").iterdir())) == 10
+    assert cv2.VideoCapture("predictions/clip.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 10
+    picture = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+    piped = [file, "-", "--no-draw", "--out", "piped"]
+    done = alone(repository, ".onnx", "predict", *piped, input=3 * picture + picture[:-9])
+    assert done.returncode == 1
+    assert b"in 3 images: listed in piped" in done.stdout
+    assert b"standard input, picture 3: " in done.stdout
+    closed = alone(
+        repository, ".onnx", "predict", file, "--show-truth", "--out", "truth", text=True
+    )
+    assert (closed.returncode, closed.stderr.count("\n")) == (2, 1)
+    assert "which is not installed" in closed.stderr
+
+
+def test_a_run_and_its_file_show_the_ground_truth(deployed, tool, small_shapes, tmp_path):
+    run, file, data = deployed
+    nothing = ["--min-score", "1"]  # the ground truth alone is then drawn
+    assert tool("predict.py", run, "--show-truth", *nothing, "--out", "run").returncode == 0
+    done = tool("predict.py", file, "--show-truth", *nothing, *data[:4], "--out", "file")
+    assert done.returncode == 0, done.stderr
+    stems = (small_shapes / "ImageSets/Main/test.txt").read_text().split()
+    for folder in (tmp_path / "run", tmp_path / "file"):
+        assert sorted(path.stem for path in folder.glob("*.jpg")) == sorted(stems)
+    image = next((small_shapes / "JPEGImages").glob(f"{stems[0]}.*"))
+    assert tool("predict.py", run, image, *nothing, "--out", "plain").returncode == 0
+    plain, shown = (cv2.imread(f"{name}/{stems[0]}.jpg").astype(int) for name in ("plain", "run"))
+    assert np.abs(shown - plain).max() > 100
+    trained = (small_shapes / "ImageSets/Main/trainval.txt").read_text().split()[0]
+    others = [next((small_shapes / "JPEGImages").glob(f"{trained}.*")), image]
+    done = tool("predict.py", run, *others, "--show-truth", *nothing, "--out", "others")
+    assert "1 source without ground truth in the evaluation data" in done.stdout
+
+
+def test_ctrl_c_ends_a_pipe_and_keeps_the_results(deployed, repository, tmp_path):
+    _, file, _ = deployed
+    command = [sys.executable, "-m", "ssd", "predict", file, "-", "--write", "yolo"]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    process = subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, stderr=-1)
+    picture = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+    last = tmp_path / "predictions/yolo/labels/stdin/000002.txt"
+    process.stdin.write(3 * picture)
+    process.stdin.flush()
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == b"\n"
+    assert b"stopping after this image" in process.stderr.readline()
+    told, _ = process.communicate(picture)
+    assert process.returncode == 130
+    assert b"in 3 images: drawn in" in told
+    assert b"stopped before the end" in told
+    json.loads((tmp_path / "predictions/detections.json").read_text())
 
 
 def test_the_lines_of_the_page_run(deployed, repository, small_shapes, tmp_path, capsys):
@@ -166,6 +238,18 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
     assert "at least one image is needed" in mistaken("predict.py", file)
     told = mistaken("export.py", run, "--out", "new/model.onnx", "--half", "--int8")
     assert "--half and --int8 exclude each other" in told
+    assert "--max is 0, but has to be" in mistaken("predict.py", file, photos, "--max", "0")
+    assert "--write is pdf, but has" in mistaken("predict.py", file, photos, "--write", "pdf")
+    told = mistaken("predict.py", run, photos, "--classes", "cat")
+    assert (
+        told
+        == "error: --classes: there is no 'cat'; the classes are circle, cross, square, "
+        + ("star, triangle\n")
+    )
+    told = mistaken("predict.py", run, photos, "--data.root", "x")
+    assert told == "error: --data.root has no effect without --show-truth: leave it out\n"
+    told = mistaken("predict.py", file, "--show-truth")
+    assert "does not know where the data is: give --data.root" in told
     assert "needs --raw" in mistaken("export.py", run, "--out", "new/model.pt2")
     for flag in (("--raw",), ("--preprocess",), ("--compile",), ("--images", photos)):
         told = mistaken("export.py", run, "--out", "x.pth", *flag)

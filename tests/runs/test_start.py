@@ -73,7 +73,7 @@ def test_help_shows_the_settings_that_a_command_uses():
     predict = started("-m", "ssd", "predict", "--help", "all").stdout
     assert "--evaluation.nms_iou" in predict
     assert "--optimizer" not in predict
-    assert "--data.root" not in predict
+    assert "--data.cache" not in predict
 
 
 def test_a_training_starts_in_a_fresh_interpreter(small_run, tmp_path):

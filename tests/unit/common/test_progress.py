@@ -30,9 +30,9 @@ def test_off_a_terminal_a_line_comes_every_half_minute(clock, capsys):
             shown.advance()
             clock[0] += 0.5
     assert capsys.readouterr().err.splitlines() == [
-        "training: 1,061 of 1,200 steps, 00:30, about 01:08 left, loss 1.5",
-        "training: 1,121 of 1,200 steps, 01:00, about 00:39 left, loss 1.5",
-        "training: 1,181 of 1,200 steps, 01:30, about 00:09 left, loss 1.5",
+        "training: 1,061 of 1,200 steps, 00:30, 2.03 steps/s, about 01:08 left, loss 1.5",
+        "training: 1,121 of 1,200 steps, 01:00, 2.02 steps/s, about 00:39 left, loss 1.5",
+        "training: 1,181 of 1,200 steps, 01:30, 2.01 steps/s, about 00:09 left, loss 1.5",
     ]
 
 

@@ -15,6 +15,8 @@ def exported(tmp_path_factory):
     written = {}
 
     def write(backbone="ssd7", form="detections", pixels=False, suffix=".onnx", **thresholds):
+        if backbone.startswith("timm:"):
+            pytest.importorskip("timm", reason="needs timm: pip install timm")
         if suffix == ".xml":
             pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
         key = (backbone, form, pixels, suffix, *sorted(thresholds.items()))

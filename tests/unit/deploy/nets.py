@@ -16,7 +16,9 @@ from ssd.detect.detector import Detector
 from ssd.model.ssd import build_model
 
 CLASSES = ("cat", "dog", "emu")
-SIZES = {"ssd7": 96, "mobilenet_v3_large": 96}
+SIZES = dict.fromkeys(
+    ("ssd7", "mobilenet_v3_large", "timm:convnext_atto", "timm:efficientnet_b0"), 96
+)
 
 
 def photo(height, width, seed=0, gray=False):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ssd.deploy.predict import predict_exported
+from ssd.detect.predict_files import Order
 
 TURNED_RIGHT = 6
 
@@ -33,7 +34,7 @@ def test_all_readable_pictures_are_predicted_and_the_broken_one_is_named(
     exif[0x0112] = TURNED_RIGHT
     upright.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif, quality=95)
     cv2.imwrite(str(large), cv2.resize(cv2.imread(str(large)), (5472, 3648)))
-    predicted = predict_exported(path, [folder], Path("out"), 0.3)
+    predicted = predict_exported(path, Order([str(folder)], Path("out"), 0.3))
     assert predicted.is_incomplete
     assert "left out 1 of 128 images" in predicted.told
     assert f"{broken}: image is cut off" in predicted.told

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
-from ssd.detect import detector, drawn
+from ssd.detect import detector, predict_files
 from ssd.detect import predict as module
 from ssd.detect.predict import predict
+from ssd.detect.predict_files import Order
 from ssd.detect.result import Result
 
 CLASSES = ("cat", "dog")
@@ -47,8 +48,9 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def run(*given, recursive=True):
-    return predict(Path("run"), list(given), {}, Path("out"), 0.4, recursive)
+def run(*given, recursive=True, out="out", **more):
+    order = Order(list(map(str, given)), Path(out), recursive=recursive, **more)
+    return predict(Path("run"), order, {})
 
 
 def test_a_bad_picture_is_named_and_all_others_are_predicted(folder, capfd):
@@ -80,11 +82,11 @@ def test_nothing_is_told_of_whole_pictures(folder):
 
 
 def test_a_named_file_that_is_no_image_is_told(folder):
-    video = folder / "v.mp4"
-    video.write_bytes(b"\0\0\0 ftypisom")
-    predicted = run(video)
+    text = folder / "v.txt"
+    text.write_text("no picture")
+    predicted = run(text)
     assert predicted.is_incomplete
-    assert str(video) in predicted.told
+    assert str(text) in predicted.told
     assert json.loads(Path("out/detections.json").read_text()) == []
 
 
@@ -92,7 +94,7 @@ def test_no_picture_is_overwritten(folder, monkeypatch):
     monkeypatch.chdir(folder)
     before = Path("sub/a.jpg").read_bytes()
     with pytest.raises(UserError, match="sub holds other files .a.jpg. and not predictions"):
-        predict(Path("run"), [Path("sub")], {}, Path("sub"), 0.4)
+        run("sub", out="sub")
     assert Path("sub/a.jpg").read_bytes() == before
 
 
@@ -130,7 +132,7 @@ def test_after_a_kill_the_same_call_draws_again(folder, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(drawn, "write_detections", killed)
+        patched.setattr(predict_files.Tally, "told", killed)
         with pytest.raises(Killed):
             run(folder)
     assert Path("out/a.jpg").exists()
@@ -150,7 +152,7 @@ def test_batches_are_smaller_where_pictures_are_large(monkeypatch):
 def test_folders_that_were_not_looked_into_are_counted(folder):
     (folder / ".cache").mkdir()
     (folder / "out").mkdir()
-    told = predict(Path("trained"), [folder], {}, folder / "out", 0.5).told
+    told = run(folder, recursive=False, out=folder / "out").told
     assert "not looked into: 1 subfolder; --recursive takes them too" in told
     assert "not looked into" not in run(folder, recursive=True).told
 
