@@ -118,7 +118,7 @@ def highest(e: Evidence) -> Verdict | None:
         "unknown",
         f"{e.where} ({e.seen}), but other steps differ as regularly: it is the highest of a "
         "pattern that repeats. An order that is not shuffled looks like this, and so do batches "
-        "grouped by length.",
+        "grouped by length and a learning rate that restarts.",
         "Shuffle the images anew in each pass; what then stays is of the step itself. To settle "
         "it, log every step, with the epoch.",
     )

@@ -30,7 +30,7 @@ LEAST_SCORE = 0.7  # mean over the teeth, likewise
 IDLE = 1.5  # most standard deviations above chance that idle teeth may have
 ODD_PART = 0.1  # largest chance of a part that stands out among the teeth
 CHUNK = 2**20  # pairs looked at together
-FOLDED = 10**8  # most scores to sum up, which takes a fraction of a second
+FOLDED, MOST_FOLDED = 10**8, 5 * 10**8  # most scores to sum up, in a fraction of a second
 
 
 class Comb(NamedTuple):
@@ -55,6 +55,7 @@ def best_comb(ticks_R: Ints, periods_P: Ints) -> Comb:
     scores_T[ticks_R] = normal_scores(len(ticks_R))
     by_hits = _best_by_hits(ticks_R, periods_P)
     coarser = periods_P[(periods_P % by_hits.period == 0) & (by_hits.log_p < 0)]
+    coarser = coarser[: MOST_FOLDED // len(scores_T)]
     affordable = periods_P[periods_P * len(scores_T) <= FOLDED]
     best = _best_by_scores(scores_T, np.union1d(affordable, coarser), by_hits)
     best = _without_idle_teeth(scores_T, best, periods_P)
@@ -124,7 +125,8 @@ def _best_of_chunk(ticks_R: Ints, periods_P: Ints, teeth_P: Ints, one_more: bool
 def normal_scores(n: int) -> Floats:
     """The normal quantiles of n ranks, from the highest to the lowest."""
     quantile = NormalDist().inv_cdf
-    return np.array([quantile(1 - (rank + 0.5) / n) for rank in range(n)])
+    upper = np.array([quantile(1 - (rank + 0.5) / n) for rank in range((n + 1) // 2)])
+    return np.concatenate([upper, -upper[: n // 2][::-1]])
 
 
 def _best_by_scores(scores_T: Floats, periods_P: Ints, best: Comb) -> Comb:

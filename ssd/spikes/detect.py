@@ -230,25 +230,30 @@ def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints
     return teeth, highest_first_N[: len(teeth)]
 
 
-def _windows(steps: Ints, rows: Ints, period: int) -> list[slice]:
-    """The rows before each spike: at most 15, in the half pass that after-shocks do not reach."""
+def _windows(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
+    """The finite values [K, 15] before each spike, in the half pass that after-shocks do not reach.
+
+    NaN takes the place of all others.
+    """
     first = np.searchsorted(steps, steps[rows] - max(period // 2, 2))
-    return [slice(max(a, b - LEVEL_ROWS), b) for a, b in zip(first, rows, strict=True)]
+    at = rows[:, None] - np.arange(LEVEL_ROWS, 0, -1)
+    near = values[np.maximum(at, 0)]
+    return np.where((at >= first[:, None]) & np.isfinite(near), near, np.nan)
 
 
 def _before(steps: Ints, values: Floats, rows: Ints, period: int) -> Floats:
     """The median [K] of the values before each spike; NaN where there is none."""
-    return np.array([median_of(values[window]) for window in _windows(steps, rows, period)])
+    ranked = np.sort(_windows(steps, values, rows, period), axis=1)  # NaN last
+    counts = np.isfinite(ranked).sum(axis=1)
+    spike = np.arange(len(rows))
+    low, high = ranked[spike, np.maximum(counts - 1, 0) // 2], ranked[spike, counts // 2]
+    return np.asarray((low + high) / 2)
 
 
 def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: int) -> float:
     """The relative standard deviation of the values before spikes, from their median deviation."""
-    windows = _windows(steps, rows, period)
-    deviations = [
-        np.abs(values[window] / before - 1)
-        for window, before in zip(windows, before_K, strict=True)
-    ]
-    return 1.4826 * median_of(np.concatenate([np.zeros(0), *deviations]))
+    windows = _windows(steps, values, rows, period)
+    return 1.4826 * median_of(np.abs(windows / before_K[:, None] - 1).ravel())
 
 
 def median_of(values: Floats) -> float:

@@ -26,6 +26,7 @@ DOUBT = (
     "learning rate that is lowered as regularly would look the same. To settle it, log the epoch "
     "and the learning rate, or give the steps per epoch."
 )
+FEWEST_ROWS_OF_PASS = 7.5  # a running mean with fewer looks the same
 MOST_SCORE = 6.0  # of a fall, in standard deviations
 
 
@@ -63,9 +64,21 @@ def tell_epoch_drop(found: Drop) -> Finding:
     """The finding in words."""
     height, length = math.exp(found.size), found.passes.length
     doubt = "" if found.is_told else DOUBT.format(slack=f"{found.slack:.3g}")
+    if found.passes.rows < FEWEST_ROWS_OF_PASS:
+        return Finding(
+            "unknown",
+            f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.6g} steps. "
+            "A pass has too few rows to tell why: the network may learn its images by heart, or "
+            "the log may hold the mean since the start of the pass.",
+            "To settle it, log every step.",
+            length,
+            height,
+            found.p_value,
+            found.slack,
+        )
     return Finding(
         "epoch_drop",
-        f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.4g} steps, and "
+        f"The loss drops by {1 - height:.0%} at the start of each pass of {length:.6g} steps, and "
         f"stays there within it: the network learns the images of a pass by heart.{doubt}",
         "Look at the validation loss: if it rises, stop earlier, or take more data, stronger "
         "augmentation, a smaller network or a lower learning rate.",

@@ -13,7 +13,7 @@ import numpy as np
 
 from ssd.spikes.candidate import row_width
 from ssd.spikes.detect import NOTABLE, Spikes, grid_of, heights_at, median_of, usable_rows
-from ssd.spikes.level import running_medians, spread
+from ssd.spikes.level import falls, running_medians, spread
 from ssd.spikes.log import Floats, Ints, Log
 from ssd.spikes.passes import Passes
 
@@ -144,7 +144,9 @@ def _is_of_pattern(log: Log, spikes: Spikes, passes: Passes | None) -> bool:
     places = passes.place if passes else log.steps % spikes.period
     level = np.log(log.loss[usable])
     rest = level - running_medians(np.pad(level, AROUND // 2, mode="reflect"), AROUND)
-    _, where, counts = np.unique(places[usable], return_inverse=True, return_counts=True)
+    kept, where, counts = np.unique(places[usable], return_inverse=True, return_counts=True)
+    if falls(_from_the_spike(level, kept, where, counts, int(places[spikes.rows[0]]))):
+        return True
     means = np.bincount(where, rest) / counts
     within = rest - means[where]
     often = counts[where] > 1
@@ -155,6 +157,13 @@ def _is_of_pattern(log: Log, spikes: Spikes, passes: Passes | None) -> bool:
     logged = 1 + (spikes.ratio - 1) / spikes.mean_of
     highest = NormalDist().inv_cdf(1 - 0.05 / len(means)) + 0.5
     return bool(between > 0 and math.log(logged) < highest * math.sqrt(between))
+
+
+def _from_the_spike(log_loss: Floats, places: Ints, where: Ints, counts: Ints, at: int) -> Floats:
+    """The mean log loss at each place of a pass, from the first place after a spike on."""
+    drift = np.polyval(np.polyfit(np.arange(len(log_loss)), log_loss, 3), np.arange(len(log_loss)))
+    means = np.bincount(where, log_loss - drift) / counts
+    return np.asarray(np.roll(means, -int(np.searchsorted(places, at))))
 
 
 def _images(log: Log, spikes: Spikes) -> tuple[float, float] | None:

@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ssd.spikes.finding import Finding
-from ssd.spikes.level import chance_of_z, correlation, without_level, without_pass_levels
+from ssd.spikes.grouped import find_groups
+from ssd.spikes.level import chance_of_z, correlation, falls, without_level, without_pass_levels
 from ssd.spikes.log import Floats, Ints
 from ssd.spikes.passes import Passes, passes_of_length
 
 FEWEST_ROWS, FEWEST_PAIRS, FEWEST_PASSES = 20, 20, 3
-SHORTEST_PART, SHORTEST = (
-    4,
-    12,
-)  # rows of a pass: fewer cannot tell an order from groups or restarts
+# Rows of a pass: fewer than SHORTEST cannot tell an order from groups or restarts.
+SHORTEST_PART, SHORTEST = 4, 12
 CORRELATED, CORRELATED_PLAIN, STRIKING = 0.35, 0.2, 0.15
 CERTAIN = 1e-3
 MOST_MULTIPLE, MOST_DRIFT, PERSISTS = 9, 2, 0.6  # passes apart, rows, of the correlation
-NEARLY = 0.7  # of the highest correlation: a shorter lag that has as much is the pass
+NEARLY = 0.6  # of the highest correlation: a shorter lag that has as much is the pass
 PATTERNED, NOISE = 0.6, 4.0  # correlation; of chance, times 1 / root of the rows of a pass
+SMOOTH = 0.45  # of the correlation of passes, where one is a row off
 FARTHEST, MOST_SHIFTS, SHORT_LAGS = 200, 60, 10
 
 
@@ -52,30 +52,43 @@ class FixedOrder:
     slack: float = 0.0
 
 
-def find_fixed_order(steps: Ints, log_loss: Floats, passes: Passes | None) -> FixedOrder | None:
-    """The order of a log that repeats with the pass, or with any period where that is unknown."""
+def find_fixed_order(
+    steps: Ints, log_loss: Floats, passes: Passes | None, shown: Floats | None = None
+) -> FixedOrder | None:
+    """The order of a log that repeats with the pass, or with any period where that is unknown.
+
+    Args:
+        steps: [N].
+        log_loss: [N] without its spikes and drops.
+        passes: of the rows; None: unknown.
+        shown: [N] the log loss with them, if that is another, to tell patterns within a pass by.
+    """
+    shown = log_loss if shown is None else shown
     if len(steps) < FEWEST_ROWS:
         return None
     rest = without_level(log_loss)
     if passes is not None:
         enough = passes.count >= FEWEST_PASSES and passes.rows >= SHORTEST
-        return _repeats(log_loss, rest, passes, 1.0) if enough else None
+        return _repeats(shown, rest, passes, 1.0) if enough else None
     stride = int(np.median(np.diff(steps)))
     if np.mean(np.diff(steps) == stride) < 0.75:
         return None
     lag, tried = _best_lag(rest, (steps - steps[0]) // stride)
     if lag is None:
         return None
-    repeated = passes_of_length(steps, float(lag * stride), int(steps[0]))
     if not _persists(rest, lag):
         return None
-    found = _repeats(log_loss, rest, repeated, tried)
-    return found and replace(found, slack=float(stride) if stride > 1 else 0.0)
+    first = 1 if steps[0] <= stride else int(steps[0])
+    found = _repeats(shown, rest, passes_of_length(steps, float(lag * stride), first), tried)
+    if found is None:
+        return None
+    patterned = found.is_patterned or _are_groups(shown, steps, lag * stride, first, stride)
+    return replace(found, slack=float(stride) if stride > 1 else 0.0, is_patterned=patterned)
 
 
 def tell_fixed_order(found: FixedOrder, known: bool) -> Finding:
     """The finding in words; `known` is whether the log tells that the period is a pass."""
-    each = "each pass" if known else f"each stretch of {found.period:.4g} steps"
+    each = "each pass" if known else f"each stretch of {found.period:.6g} steps"
     if found.is_patterned:
         return Finding(
             "unknown",
@@ -89,7 +102,7 @@ def tell_fixed_order(found: FixedOrder, known: bool) -> Finding:
             found.correlation,
             found.p_value,
         )
-    pass_of = "" if known else f" Every {found.period:.4g} steps would be a pass."
+    pass_of = "" if known else f" Every {found.period:.6g} steps would be a pass."
     return Finding(
         "fixed_order",
         f"The order is not shuffled: the losses of {each} repeat those of the one before "
@@ -104,7 +117,7 @@ def tell_fixed_order(found: FixedOrder, known: bool) -> Finding:
     )
 
 
-def _repeats(log_loss: Floats, rest: Floats, passes: Passes, tried: float) -> FixedOrder | None:
+def _repeats(shown: Floats, rest: Floats, passes: Passes, tried: float) -> FixedOrder | None:
     order = np.lexsort((passes.number, passes.place))
     same = np.diff(passes.place[order]) == 0
     first_P, second_P = order[:-1][same], order[1:][same]
@@ -128,7 +141,10 @@ def _repeats(log_loss: Floats, rest: Floats, passes: Passes, tried: float) -> Fi
     plain_P = plain[first_P]
     if correlation(rest[first_P[plain_P]], rest[second_P[plain_P]]) < CORRELATED_PLAIN:
         return None
-    patterned = _is_patterned(log_loss, passes)
+    if tried > 1:
+        patterned = _is_smooth(shown, passes, first_P, second_P)
+    else:
+        patterned = _is_patterned(shown, passes)
     steps_apart = np.median(np.diff(passes.number[order])[same]) if same.any() else 1
     period = passes.length * (steps_apart if tried > 1 else 1)
     return FixedOrder(float(period), alike, len(first_P), p_value, patterned)
@@ -158,6 +174,27 @@ def _striking(rest: Floats, place: Ints) -> Ints:
     return places[np.argsort(-np.abs(mean), kind="stable")[:count]]
 
 
+def _is_smooth(log_loss: Floats, passes: Passes, first_P: Ints, second_P: Ints) -> bool:
+    """Returns whether a pass is nearly as like the one before a row off: batches are sorted."""
+    rest = without_pass_levels(log_loss, passes)
+    before, alike, after = (
+        correlation(rest[first_P], np.roll(rest, shift)[second_P]) for shift in (1, 0, -1)
+    )
+    return min(before, after) > SMOOTH * alike
+
+
+def _are_groups(log_loss: Floats, steps: Ints, period: int, first: int, stride: int) -> bool:
+    """Returns whether groups would look like it, in passes whose every `stride`-th step has a row.
+
+    Such a log returns to a step after one pass or after as many as divide `stride`.
+    """
+    lengths = [period // part for part in range(1, stride + 1) if stride % part == 0]
+    found = (
+        find_groups(log_loss, passes_of_length(steps, length, first), (1,)) for length in lengths
+    )
+    return any(groups is not None for groups in found)
+
+
 def _is_patterned(log_loss: Floats, passes: Passes) -> bool:
     """Returns whether the mean pass repeats within itself, as groups of batches would.
 
@@ -169,8 +206,9 @@ def _is_patterned(log_loss: Floats, passes: Passes) -> bool:
     mean = np.bincount(where, rest) / counts
     lags = range(2, min(len(places) // 3, FARTHEST) + 1)
     alike = [correlation(mean[:-lag], mean[lag:]) for lag in lags]
-    slopes = correlation(mean, np.arange(len(mean)).astype(float)) ** 2 > PATTERNED
-    return slopes or max(alike, default=0) > max(PATTERNED, NOISE / math.sqrt(len(places)))
+    if falls(mean) or find_groups(log_loss, passes, (1, tick)) is not None:
+        return True
+    return max(alike, default=0) > max(PATTERNED, NOISE / math.sqrt(len(places)))
 
 
 def _best_lag(rest: Floats, ticks: Ints) -> tuple[int | None, float]:

@@ -3,7 +3,6 @@
 A sampler that groups by length sorts each stretch of some batches (50 in Hugging Face's) from long
 to short, and the loss follows. The last stretch of a pass is cut off, so that the saw-tooth has no
 period of its own over the run.
-
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ssd.spikes.passes import Passes
 
 FEWEST_ROWS, FEWEST_PASSES, FEWEST_GROUPS, FEWEST_STEPS = 20, 3, 3, 4
 MOST_LENGTHS, MOST_WIDTH = 400, 100
-TREND = 3  # degree of the trend within the pass
+TREND, PARTS = 3, 20  # degree of the trend within the pass; parts of a group
 CERTAIN, NOTABLE = 1e-4, 1.15
 
 
@@ -30,13 +29,15 @@ class Groups:
 
     Attributes:
         steps: of a group.
-        size: the log of the level at the end of a group over that at its start.
+        size: the log of the level at the end of a group over that at its start, of the steps.
+        rows: the mean loss of the rows at the start of a group and at its end, over that of all.
         fitted: [N] the log of the level that the group gives each row.
         p_value: the chance of a pattern as strong, with all lengths of a group that were tried.
     """
 
     steps: int
     size: float
+    rows: tuple[float, float]
     fitted: Floats
     p_value: float
 
@@ -63,14 +64,25 @@ def find_groups(log_loss: Floats, passes: Passes, widths: tuple[int, ...]) -> Gr
         for width in widths:
             along = _along(places, round(passes.length), length, width)
             if slope := slope_of(mean, along, beside):
-                found.append((slope.p_value, length, slope.size, along))
+                found.append((slope, length, along))
     if not found:
         return None
-    p_value, length, size, along = min(found, key=lambda one: one[0])
-    p_value = min(1.0, len(found) * p_value)
-    if p_value > CERTAIN or abs(size) < math.log(NOTABLE):
+    slope, length, along = max(found, key=lambda one: one[0].t)
+    p_value = min(1.0, len(found) * slope.p_value)
+    if p_value > CERTAIN or abs(slope.size) < math.log(NOTABLE):
         return None
-    return Groups(length, size, size * (along - 0.5)[where], p_value)
+    fitted = slope.size * (along - 0.5)[where]
+    return Groups(length, slope.size, _ends(rest, passes.place, length), fitted, p_value)
+
+
+def _ends(rest: Floats, place: Ints, length: int) -> tuple[float, float]:
+    """The highest and the lowest mean of the rows in a part of a group, in the order they come."""
+    part = place % length * PARTS // length
+    counts, level = np.bincount(part), np.exp(rest)
+    there = np.flatnonzero(counts)
+    means = np.bincount(part, level)[there] / counts[there] / level.mean()
+    first, last = sorted((int(np.argmax(means)), int(np.argmin(means))))
+    return float(means[first]), float(means[last])
 
 
 def _along(places: Ints, whole: int, length: int, width: int) -> Floats:
@@ -81,7 +93,7 @@ def _along(places: Ints, whole: int, length: int, width: int) -> Floats:
 
 def tell_groups(found: Groups) -> Finding:
     """The finding in words."""
-    first, last = math.exp(-found.size / 2), math.exp(found.size / 2)
+    first, last = found.rows
     return Finding(
         "grouped_batches",
         f"Within each pass the loss runs through a pattern of {found.steps} steps, from "
@@ -90,6 +102,6 @@ def tell_groups(found: Groups) -> Finding:
         "This is the order of the batches, and no harm by itself. Without grouping (no "
         "group_by_length, a plain shuffled sampler) it vanishes; compare means over whole passes.",
         float(found.steps),
-        math.exp(abs(found.size)),
+        max(first, last) / min(first, last),
         found.p_value,
     )

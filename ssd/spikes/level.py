@@ -17,6 +17,7 @@ from ssd.spikes.passes import Passes
 MOST_ROWS = 25  # whose median is a level
 MOST_SHIFTS = 60
 AROUND = 9  # rows
+MOSTLY, CERTAIN = 0.4, 1e-3  # share of the variance, chance
 WINSOR = 4.0  # standard deviations beyond which a value counts no more
 
 
@@ -33,9 +34,13 @@ class Jump(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """A slope over a stretch: the log of the level at its end over that at its start."""
+    """A slope over a stretch: the log of the level at its end over that at its start.
+
+    `t` is its size over its error, which tells slopes apart whose chance is too small for a float.
+    """
 
     size: float
+    t: float
     p_value: float
 
 
@@ -111,7 +116,8 @@ def slope_of(mean: Floats, along: Floats, beside: Floats) -> Slope | None:
     squares = float(left @ left)
     keep = min(max(float(left[1:] @ left[:-1]) / max(squares, 1e-24), 0.0), 0.95)
     error = math.sqrt(squares / free / float(x @ x) * (1 + keep) / (1 - keep))
-    return Slope(size, chance_of_t(abs(size) / max(error, 1e-12), free))
+    t = abs(size) / max(error, 1e-12)
+    return Slope(size, t, chance_of_t(t, free))
 
 
 def chance_of_t(t: float, free: int) -> float:
@@ -122,16 +128,23 @@ def chance_of_t(t: float, free: int) -> float:
 
 def without_pass_levels(log_loss: Floats, passes: Passes) -> Floats:
     """The log loss [N] less a line through the medians of the passes; far values are drawn in."""
-    parts = np.split(log_loss, passes.starts)
     along = passes.number + passes.place / passes.length
     middles = np.unique(passes.number) + 0.5
-    medians = np.array([np.median(part) for part in parts])
+    medians = medians_of(log_loss, passes.starts)
     trend = np.interp(along, middles, medians)
     trend += np.minimum(along - middles[0], 0) * (medians[1] - medians[0])
     trend += np.maximum(along - middles[-1], 0) * (medians[-1] - medians[-2])
     rest = log_loss - trend
     most = WINSOR * spread(rest)
     return np.asarray(np.clip(rest, -most, most))
+
+
+def medians_of(values: Floats, starts: Ints) -> Floats:
+    """The medians of parts of the values [N]; `starts` are the first rows of all but the first."""
+    starts = np.append(0, starts)
+    counts = np.diff(np.append(starts, len(values)))
+    ranked = values[np.lexsort((values, np.repeat(np.arange(len(starts)), counts)))]
+    return np.asarray((ranked[starts + (counts - 1) // 2] + ranked[starts + counts // 2]) / 2)
 
 
 def _changes(change: Floats, at_B: Ints) -> Floats:
@@ -142,6 +155,15 @@ def correlation(a: Floats, b: Floats) -> float:
     """Pearson's correlation; 0 where one is constant."""
     a, b = a - a.mean(), b - b.mean()
     return float(a @ b / max(math.sqrt((a @ a) * (b @ b)), 1e-24))
+
+
+def falls(mean: Floats) -> bool:
+    """Returns whether a mean pass mostly rises or falls from its first to its last place."""
+    share = correlation(mean, np.arange(len(mean)).astype(float)) ** 2
+    free = len(mean) - 2
+    if free < 3 or share < MOSTLY:
+        return False
+    return chance_of_t(math.sqrt(free * share / max(1 - share, 1e-12)), free) < CERTAIN
 
 
 def chance_of_z(z: float) -> float:

@@ -31,7 +31,7 @@ KINDS = {
     "grouped_batches": "Batches grouped by length",
     "none": "No regular spike",
     "not_held": "No regular spike in the rows that the log has",
-    "unknown": "A regular spike of unknown cause",
+    "unknown": "A regular pattern of unknown cause",
     "too_short": "Too little to judge",
 }
 
@@ -114,6 +114,7 @@ def write_explanation_page(path: Path, log: Log, explanation: Explanation) -> Pa
         log_figures(log, explanation) if np.isfinite(log.loss).any() else {},
         source=Path(log.source).name or log.source,
         kind=KINDS[explanation.cause],
+        note=log.note,
         explanation=explanation,
         headline=list(_explanation_headline(explanation)),
         facts=list(_facts(log, explanation)),
@@ -185,7 +186,7 @@ def _facts(log: Log, explanation: Explanation) -> Iterator[tuple[str, str]]:
     for finding in explanation.findings[0 if spikes is None else 1 :]:
         name = KINDS[finding.cause].lower()
         if finding.period:
-            yield f"{name}: period", f"{finding.period:.4g} steps"
+            yield f"{name}: period", f"{finding.period:.6g} steps"
         if finding.p_value is not None:
             yield f"{name}: chance of it", number(finding.p_value)
     for column, steps in explanation.aftershock.items():

@@ -17,7 +17,7 @@ from ssd.spikes.epoch_drop import Drop, find_epoch_drop
 from ssd.spikes.fixed_order import FixedOrder, find_fixed_order
 from ssd.spikes.grouped import Groups, find_groups
 from ssd.spikes.level import running_medians
-from ssd.spikes.log import Bools, Floats, Log
+from ssd.spikes.log import Bools, Floats, Ints, Log
 from ssd.spikes.passes import Passes, passes_of, passes_of_length
 from ssd.spikes.restarts import Restarts, find_restarts
 from ssd.spikes.running_mean import RunningMean, find_running_mean, undo
@@ -73,13 +73,17 @@ def find_patterns(log: Log, period: int | None) -> Patterns:
     restarts = find_restarts(steps, log_loss, None if lr is None else lr[usable])
     if groups is not None:
         candidate = best_candidate(log, None, passes)
+    shown = log_loss
     if candidate is not None and candidate.found:
         log_loss = _without_rows(log_loss, _shaken(log, candidate)[usable])
     drop = None if restarts else find_epoch_drop(steps, log_loss, known)
     if drop is not None:
-        parts = np.split(log_loss, drop.passes.starts)
-        log_loss = np.concatenate([part - np.median(part) for part in parts])
-    order = None if log.shuffled or groups or restarts else find_fixed_order(steps, log_loss, known)
+        log_loss = _without_drops(steps, log_loss, drop)
+    order = None
+    if not (log.shuffled or groups or restarts):
+        if known is None and log.steps_per_epoch:  # an order repeats wherever a pass begins
+            known = passes_of_length(steps, log.steps_per_epoch, int(steps[0]))
+        order = find_fixed_order(steps, log_loss, known, shown)
     if drop is not None and order is not None and order.is_patterned:
         order = None  # what the drop leaves
     return Patterns(log, passes, candidate, None, groups, restarts, drop, order)
@@ -115,6 +119,19 @@ def _undone(
     length = round(passes.length) if whole else None
     known = first % length if length else log.first_step
     return replace(log, loss=loss, steps_per_epoch=length, first_step=known), passes
+
+
+def _without_drops(steps: Ints, log_loss: Floats, drop: Drop) -> Floats:
+    """The log loss less the level of each pass; 0 near its start, which may be off or averaged."""
+    parts = np.split(log_loss, drop.passes.starts)
+    rest = np.concatenate([part - np.median(part) for part in parts])
+    starts = steps[drop.passes.starts]
+    after = np.searchsorted(starts, steps).clip(max=len(starts) - 1)
+    nearest = np.minimum(
+        np.abs(starts[after] - steps), np.abs(starts[np.maximum(after - 1, 0)] - steps)
+    )
+    rest[nearest <= drop.slack + np.median(np.diff(steps))] = 0.0
+    return rest
 
 
 def _shaken(log: Log, spikes: Spikes) -> Bools:

@@ -72,7 +72,7 @@ def tell_restarts(found: Restarts) -> Finding:
     height = math.exp(found.jump.size)
     return Finding(
         "lr_schedule",
-        f"The loss jumps to {height:.3g} times its level every {found.period:.4g} steps, where the "
+        f"The loss jumps to {height:.3g} times its level every {found.period:.6g} steps, where the "
         f"learning rate jumps from {before:.3g} to {after:.3g}: the schedule restarts.",
         "The loss itself is sound. Restart at a lower rate, or take a schedule that only falls.",
         found.period,

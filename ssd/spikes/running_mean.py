@@ -18,11 +18,12 @@ import numpy as np
 
 from ssd.spikes.covers import Cover, best_cover
 from ssd.spikes.finding import Finding
-from ssd.spikes.level import chance_of_z, correlation
+from ssd.spikes.level import chance_of_z, correlation, medians_of
 from ssd.spikes.log import Floats, Ints
 from ssd.spikes.passes import Passes, passes_of_length
 
 FEWEST_PASSES, FEWEST_ROWS, FEWEST_PRESENT, FEWEST_TICKS = 3, 20, 0.25, 6
+FEWEST_ROWS_OF_PASS = 11  # where the log does not tell the passes
 FITS = 6.0  # log of how much likelier moves are that calm down than moves that do not
 POSITIVE = 0.97  # of the losses of the steps
 CERTAIN = 1e-3
@@ -74,8 +75,10 @@ def find_running_mean(steps: Ints, loss: Floats, passes: Passes | None) -> Runni
         for part in range(1, MOST_PARTS + 1)
     ]
     best = max(filter(None, found), key=lambda one: one.fits, default=None)
+    if best is None or best.passes.length < FEWEST_ROWS_OF_PASS * np.median(gaps):
+        return None
     rough = math.ceil(np.median(gaps) / max(1, len(cover.rows)))
-    return best and replace(best, slack=max(cover.slack, rough if np.median(gaps) > 1 else 0))
+    return replace(best, slack=max(cover.slack, rough if np.median(gaps) > 1 else 0))
 
 
 def _best_near(loss: Floats, steps: Ints, length: int, cover: Cover) -> RunningMean | None:
@@ -92,13 +95,15 @@ def _best_near(loss: Floats, steps: Ints, length: int, cover: Cover) -> RunningM
         for place in product(lengths, starts)
         for longer, start in [place]
     ]
-    known = [(mean.fits, place) for mean, place in found if mean is not None]
-    return _running_mean(loss, passes_of_length(steps, *max(known)[1]), tried) if known else None
+    known = sorted((mean.fits, place) for mean, place in found if mean is not None)
+    best = dict(place for _, place in known)  # the start that fits best, of each length
+    whole = [_running_mean(loss, passes_of_length(steps, *place), tried) for place in best.items()]
+    return max(filter(None, whole), key=lambda one: one.fits, default=None)
 
 
 def tell_running_mean(found: RunningMean) -> Finding:
     """The finding in words."""
-    height, length = math.exp(found.jump), f"{found.passes.length:.4g}"
+    height, length = math.exp(found.jump), f"{found.passes.length:.6g}"
     about = f" (± {found.slack:.3g})" if found.slack else ""
     way = "down" if found.jump < 0 else "up"
     stair = f" by {abs(1 - height):.0%} {way}" if abs(found.jump) > FLAT else ""
@@ -145,8 +150,10 @@ def _running_mean(loss: Floats, passes: Passes, tried: float) -> RunningMean | N
 
 def _median_of_each(values: Floats, number: Ints) -> Floats:
     """The median of the values [N] of each pass, at each of its rows."""
-    parts = np.split(values, np.flatnonzero(np.diff(number)) + 1)
-    return np.repeat([np.median(part) for part in parts], [len(part) for part in parts])
+    starts = np.flatnonzero(np.diff(number)) + 1
+    return np.repeat(
+        medians_of(values, starts), np.diff(np.concatenate([[0], starts, [len(values)]]))
+    )
 
 
 def undo(loss: Floats, passes: Passes) -> Floats:

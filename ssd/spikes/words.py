@@ -70,7 +70,7 @@ def nothing_found(log: Log, candidate: Spikes, passes: float | None, length: flo
     """The extent of a log without regular spikes, as a sentence."""
     extent = _extent(log)
     if passes is not None and length:
-        extent += f" ({rounded_down(passes)} of {length:.4g})"
+        extent += f" ({rounded_down(passes)} of {length:.6g})"
     regular = candidate.p_value < CERTAIN and 1 < candidate.ratio < NOTABLE
     low = f" of {NOTABLE} times or more" if regular else ""
     but = ""

@@ -270,7 +270,7 @@ def test_an_explained_run_is_shown_whole(tmp_path, train_rows):
 
 def test_a_bare_column_without_a_period(tmp_path):
     loss = np.exp(np.random.default_rng(3).normal(0, 0.1, 400))
-    log = Log("losses.csv", np.arange(400), loss)
+    log = Log("losses.csv", np.arange(400), loss, note="7 rows were <replaced>.")
     explanation = explain(log)
     assert explanation.spikes is None
     page = write_explanation_page(tmp_path / "a.html", log, explanation).read_text("utf-8")
@@ -278,6 +278,7 @@ def test_a_bare_column_without_a_period(tmp_path):
     assert page.count('class="missing"') == 3
     text = visible_text(page)
     assert "No regular spike" in text
+    assert "7 rows were <replaced>. Loss" in text
     assert "steps 0 to 399 steps of a pass –" in text
 
 

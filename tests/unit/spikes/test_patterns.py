@@ -149,6 +149,21 @@ def test_fractional_steps_of_a_pass_keep_a_drop_and_its_groups_apart():
     assert causes["epoch_drop"].period == pytest.approx(411.7, abs=0.2)
     assert causes["epoch_drop"].height == pytest.approx(0.8, abs=0.03)
     assert causes["grouped_batches"].period == 50
+    highest, lowest = 1.4 - 0.8 * 0.09, 1.4 - 0.8 * 0.89  # of the rows within a group
+    assert causes["grouped_batches"].height == pytest.approx(highest / lowest, rel=0.05)
+
+
+@pytest.mark.parametrize(("way", "seed"), [("every step", 14_013), ("every k, a divisor", 14_007)])
+def test_groups_in_passes_of_unknown_length_are_not_taken_for_an_order(way, seed):
+    found = explain(make("grouped", way, seed).log)
+    assert found.cause == "unknown"
+    assert "batches grouped by length" in found.sentence
+
+
+def test_a_drop_of_passes_with_few_rows_may_be_a_running_mean():
+    found = explain(make("running mean", "fractional epochs", 14_041).log)
+    assert (found.cause, found.findings[0].period) == ("unknown", 120)
+    assert "too few rows to tell why" in found.sentence
 
 
 def test_the_restarts_of_the_learning_rate_have_its_period():
@@ -196,6 +211,15 @@ def test_the_correlation_of_passes_is_that_of_all_pairs():
     assert (
         find_fixed_order(np.arange(240), shuffled, passes_of_length(np.arange(240), 30, 0)) is None
     )
+
+
+def test_an_order_repeats_wherever_a_pass_begins():
+    rng = np.random.default_rng(6)
+    loss = np.exp(np.tile(0.3 * rng.normal(size=60), 40) + 0.1 * rng.normal(size=2400))
+    kept = np.sort(rng.choice(np.arange(500, 2400), 470, replace=False))
+    log = Log("sample", kept, loss[kept], first_step=None)
+    assert explain(replace(log, steps_per_epoch=60)).cause == "fixed_order"
+    assert explain(log).cause == "too_short"
 
 
 def test_a_slope_is_that_of_least_squares():
