@@ -3,16 +3,18 @@
 python tools/benchmark.py step loss postprocess --against torchvision
 python tools/benchmark.py evaluation                VOC's metric, and COCO's by both evaluators
 python tools/benchmark.py pipeline --data.format coco --data.root FOLDER --data.train_split NAME
+python tools/benchmark.py deploy                    exported detectors in every runtime, on the CPU
 python tools/benchmark.py gpu                       all figures of one GPU; see gpu --help
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.checking import benchmark_checking
 from benchmarks.compare import machine
+from benchmarks.deploying import benchmark_deploy
 from benchmarks.detecting import benchmark_evaluation, benchmark_postprocess
 from benchmarks.feeding import benchmark_feeding
 from benchmarks.gpu.command import main as benchmark_gpu
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
             if name.startswith("data.")
         }
     )
-    benchmarks: list[tuple[str, Callable[[], Sequence[object]]]] = [
+    benchmarks: list[tuple[str, Callable[[], Iterable[object]]]] = [
         ("loss", lambda: benchmark_loss(against, 3 * rounds, device)),
         ("postprocess", lambda: benchmark_postprocess(against, rounds, device)),
         ("step", lambda: benchmark_step(against, batch_size, rounds, device)),
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         ("pipeline", lambda: benchmark_feeding(data, batch_size, rounds, device)),
         ("check", lambda: benchmark_checking(data, rounds)),
     ]
+    if "deploy" in parts:  # takes long, so `all` leaves it out
+        benchmarks.append(("deploy", lambda: benchmark_deploy(rounds)))
     if device.type == "cuda":
         benchmarks.append(("step", lambda: [benchmark_waits(SSD300, batch_size, device)]))
     for name, benchmark in benchmarks:
@@ -74,12 +78,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "parts",
         nargs="*",
         default="all",
-        choices=["step", "loss", "postprocess", "evaluation", "pipeline", "check", "all"],
+        choices=["step", "loss", "postprocess", "evaluation", "pipeline", "check", "deploy", "all"],
         help="step: a training step of SSD300-VGG16, on one rank and on several; loss: matching "
         "and loss alone; postprocess: from predictions to detections; evaluation: from detections "
         "to AP, some minutes; pipeline: from image files to batches, beside torchvision and "
         "Albumentations, and what a training step waits for them; check: ssd check beside "
-        "decoding every image once (default: all)",
+        "decoding every image once; deploy: from JPEG files to boxes in every runtime, "
+        "a quarter of an hour (default: all but deploy)",
     )
     parser.add_argument("--against", choices=["torchvision"], help="measure it beside ours")
     parser.add_argument("--batch-size", type=int, default=8, help="images of a step (default: 8)")

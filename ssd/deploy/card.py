@@ -7,6 +7,7 @@ from pathlib import Path
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.common.untrusted import shown
+from ssd.deploy.agreement import Agreement
 from ssd.deploy.compare import Difference
 from ssd.deploy.facts import OUTPUTS, Facts
 
@@ -24,10 +25,11 @@ def check_card(folder: Path) -> None:
 def write_card(
     file: Path,
     facts: Facts,
-    difference: Difference,
+    difference: Difference | Agreement,
     data: str,
     score: float | None,
     compiled: bool = False,
+    change: str = "",
 ) -> Path:
     """Writes MODEL.md beside an exported file; returns its path.
 
@@ -38,8 +40,10 @@ def write_card(
         data: what it was trained on.
         score: mean average precision of its checkpoint, None if it was not evaluated.
         compiled: whether a .pt2 file is machine code.
+        change: the score of the file beside that of the model, as `score_change` tells it.
     """
     known = "not evaluated" if score is None else f"{score:.4f}"
+    own = "".join(f"| the file itself | {line} |\n" for line in change.splitlines())
     text = f"""{MARK}
 # {file.name}
 
@@ -52,7 +56,7 @@ An SSD detector of {len(facts.classes)} classes: {shown(facts.classes, 100)}.
 | mean average precision of that step | {known} |
 | exported | {facts.date} |
 | checked on {difference.images} images beside the model | {difference} |
-| licence of the weights | {facts.licence} |
+{own}| licence of the weights | {facts.licence} |
 
 ## Input and output
 

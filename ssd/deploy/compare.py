@@ -52,6 +52,11 @@ class Difference:
         many = max(1, CHANGED_BOUND * (self.detections or 0))
         return self.scores <= SCORE_BOUND and self.boxes <= BOX_BOUND and self.changed <= many
 
+    @property
+    def allowed(self) -> str:
+        """The bounds."""
+        return f"at most {SCORE_BOUND:g}, {BOX_BOUND:g} pixels and {CHANGED_BOUND:.0%} are allowed"
+
     def __str__(self) -> str:
         """The figures in a line."""
         text = f"scores differ by at most {self.scores:.1g}, boxes by {self.boxes:.1g} pixels"

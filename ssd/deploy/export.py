@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
 from ssd.config import AugmentConfig, Config
 from ssd.config.settings import Settings, merge, to_yaml
-from ssd.data.image import read_pixels
+from ssd.deploy.agreement import Agreement, compare_objects
 from ssd.deploy.card import check_card, write_card
-from ssd.deploy.compare import (
-    BOX_BOUND,
-    CHANGED_BOUND,
-    SCORE_BOUND,
-    Difference,
-    compare_detections,
-    compare_raw,
-)
+from ssd.deploy.compare import Difference, compare_detections, compare_raw
 from ssd.deploy.evaluate import PLACES
 from ssd.deploy.facts import Facts
 from ssd.deploy.graph import DetectionGraph, RawGraph
@@ -36,16 +26,16 @@ from ssd.deploy.onnx_file import OPSET, need_packages, onnx_bytes, traced
 from ssd.deploy.openvino_file import ir_content
 from ssd.deploy.program import compiled_bytes, need_compiler, program_bytes
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, input_of
+from ssd.deploy.samples import Samples
+from ssd.deploy.score import RawDetector, score_change
+from ssd.deploy.smaller import Numbers, halved, quantised
 from ssd.detect.detector import Detector
-from ssd.detect.evaluate import located, read_data, run_of
-from ssd.detect.few_packages import Pixels, read_picture
+from ssd.detect.evaluate import run_of
+from ssd.detect.few_packages import Pixels
 from ssd.detect.load import build_detector, config_of, open_checkpoint
-from ssd.detect.sources import files_in, no_image
 from ssd.run.checkpoint import Checkpoint
 from ssd.run.folder import check_place
-from ssd.run.names import DIVISION
 
-CHECKED = 32  # images
 EXACT: Settings = {
     "training": {"device": "cpu", "precision": "fp32"},
     "evaluation": {"mirror": False},
@@ -65,12 +55,14 @@ class Wanted(NamedTuple):
         pixels: resize and normalise inside.
         images: folder of images to check the file on; by default those of the evaluation.
         compiled: machine code for this kind of CPU in a .pt2 file.
+        numbers: those that the network of an .onnx file computes with.
     """
 
     raw: bool = False
     pixels: bool = False
     images: Path | None = None
     compiled: bool = False
+    numbers: Numbers = "float32"
 
 
 def export_graph(
@@ -98,24 +90,31 @@ def export_graph(
     config = config_of(checkpoint, overrides)
     detector = build_detector(checkpoint, config)
     run = run_of(checkpoint.path)
-    images = images_to_check(config, detector.classes, run, wanted.images)
+    samples = Samples(config, detector.classes, run, wanted.images)
+    data = samples.evaluation_data()
+    images = samples.to_check(data)
     facts = facts_of(checkpoint, config, wanted, trained.name if run is None else run.name)
     contents = file_contents(detector, facts, out.suffix, wanted.compiled)
+    if wanted.numbers != "float32":
+        contents = {out.suffix: smaller(contents[out.suffix], wanted.numbers, facts, samples)}
     failed = out.with_name(f"{out.stem}.failed{out.suffix}")
     out.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in contents.items():
         write_whole(failed.with_suffix(suffix), content)
-    difference = check(failed, detector, facts, images)
+    difference = check(failed, detector, facts, images, wanted.numbers)
     told = f"checked on {len(images)} images beside the model: {difference}"
     if not difference.is_small:
         raise UserError(
-            f"{told}; at most {SCORE_BOUND:g}, {BOX_BOUND:g} pixels and {CHANGED_BOUND:.0%} are "
-            f"allowed: the file is kept as {failed}, please report it"
+            f"{told}; {difference.allowed}: the file is kept as {failed}, please report it"
         )
+    change = ""
+    if wanted.numbers != "float32":
+        change = score_change(detector, opened(failed, facts), data, config, wanted.numbers)
+        told = f"{told}\n{change}"
     for suffix in reversed(contents):
         failed.with_suffix(suffix).replace(out.with_suffix(suffix))
     score = checkpoint.manifest.mean_average_precision
-    card = write_card(out, facts, difference, data_of(config), score, wanted.compiled)
+    card = write_card(out, facts, difference, data_of(config), score, wanted.compiled, change)
     opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
     using = f"using {checkpoint.choice} ({checkpoint.path})"
     size = sum(map(len, contents.values())) / 1e6
@@ -129,6 +128,8 @@ def check_target(out: Path, wanted: Wanted) -> None:
         raise UserError(f"{out} needs --raw: PyTorch has no operator for NMS, but ONNX has")
     if wanted.compiled and out.suffix != ".pt2":
         raise UserError("--compile is for a file that ends in .pt2")
+    if wanted.numbers != "float32" and out.suffix != ".onnx":
+        raise UserError("--half and --int8 are for a file that ends in .onnx")
     need_packages(out.suffix)
     if wanted.compiled:
         need_compiler()
@@ -137,29 +138,6 @@ def check_target(out: Path, wanted: Wanted) -> None:
             raise UserError(f"{file} is there already: remove it, or give another --out")
     check_place(out.parent)
     check_card(out.parent)
-
-
-def images_to_check(
-    config: Config, classes: Sequence[str], run: Path | None, folder: Path | None
-) -> list[Pixels]:
-    """Up to `CHECKED` images, spread over a folder, or over the evaluation data of the run.
-
-    Raises:
-        UserError: there is none.
-    """
-    if folder is not None:
-        files = files_in(folder)
-        if not files:
-            raise UserError(no_image([folder]))
-        places = np.linspace(0, len(files) - 1, min(CHECKED, len(files))).astype(int)
-        return [read_picture(files[place]) for place in places.tolist()]
-    try:
-        data = read_data(located(config), classes, None if run is None else run / DIVISION)
-        last = len(data.records) - 1
-        places = np.linspace(0, last, min(CHECKED, last + 1)).astype(int)
-        return [read_pixels(data.records[place]) for place in places.tolist()]
-    except UserError as error:
-        raise UserError(f"{error}; or give --images FOLDER to check the export on") from error
 
 
 def facts_of(checkpoint: Checkpoint, config: Config, wanted: Wanted, run: str) -> Facts:
@@ -205,12 +183,28 @@ def file_contents(
     return ir_content(content) if suffix == ".xml" else {suffix: content}
 
 
-def check(file: Path, detector: Detector, facts: Facts, images: list[Pixels]) -> Difference:
+def smaller(content: bytes, numbers: Numbers, facts: Facts, samples: Samples) -> bytes:
+    """An ONNX file whose network computes with other numbers."""
+    if numbers == "float16":
+        return halved(content)
+    return quantised(content, (input_of(each, facts) for each in samples.to_calibrate()))
+
+
+def check(
+    file: Path, detector: Detector, facts: Facts, images: list[Pixels], numbers: Numbers
+) -> Difference | Agreement:
     """The differences between the file, in its own runtime, and the model."""
+    if numbers != "float32":
+        return compare_objects(detector, opened(file, facts), images, numbers)
     if facts.form == "detections":
         return compare_detections(detector, ExportedDetector(file), images)
     run = ExportedFile(file, trust=True).run
     return compare_raw(detector, lambda each: run(input_of(each, facts)), images, facts.pixels)
+
+
+def opened(file: Path, facts: Facts) -> ExportedDetector:
+    """An ONNX file as a detector, in whatever form it gives its results."""
+    return (ExportedDetector if facts.form == "detections" else RawDetector)(file)
 
 
 def data_of(config: Config) -> str:

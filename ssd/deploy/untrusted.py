@@ -25,11 +25,12 @@ TENSOR, SUBGRAPH, TENSORS, SUBGRAPHS, SPARSE, SPARSES = 5, 6, 10, 11, 22, 23  # 
 EXTERNAL, LOCATION = 13, 14  # of a tensor
 
 OPERATORS = {
-    *("Abs", "Add", "And", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "Div"),
-    *("Equal", "Erf", "Exp", "Expand", "Flatten", "Gather", "GatherElements", "GatherND"),
-    *("GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN"),
-    *("LayerNormalization", "Less", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul"),
-    *("NonMaxSuppression", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax"),
+    *("Abs", "Add", "And", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv"),
+    *("DequantizeLinear", "Div", "Equal", "Erf", "Exp", "Expand", "Flatten", "Gather"),
+    *("GatherElements", "GatherND", "GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish"),
+    *("Identity", "IsInf", "IsNaN", "LayerNormalization", "Less", "MatMul", "Max", "MaxPool"),
+    *("Min", "Mod", "Mul", "NonMaxSuppression", "Not", "Or", "Pow", "QuantizeLinear", "Range"),
+    *("Reciprocal", "ReduceL2", "ReduceMax"),
     *("ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND"),
     *("Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tile", "TopK"),
     *("Transpose", "Unsqueeze", "Where"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -74,6 +75,21 @@ def test_the_file_has_the_mean_average_precision_of_the_run(deployed, tool, tmp_
     done = tool("evaluate.py", program, *data[:-2], "--trust", "--out", "program_file")
     assert done.returncode == 0, done.stderr
     assert mean(tmp_path / "program_file") == pytest.approx(mean(tmp_path / "run"), abs=1e-4)
+
+
+@pytest.mark.parametrize("flag", ["--half", "--int8"])
+def test_the_score_of_a_smaller_file_is_told(deployed, tool, tmp_path, flag):
+    run, whole, data = deployed
+    done = tool("export.py", run, flag, "--checkpoint", "last", "--preprocess", "--out", "x.onnx")
+    assert done.returncode == 0, done.stderr
+    before, after = re.search(
+        r"mAP on 8 images: (\S+) in float32, (\S+) in (?:float16|int8)\n", done.stdout
+    ).groups()
+    assert (tmp_path / "x.onnx").stat().st_size < 0.7 * whole.stat().st_size
+    for file, told in ((whole, before), ("x.onnx", after)):
+        done = tool("evaluate.py", file, *data[:-2], "--out", told)
+        assert done.returncode == 0, done.stderr
+        assert mean(tmp_path / told) == pytest.approx(float(told), abs=1e-4)
 
 
 @pytest.fixture
@@ -220,6 +236,8 @@ def test_mistakes_end_in_one_line(deployed, mistaken, photos):
     assert "could run code when it is read" in mistaken("evaluate.py", "x.pt2", *where)
     assert "x.pt2 cannot be read" in mistaken("predict.py", "x.pt2", photos, "--trust")
     assert "at least one image is needed" in mistaken("predict.py", file)
+    told = mistaken("export.py", run, "--out", "new/model.onnx", "--half", "--int8")
+    assert "--half and --int8 exclude each other" in told
     assert "--max is 0, but has to be" in mistaken("predict.py", file, photos, "--max", "0")
     assert "--write is pdf, but has" in mistaken("predict.py", file, photos, "--write", "pdf")
     told = mistaken("predict.py", run, photos, "--classes", "cat")

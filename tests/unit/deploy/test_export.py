@@ -19,11 +19,13 @@ from ssd.deploy.card import CARD
 from ssd.deploy.compare import Difference, same_objects
 from ssd.deploy.export import Wanted, export_graph
 from ssd.deploy.runtime import ExportedDetector, Objects
+from ssd.deploy.smaller import quantised
 from ssd.model.ssd import build_model
 from ssd.run.checkpoint import save_checkpoint
 from tests.unit.deploy.nets import lively, photo
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
+onnx = pytest.importorskip("onnx", reason="needs onnx: pip install '.[export]'")
 
 
 @pytest.fixture
@@ -110,6 +112,38 @@ def test_a_file_that_differs_is_kept_under_another_name(run, photos, tmp_path, m
     with pytest.raises(UserError, match=message + r"kept as .*model\.failed\.onnx"):
         export_graph(run, out, Wanted(images=photos), {})
     assert [path.name for path in out.parent.iterdir()] == ["model.failed.onnx"]
+
+
+@pytest.mark.parametrize("numbers", ["float16", "int8"])
+def test_a_file_in_other_numbers(run, photos, tmp_path, numbers):
+    out = tmp_path / "new" / "model.onnx"
+    wanted = Wanted(images=photos, numbers=numbers)
+    told = export_graph(run, out, wanted, {})
+    assert "are found by one alone; the others differ by" in told
+    lines = f"mAP in {numbers}: not measured, since --images takes the place of the data"
+    assert lines in told
+    assert f"| the file itself | {lines} |" in (out.parent / CARD).read_text()
+    assert len(ExportedDetector(out)(photo(50, 70)).scores) > 5
+    assert out.stat().st_size < 4_500_000  # float32 has 5.9 million bytes
+    with pytest.raises(UserError, match="--half and --int8 are for a file that ends in .onnx"):
+        export_graph(run, tmp_path / "x.pt2", wanted._replace(raw=True), {})
+
+
+def test_int8_of_raw_scores_that_ruins_the_model_is_refused(run, photos, tmp_path, monkeypatch):
+    def ruined(content, inputs):
+        model = onnx.load_from_string(content)
+        for each in model.graph.initializer:
+            if "head.logits" in each.name:
+                negated = -onnx.numpy_helper.to_array(each)
+                each.CopyFrom(onnx.numpy_helper.from_array(negated, each.name))
+        return quantised(model.SerializeToString(), inputs)
+
+    wanted = Wanted(raw=True, images=photos, numbers="int8")
+    export_graph(run, tmp_path / "good" / "model.onnx", wanted, {})
+    monkeypatch.setattr(module, "quantised", ruined)
+    message = r"at most 50% of the objects may .*kept as .*model\.failed\.onnx"
+    with pytest.raises(UserError, match=message):
+        export_graph(run, tmp_path / "bad" / "model.onnx", wanted, {})
 
 
 def test_missing_packages_are_named_first(run, photos, tmp_path, monkeypatch):
