@@ -129,8 +129,11 @@ class DetectionGraph(RawGraph):
 
 
 def above(scores: Tensor, least: float) -> Tensor:
-    """The scores that are above `least`, and 0 for the others and for NaN."""
-    return torch.where(scores > least, scores, 0.0)
+    """The scores that are above `least`, and 0 for the others and for NaN.
+
+    NaN has a condition of its own, since OpenVINO takes it for larger than any number.
+    """
+    return torch.where((scores > least) & ~scores.isnan(), scores, 0.0)
 
 
 def resized(images_BHW3: Tensor, size: int, antialias: bool) -> Tensor:
