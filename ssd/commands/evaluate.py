@@ -32,7 +32,7 @@ COMMON = (
     *("data.root", "data.format", "data.eval_split", "data.classes", "evaluation.metric"),
     *("evaluation.iou_threshold", "evaluation.batch_size", "training.device"),
 )
-OF_RUNS = {"evaluation.batch_size", "data.workers"}
+OF_RUNS = {"evaluation.batch_size", "evaluation.mirror", "data.classes", "data.workers"}
 JUDGING = ("data.", "evaluation.")
 USED = ("evaluation", "data.workers", "training.precision", *COMMON)
 

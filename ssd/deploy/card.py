@@ -15,9 +15,20 @@ CARD = "MODEL.md"
 MARK = "<!-- written by `ssd export`, which writes it anew -->\n"
 
 
-def check_card(folder: Path) -> None:
-    """Raises a UserError if the folder has a MODEL.md that `ssd export` has not written."""
-    card = folder / CARD
+def card_of(file: Path) -> Path:
+    """MODEL.md beside an exported file, or NAME.MODEL.md where that is of another file there."""
+    card = file.parent / CARD
+    if card.exists():
+        text = card.read_text(encoding="utf-8", errors="replace")
+        other = text.removeprefix(MARK).lstrip().partition("\n")[0].removeprefix("# ")
+        if text.startswith(MARK) and other != file.name and (file.parent / other).exists():
+            return file.with_name(f"{file.name}.{CARD}")
+    return card
+
+
+def check_card(file: Path) -> None:
+    """Raises a UserError if the file's card would replace one that `ssd export` has not written."""
+    card = card_of(file)
     if card.exists() and not card.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise UserError(f"{card} would be overwritten: move it, or give another folder as --out")
 
@@ -31,7 +42,7 @@ def write_card(
     compiled: bool = False,
     change: str = "",
 ) -> Path:
-    """Writes MODEL.md beside an exported file; returns its path.
+    """Writes the card of an exported file; returns its path.
 
     Args:
         file: the exported file.
@@ -68,7 +79,7 @@ An SSD detector of {len(facts.classes)} classes: {shown(facts.classes, 100)}.
 
 {_use(file, facts, compiled)}
 """
-    card = file.parent / CARD
+    card = card_of(file)
     write_whole(card, text)
     return card
 

@@ -137,7 +137,7 @@ def check_target(out: Path, wanted: Wanted) -> None:
         if os.path.lexists(file):
             raise UserError(f"{file} is there already: remove it, or give another --out")
     check_place(out.parent)
-    check_card(out.parent)
+    check_card(out)
 
 
 def facts_of(checkpoint: Checkpoint, config: Config, wanted: Wanted, run: str) -> Facts:

@@ -85,6 +85,8 @@ class Samples(NamedTuple):
 
     def _files(self) -> list[Path]:
         assert self.folder is not None
+        if not self.folder.exists():
+            raise UserError(f"--images is {self.folder}, which does not exist: correct the path")
         files = files_in(self.folder)
         if not files:
             raise UserError(no_image([self.folder]))

@@ -34,7 +34,7 @@ def export(trained: Path, out: Path, which: str | None = None) -> tuple[str, str
         UserError: the model is a different one, or `out` is there or does not end in .pth.
     """
     if out.suffix != ".pth":
-        raise UserError(f"--out is {out}, but has to end in .onnx, .pt2 or .pth")
+        raise UserError(f"--out is {out}, but has to end in .onnx, .xml, .pt2 or .pth")
     if os.path.lexists(out):
         raise UserError(f"{out} is there already: remove it, or give another --out")
     check_place(out.parent)

@@ -75,6 +75,7 @@ class Reader:
             yield Shot(source, source.image_id, pixels)
 
     def _piped(self, source: Source) -> Generator[Shot, None, None]:
+        number = -1
         try:
             for number, file in enumerate(pictures_in(standard_input())):
                 try:
@@ -84,6 +85,8 @@ class Reader:
                     self.progress.advance()
                 else:
                     yield Shot(source, f"{source.image_id}/{number:06}", pixels, file=file)
+            if number < 0:
+                raise UserError(f"{source}: nothing came through the pipe")
         except UserError as error:
             self._leave_out(self.lost, error)
 

@@ -47,6 +47,9 @@ def versus(first: Sequence[Path], second: Sequence[Path]) -> str:
         UserError: a run has no evaluation, the runs were not evaluated alike on the same images,
             or their data is not there any more.
     """
+    twice = {folder.resolve() for folder in first} & {folder.resolve() for folder in second}
+    if twice:
+        raise UserError(f"{min(twice)} is on both sides of --to: compare it with other runs")
     runs = [scored(folder) for folder in (*first, *second)]
     for run in runs[1:]:
         refuse_unlike(runs[0], run)
@@ -59,6 +62,9 @@ def versus(first: Sequence[Path], second: Sequence[Path]) -> str:
     lines = [(name, *map(percent, found[name][:2]), points(found[name][2])) for name in found]
     mean = found[MEAN][2]
     above = "above" if mean.value >= 0 else "below"
+    drawn = "and of the runs"
+    if len(runs) == 2:
+        drawn = "alone: a run on each side says nothing of another seed"
     sure = "beyond the interval" if mean.is_apart else "within the interval: it may be chance"
     return "\n".join(
         [
@@ -67,7 +73,7 @@ def versus(first: Sequence[Path], second: Sequence[Path]) -> str:
             f"{', '.join(map(str, first))} {abs(100 * mean.value):.1f} points {above} "
             f"{', '.join(map(str, second))}, {sure}",
             f"intervals of 95 %: {RESAMPLES:,} resamples of the "
-            f"{counted(len(runs[0].data.records), 'image')} and of the runs",
+            f"{counted(len(runs[0].data.records), 'image')} {drawn}",
         ]
     )
 
@@ -78,6 +84,8 @@ def scored(folder: Path) -> Scored:
     Raises:
         UserError: there is none, or its data is not there.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give run folders that have been evaluated")
     for name in (EVALUATION, DETECTIONS, CONFIG):
         if not (folder / name).exists():
             raise UserError(f"{folder} has no {name}: run ssd evaluate {folder} first")
@@ -88,7 +96,7 @@ def scored(folder: Path) -> Scored:
 
 def refuse_unlike(one: Scored, other: Scored) -> None:
     """Raises a UserError if two runs were not evaluated alike."""
-    for name in ("metric", "iou_threshold"):
+    for name in ("metric", "iou_threshold", "mirror"):
         ours, theirs = getattr(one.stored, name), getattr(other.stored, name)
         if ours != theirs:
             raise UserError(

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from ssd.common.errors import UserError, one_line
-from ssd.common.untrusted import short
 from ssd.model.layers import BatchNorm, xavier_init
 
 PREFIX = "timm:"
@@ -80,6 +79,8 @@ def feature_extractor(name: str, **more: Any) -> Any:
     try:
         network = timm.create_model(name, features_only=True, **more)
         strides = list(network.feature_info.reduction())
+        if not set(STRIDES) <= set(strides):
+            raise ValueError(f"its maps have strides {strides}")
         places = [strides.index(stride) for stride in STRIDES]
         return timm.create_model(name, features_only=True, out_indices=places, **more)
     except (RuntimeError, ValueError, AttributeError, TypeError, AssertionError) as error:
@@ -92,7 +93,8 @@ def feature_extractor(name: str, **more: Any) -> Any:
 
 def import_timm() -> ModuleType:
     """The package; raises a UserError where it is missing."""
-    logging.getLogger("timm").setLevel(logging.ERROR)  # it lists what it leaves out, at length
+    for package in ("timm", "huggingface_hub"):  # they tell at length what they leave out or retry
+        logging.getLogger(package).setLevel(logging.ERROR)
     try:
         import timm
     except ImportError as error:
@@ -110,7 +112,7 @@ def check_name(name: str) -> None:
         close = difflib.get_close_matches(name, timm.list_models(), 3)
         hint = f": did you mean {' or '.join(close)}?" if close else ""
         raise UserError(
-            f"model.backbone {PREFIX}{short(name)}: timm {timm.__version__} has no network of this "
+            f"model.backbone {PREFIX}{name[:80]}: timm {timm.__version__} has no network of this "
             f"name{hint}"
         )
 

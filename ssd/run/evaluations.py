@@ -16,7 +16,7 @@ from ssd.run.names import EVALUATIONS
 # The settings by which evaluations of one checkpoint can differ, but for the split.
 EVALUATION_FIELDS = (
     *("metric", "iou_threshold", "score_threshold"),
-    *("nms_iou", "top_k", "max_detections"),
+    *("nms_iou", "top_k", "max_detections", "mirror"),
 )
 DATA_FIELDS = (
     *("format", "images", "annotations", "exif", "background"),

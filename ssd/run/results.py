@@ -43,6 +43,7 @@ class Origin:
         iou_threshold: overlap at which a detection counts as correct; None for `coco`, which has
             ten of its own.
         score_threshold: detections below it do not count.
+        mirror: whether mirror images were looked at too.
         model: None for detections from a file.
         checkpoint: its path; None for detections from a file.
         step: optimizer steps taken, of the checkpoint.
@@ -55,6 +56,7 @@ class Origin:
     metric: Metric
     iou_threshold: float | None
     score_threshold: float
+    mirror: bool = False
     model: Model | None = None
     checkpoint: str | None = None
     step: int | None = None
@@ -84,6 +86,7 @@ class StoredEvaluation:
     split: str | list[str] | None = None
     iou_threshold: float | None = None
     score_threshold: float | None = None
+    mirror: bool = False
     model: Model | None = None
     checkpoint: str | None = None
     step: int | None = None
@@ -115,6 +118,7 @@ def origin_of(config: Config, checkpoint: Path, step: int) -> Origin:
         metric=judged.metric,
         iou_threshold=None if judged.metric == "coco" else judged.iou_threshold,
         score_threshold=judged.score_threshold,
+        mirror=judged.mirror,
         model=Model(config.model.backbone, config.model.input_size),
         checkpoint=str(checkpoint),
         step=step,

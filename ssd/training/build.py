@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
+from ssd.common.errors import UserError
 from ssd.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from ssd.config.data import SHARE
 from ssd.data.learnable import (
@@ -115,7 +116,9 @@ def build(
     classes = train_data.classes
     boxes_from = ""
     boxes = config.model
-    if boxes.fit_boxes and boxes.box_sizes is None and checkpoint is None:
+    if boxes.fit_boxes and boxes.box_sizes is not None and checkpoint is None:
+        boxes_from = "model.box_sizes as they are given: model.fit_boxes has nothing to do"
+    elif boxes.fit_boxes and checkpoint is None:
         fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
         config = replace(config, model=fitted)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
@@ -221,6 +224,11 @@ def build_steps(
     """
     training = config.training
     dtype = autocast_dtype(training.precision, device)
+    if config.model.freeze == "backbone" and config.model.weights == "none":
+        raise UserError(
+            "model.freeze is backbone, but model.weights is none, so that its random weights would "
+            "stay: give model.weights, or leave model.freeze out"
+        )
     model = build_model(config.model, len(classes) + 1)
     if config.loss.classes == "focal":
         model.head.expect_background(BACKGROUND)  # before weights that bring a head of their own

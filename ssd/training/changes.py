@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ssd.common.errors import UserError
+from ssd.common.words import counted
 from ssd.config import Config
 from ssd.config.data import SHARE
 from ssd.config.settings import SETTING_NAMES, parse_yaml, to_config
@@ -54,7 +55,9 @@ def compare(checkpoint: Checkpoint, config: Config) -> list[Change]:
             f"{name} is {value_text(old[name])} there, but {value_text(new[name])} here"
             for name in others[:SHOWN]
         ]
-        more = f", and {len(others) - SHOWN} more settings differ" if len(others) > SHOWN else ""
+        more = (
+            f", and {counted(len(others) - SHOWN, 'more setting')}" if len(others) > SHOWN else ""
+        )
         raise UserError(
             f"{checkpoint.path} is of another run: {'; '.join(texts)}{more}: give the same "
             f"settings, which are in {checkpoint.path / CONFIG}, {ANOTHER_OUT}"

@@ -37,6 +37,8 @@ def test_two_groups_with_their_difference(runs, capsys):
     assert figures[::3] == pytest.approx([*groups, groups[0] - groups[1]], abs=0.051)
     assert all(low <= high for low, high in zip(figures[1::3], figures[2::3], strict=True))
     assert "1,000 resamples of the 8 images and of the runs" in told
+    assert main([str(a), "--to", str(c)]) == 0
+    assert "8 images alone: a run on each side says nothing" in capsys.readouterr().out
 
 
 def test_runs_that_cannot_be_compared(runs, tmp_path):
@@ -45,7 +47,9 @@ def test_runs_that_cannot_be_compared(runs, tmp_path):
             main([str(runs / "a"), "--to", str(other)])
         return str(error.value)
 
-    assert f"{tmp_path / 'nope'} has no evaluation.json" in refused(tmp_path / "nope")
+    assert f"{tmp_path / 'nope'} is no folder" in refused(tmp_path / "nope")
+    assert f"{tmp_path} has no evaluation.json" in refused(tmp_path)
+    assert "is on both sides of --to" in refused(runs / "b" / ".." / "a")
     changed = tmp_path / "changed"
     changed.mkdir()
     for name in ("evaluation.json", "config.yaml"):
@@ -54,5 +58,6 @@ def test_runs_that_cannot_be_compared(runs, tmp_path):
     stored = json.loads((runs / "a" / "evaluation.json").read_text())
     (changed / "evaluation.json").write_text(json.dumps(stored))
     assert "the data has changed since" in refused(changed)
-    (changed / "evaluation.json").write_text(json.dumps(stored | {"iou_threshold": 0.7}))
-    assert "with iou_threshold 0.5 and" in refused(changed)
+    for name, value in (("iou_threshold", 0.7), ("mirror", True)):
+        (changed / "evaluation.json").write_text(json.dumps(stored | {name: value}))
+        assert f"with {name} {stored[name]} and" in refused(changed)

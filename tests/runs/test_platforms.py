@@ -10,6 +10,7 @@ ELSEWHERE = """
 import builtins, io, os, signal, sys
 
 sys.modules["fcntl"] = sys.modules["resource"] = None
+sys.modules["huggingface_hub"] = None  # of timm, which Albumentations looks for; it warns
 import albumentations, cv2, jsonargparse, matplotlib.figure, multiprocessing, pycocotools.cocoeval
 import torch, torchvision, tqdm.auto
 import torch.utils.tensorboard

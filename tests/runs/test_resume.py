@@ -199,3 +199,11 @@ def test_default_boxes_are_fitted_once_and_kept(tool, small_run, tmp_path):
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"] == of_run
     judged = tool("evaluate.py", "run")
     assert judged.returncode == 0, judged.stderr
+
+
+def test_settings_that_do_nothing_or_harm_are_told(tool, mistaken, small_run, tmp_path):
+    told = mistaken("train.py", *small_run, "--model.freeze", "backbone", "--out", tmp_path / "x")
+    assert "its random weights would stay: give model.weights" in told
+    sizes = ("--model.fit_boxes", "true", "--model.box_sizes", "[8,16,32,64,90]")
+    done = tool("train.py", *small_run, *sizes, "--training.steps", "1", "--out", "given")
+    assert "model.fit_boxes has nothing to do" in done.stdout

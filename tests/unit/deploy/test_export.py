@@ -15,7 +15,7 @@ from ssd.config import Config, ModelConfig
 from ssd.config.settings import to_yaml
 from ssd.deploy import export as module
 from ssd.deploy import onnx_file
-from ssd.deploy.card import CARD
+from ssd.deploy.card import CARD, MARK, card_of, check_card
 from ssd.deploy.compare import Difference, same_objects
 from ssd.deploy.export import Wanted, export_graph
 from ssd.deploy.runtime import ExportedDetector, Objects
@@ -251,3 +251,16 @@ def test_without_a_compiler_nothing_is_compiled(run, photos, tmp_path, monkeypat
     with pytest.raises(UserError, match=r"--compile needs a C\+\+ compiler, such as g\+\+"):
         export_graph(run, out, Wanted(raw=True, images=photos, compiled=True), {})
     assert not out.parent.exists()
+
+
+def test_each_file_has_a_card_of_its_own(tmp_path):
+    first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    assert card_of(first) == tmp_path / CARD
+    (tmp_path / CARD).write_text(f"{MARK}\n# a.onnx\n\nAn SSD detector")
+    assert card_of(first) == card_of(second) == tmp_path / CARD  # a.onnx is gone
+    first.write_bytes(b"")
+    assert card_of(first) == tmp_path / CARD
+    assert card_of(second) == tmp_path / f"b.onnx.{CARD}"
+    (tmp_path / CARD).write_text("# a.onnx\n\nwritten by a person")
+    with pytest.raises(UserError, match="would be overwritten"):
+        check_card(second)

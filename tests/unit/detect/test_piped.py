@@ -2,14 +2,16 @@
 
 import io
 import sys
+from pathlib import PurePath
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from ssd.detect import piped
+from ssd.detect import piped, shots
 from ssd.detect.piped import pictures_in
+from ssd.detect.sources import Source
 from tests.unit.detect.one_object import predicted
 
 RNG = np.random.default_rng(0)
@@ -96,3 +98,13 @@ def test_a_pipe_is_predicted_and_what_is_broken_is_told(monkeypatch, tmp_path):
         f"00000{n}.jpg" for n in range(3)
     ]
     assert (tmp_path / "out/voc/JPEGImages/stdin/000001.png").read_bytes() == FILES[1]
+
+
+def test_a_pipe_that_brings_nothing_is_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(shots, "standard_input", lambda: io.BytesIO())
+    source = Source("-", "stdin", PurePath("stdin"), "piped")
+    reader = shots.Reader([source], {}, None, lambda: False, [], told)
+    assert list(reader) == []
+    assert len(told) == 1
+    assert "nothing came through the pipe" in told[0]

@@ -60,7 +60,7 @@ def test_what_may_change_is_listed_and_all_else_refused():
     ]
     others = {"model": {"backbone": "vgg16", "input_size": 512}, "training": {"seed": 4}}
     several = to_config(others | {"loss": {"box_weight": 2.0}, "optimizer": {"lr": 0.5}})
-    with pytest.raises(UserError, match=r"ssd7 there, but vgg16 here; .* and 1 more settings"):
+    with pytest.raises(UserError, match=r"ssd7 there, but vgg16 here; .* and 1 more setting:"):
         compare(checkpoint, several)
 
 
