@@ -35,7 +35,7 @@ def completed(line: str, tmp_path) -> list[str]:
         ("ssd train --data.cache ", ["auto", "none", "host", "device"]),
         ("ssd train --data.workers ", ["auto"]),
         ("ssd train --resume ", ["auto", "never"]),
-        ("ssd predict --m", ["--min-score"]),
+        ("ssd predict --mi", ["--min-score"]),
         ("ssd predict --augment.", []),
         ("ssd nothing --x", []),
         ("ssd recipes quick", ["quickstart"]),
