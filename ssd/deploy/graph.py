@@ -128,12 +128,14 @@ class DetectionGraph(RawGraph):
         return torch.zeros_like(scores_BLP).scatter(2, box_BLK, kept_BLK)
 
 
-def above(scores: Tensor, least: float) -> Tensor:
+def above(scores_BLP: Tensor, least: float) -> Tensor:
     """The scores that are above `least`, and 0 for the others and for NaN.
 
-    NaN has a condition of its own, since OpenVINO takes it for larger than any number.
+    NaN has a condition of its own, since OpenVINO takes it for larger than any number. By the
+    softmax, all scores of a box are NaN if one is.
     """
-    return torch.where((scores > least) & ~scores.isnan(), scores, 0.0)
+    are_numbers_B1P = ~scores_BLP[:, :1].isnan()
+    return torch.where((scores_BLP > least) & are_numbers_B1P, scores_BLP, 0.0)
 
 
 def resized(images_BHW3: Tensor, size: int, antialias: bool) -> Tensor:
