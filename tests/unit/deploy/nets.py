@@ -6,6 +6,7 @@ import itertools
 import cv2
 import numpy as np
 import torch
+from torchvision.ops import box_iou
 
 from ssd.augment.batch import preprocess_of
 from ssd.config import Config, EvaluationConfig, ModelConfig
@@ -95,10 +96,17 @@ def expected(detector, pixels):
     return Objects(result.boxes, result.scores, result.labels)
 
 
+def suppress_each_other(one, place, other, match, nms_iou=0.45):
+    """Whether two objects are of one class and overlap too much for both to stay."""
+    boxes = (torch.from_numpy(each.boxes[at])[None] for each, at in ((one, place), (other, match)))
+    return one.labels[place] == other.labels[match] and box_iou(*boxes).item() > nms_iou
+
+
 def assert_same(wanted, found, full=None):
     """The same objects in the same order, but for runs of nearly equal scores.
 
-    With `full` objects, the last run may have been cut off, and holds any of its objects.
+    With `full` objects, the last run may have been cut off, and holds any of its objects. Of two
+    boxes that suppress each other and have nearly equal scores, rounding chooses.
     """
     count = len(wanted.scores)
     assert count == len(found.scores) > 5
@@ -109,6 +117,9 @@ def assert_same(wanted, found, full=None):
             break
         one, other = (Objects(*(column[start:end] for column in each)) for each in (wanted, found))
         pairs = same_objects(one, other)
-        assert len(pairs) == end - start
+        swapped = set(range(end - start)) - {place for place, _ in pairs}
+        instead = set(range(end - start)) - {match for _, match in pairs}
+        for place in swapped:
+            assert any(suppress_each_other(one, place, other, match) for match in instead)
         for place, match in pairs:
             np.testing.assert_allclose(other.boxes[match], one.boxes[place], atol=0.05, rtol=0)
