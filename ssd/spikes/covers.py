@@ -21,6 +21,7 @@ from ssd.spikes.log import Bools, Floats, Ints
 SHORTEST, FEWEST_PASSES = 4, 3  # ticks of a pass, passes
 MOST_LAGS, FEW_LAGS, MANY = 12, 2, 10**5  # the few where there are as many rows
 AFFORDABLE, STRONG = 10**7, 20_000  # lengths times rows to look at; highest rows
+MOST_WHOLE = 6  # lengths that all rows of a long log are looked at for
 AS_GOOD = 1.0  # in z: lengths of a pass that cannot be told from the best
 
 
@@ -86,7 +87,7 @@ def best_cover(
         strong = np.sort(order[:STRONG])
         rough = [_stand_out(begins[strong], widths[strong], scores[strong], p) for p in lengths]
         best_first = np.argsort([-z for z, _ in rough], kind="stable")
-        lengths = sorted(lengths[i] for i in best_first[:MOST_LAGS])
+        lengths = sorted(lengths[i] for i in best_first[:MOST_WHOLE])
     z_of = [_stand_out(begins, widths, scores, p) for p in lengths]
     best = int(np.argmax([z for z, _ in z_of]))
     alike = [p for p, (z, _) in zip(lengths, z_of, strict=True) if z > z_of[best][0] - AS_GOOD]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssd.spikes.finding import Finding
-from ssd.spikes.level import slope_of, without_pass_levels
+from ssd.spikes.level import slope_beside, without_pass_levels
 from ssd.spikes.log import Floats, Ints
 from ssd.spikes.passes import Passes
 
@@ -55,7 +55,8 @@ def find_groups(log_loss: Floats, passes: Passes, widths: tuple[int, ...]) -> Gr
     rest = without_pass_levels(log_loss, passes)
     places, where, counts = np.unique(passes.place, return_inverse=True, return_counts=True)
     mean = np.bincount(where, rest) / counts
-    beside = np.vander(places / passes.length, TREND + 1)
+    basis, _ = np.linalg.qr(np.vander(places / passes.length, TREND + 1))
+    without_trend = mean - basis @ (basis.T @ mean)
     longest = int(passes.length // FEWEST_GROUPS)
     shortest = max(FEWEST_STEPS, math.ceil(2 * passes.length / passes.rows))
     lengths = range(shortest, min(longest, shortest + MOST_LENGTHS) + 1)
@@ -63,7 +64,7 @@ def find_groups(log_loss: Floats, passes: Passes, widths: tuple[int, ...]) -> Gr
     for length in lengths:
         for width in widths:
             along = _along(places, round(passes.length), length, width)
-            if slope := slope_of(mean, along, beside):
+            if slope := slope_beside(without_trend, along, basis):
                 found.append((slope, length, along))
     if not found:
         return None

@@ -108,8 +108,13 @@ def slope_within(rest: Floats, place: Ints, length: float) -> Slope | None:
 def slope_of(mean: Floats, along: Floats, beside: Floats) -> Slope | None:
     """The slope of means [P] over what they are along [P], beside columns [P, C] of a trend."""
     basis, _ = np.linalg.qr(beside)
-    y, x = mean - basis @ (basis.T @ mean), along - basis @ (basis.T @ along)
-    free = len(mean) - beside.shape[1] - 1
+    return slope_beside(mean - basis @ (basis.T @ mean), along, basis)
+
+
+def slope_beside(y: Floats, along: Floats, basis: Floats) -> Slope | None:
+    """The slope of `slope_of`, of means without the trend whose orthonormal columns are `basis`."""
+    x = along - basis @ (basis.T @ along)
+    free = len(y) - basis.shape[1] - 1
     if free < 3 or x @ x < 1e-9:
         return None
     size = float(x @ y) / float(x @ x)

@@ -95,7 +95,7 @@ def _of_chart(source: str, names: Sequence[str], rows: Sequence[Sequence[str]]) 
 def _split(source: str, text: str) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, and the cells of each row."""
     stripped = (line.strip(" ") for line in text.splitlines())
-    lines = [line for line in stripped if line.strip() and not line.startswith("#")]
+    lines = [line for line in stripped if line and line[0] != "#" and not line.isspace()]
     if not lines:
         raise UserError(f"{source}: has no rows; give a CSV or a column of losses")
     header = lines[0]
@@ -134,7 +134,9 @@ def _is_missing(cell: str) -> bool:
 
 def _check_losses(source: str, cells: Sequence[str], losses: Floats) -> Bools:
     """The mask [N] of rows with a loss, `nan` included; refuses a mostly non-numeric column."""
-    present = np.array([not _is_missing(cell) for cell in cells])
+    present = ~np.isnan(losses)
+    for row in np.flatnonzero(~present).tolist():
+        present[row] = not _is_missing(cells[row])
     if not present.any():
         raise UserError(f"{source}: the loss column is empty; give the log of some steps")
     unknown = np.flatnonzero(np.isnan(losses) & present).tolist()
