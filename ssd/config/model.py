@@ -52,7 +52,7 @@ class ModelConfig:
     head_scale: float = 1.0
     """Factor on the head's random initial weights. Features that are strong from the start, such as
     those of an ImageNet classifier without BatchNorm, make large logits and a first loss of 100 or
-    more; with 0.1, it starts near that of a uniform guess."""
+    more; with 0.01, it starts near that of a uniform guess."""
 
     fit_boxes: bool = False
     """At the start of a run, find sizes and ratios of default boxes that fit more objects of the
