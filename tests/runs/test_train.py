@@ -303,7 +303,7 @@ def test_a_run_starts_from_what_another_has_learned_of_the_shared_classes(
         ([], "a run and a file to write are needed"),
         (["gone", "--out", "model.pth"], "gone is not a folder"),
         (["gone", "--out", "model.onnx"], "gone is not a folder"),
-        (["gone", "--out", "model.bin"], "has to end in .onnx, .pt2 or .pth"),
+        (["gone", "--out", "model.bin"], "has to end in .onnx, .xml, .pt2 or .pth"),
     ],
 )
 def test_a_mistaken_export_ends_in_one_line(mistaken, arguments, hint):
