@@ -50,6 +50,7 @@ def test_evaluation_json_says_what_it_is_of(tmp_path):
         "step": 6,
         "iou_threshold": 0.6,
         "score_threshold": 0.01,
+        "mirror": False,
         "model": {"backbone": "ssd7", "input_size": 96},
         "detections": None,
         "metric": "voc07",
