@@ -52,7 +52,9 @@ def test_other_models_and_other_files_are_refused(tmp_path):
     checkpoint = checkpoint_of(Config(model=ModelConfig("ssd7", 96)), tmp_path)
     with pytest.raises(UserError, match="is ssd7 at 96 pixels, .* vgg16 at 300 only"):
         export(checkpoint, tmp_path / "model.pth")
-    with pytest.raises(UserError, match=r"model\.bin, but has to end in \.onnx, \.xml, \.pt2 or \.pth"):
+    with pytest.raises(
+        UserError, match=r"model\.bin, but has to end in \.onnx, \.xml, \.pt2 or \.pth"
+    ):
         export(checkpoint, tmp_path / "model.bin")
 
 
