@@ -238,7 +238,7 @@ def bytes_of(folder: Path, detector: Detector) -> dict[str, int]:
 
 
 def sides_of(folder: Path, detector: Detector, theirs: Any) -> dict[str, Find]:
-    """What finds the objects in decoded images, for each way to run a detector."""
+    """A function that finds the objects in decoded images, for each way to run a detector."""
     sides: dict[str, Find] = {"ONNX": run_by(folder / "ONNX.onnx")}
     sides["int8"] = run_by(folder / "int8.onnx")
     if (folder / "OpenVINO.xml").exists():

@@ -57,7 +57,7 @@ FLAGS = (
 
 
 def to_order(flags: Mapping[str, Any], signals: Signals) -> Order:
-    """What the flags ask for.
+    """The order that the flags give.
 
     Raises:
         UserError: a value is impossible.

@@ -27,7 +27,7 @@ LOST_BOUND: dict[Numbers, float] = {"float16": 0.05, "int8": 0.5}
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the objects of an exported file differ from those of the model, over some images.
+    """The difference between the objects of an exported file and those of the model, over images.
 
     Attributes:
         numbers: those that the file computes with.

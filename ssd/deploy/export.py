@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -115,11 +116,16 @@ def export_graph(
         failed.with_suffix(suffix).replace(out.with_suffix(suffix))
     score = checkpoint.manifest.mean_average_precision
     card = write_card(out, facts, difference, data_of(config), score, wanted.compiled, change)
-    opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
     using = f"using {checkpoint.choice} ({checkpoint.path})"
+    return f"{using}\n{told}\nwritten: {files_of(out, contents)}, {card}"
+
+
+def files_of(out: Path, contents: Mapping[str, bytes]) -> str:
+    """The written files, with their size, for a terminal."""
+    opset = f", opset {OPSET}" if out.suffix == ".onnx" else ""
     size = sum(map(len, contents.values())) / 1e6
     files = ", ".join(str(out.with_suffix(suffix)) for suffix in contents)
-    return f"{using}\n{told}\nwritten: {files} ({size:.1f} MB{opset}), {card}"
+    return f"{files} ({size:.1f} MB{opset})"
 
 
 def check_target(out: Path, wanted: Wanted) -> None:

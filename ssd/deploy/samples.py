@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Samples(NamedTuple):
-    """Where the images of a run are.
+    """The place of a run's images.
 
     Attributes:
         config: of the run, with its data.

@@ -1,4 +1,4 @@
-"""What every runtime gives of an exported file, so that all else is the same for all of them."""
+"""An opened exported file, in one form for every runtime."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Buffer:
         return True
 
     def find(self, pattern: re.Pattern[bytes], start: int) -> int:
-        """Where the first match from `start` on begins, or −1."""
+        """The place of the first match from `start` on, or −1."""
         while (found := pattern.search(self.data, start)) is None:
             start = max(start, len(self.data) - len(PNG) + 1)  # a match may have begun
             if not self.read_on():
@@ -90,13 +90,13 @@ def pictures_in(stream: Stream) -> Iterator[bytes]:
 
 
 def _next_start(buffer: Buffer, at: int) -> int:
-    """Where the next picture begins, looked for from `at` on; else the end of the stream."""
+    """The start of the next picture, looked for from `at` on; else the end of the stream."""
     found = buffer.find(START, at)
     return len(buffer.data) if found < 0 else found
 
 
 def _end_of_jpeg(buffer: Buffer) -> int:
-    """Where a JPEG at the start of the buffer ends; one that is broken ends at the next picture."""
+    """The end of a JPEG at the start of the buffer; one that is broken ends at the next picture."""
     at = 2
     while buffer.holds(at + 2) and buffer.data[at] == 0xFF:
         marker = buffer.data[at + 1]
@@ -118,7 +118,7 @@ def _end_of_jpeg(buffer: Buffer) -> int:
 
 
 def _end_of_png(buffer: Buffer) -> int:
-    """Where a PNG at the start of the buffer ends; one that is broken ends at the next picture."""
+    """The end of a PNG at the start of the buffer; one that is broken ends at the next picture."""
     at = last = len(PNG)
     while buffer.holds(at + 8):
         kind = bytes(buffer.data[at + 4 : at + 8])

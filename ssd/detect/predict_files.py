@@ -37,7 +37,7 @@ FORMATS = (COCO, VOC, YOLO)
 
 @dataclass(frozen=True)
 class Order:
-    """What to predict, and what to write.
+    """An order of the user: the sources to predict, and the results to write.
 
     Attributes:
         given: files, folders, patterns, videos, `camera:0`, addresses, and `-` for standard input.
@@ -171,7 +171,7 @@ def outputs(
 
 @dataclass
 class Tally:
-    """How many objects were found in how many pictures and frames."""
+    """The numbers of objects, pictures and frames."""
 
     objects: int = 0
     images: int = 0
@@ -227,7 +227,7 @@ def told_missing(left_out: Sequence[str], lost: Sequence[str], images: int) -> I
 
 
 def number_of(sources: Sequence[Source]) -> tuple[int | None, str]:
-    """How many pictures and frames the sources have, None if that is not known; and their unit."""
+    """The number of pictures and frames in the sources, None if not known; and their unit."""
     kinds = {source.kind for source in sources}
     unit = "image" if kinds <= {"picture", "piped"} else "frame"
     if kinds & {"live", "piped"}:

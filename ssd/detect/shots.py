@@ -105,7 +105,7 @@ class Reader:
 
 
 def standard_input() -> Stream:
-    """What a pipe brings.
+    """The stream that a pipe brings.
 
     Raises:
         UserError: there is no pipe, but a person at a terminal.

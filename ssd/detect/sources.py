@@ -1,4 +1,4 @@
-"""What to predict → one unambiguous name for each image or video, and for its drawn copy."""
+"""Sources to predict → an unambiguous name for each image or video, and for its drawn copy."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _file(path: Path) -> Any:
 
 @contextmanager
 def _permitted(options: str) -> Iterator[None]:
-    """What FFmpeg may open meanwhile."""
+    """Limits what FFmpeg may open meanwhile."""
     before = os.environ.get(OPTIONS)
     os.environ[OPTIONS] = options
     try:

@@ -1,4 +1,4 @@
-"""How far a score can be trusted: the bootstrap over images, and over runs with other seeds.
+"""The bootstrap over images, and over runs with other seeds: intervals of a score.
 
 A resample draws as many images as there are, with replacement, and as many runs of each group. All
 runs are judged on the same drawn images, so what makes some images harder than others cancels in
@@ -39,7 +39,7 @@ class Interval:
 
     @property
     def is_apart(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """True if the interval leaves out 0."""
         return self.low > 0 or self.high < 0
 
 

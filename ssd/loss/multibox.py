@@ -44,19 +44,7 @@ def multibox_loss(
     """
     positive_BP = targets.labels > 0
     logits_BPC = predictions.logits.float()
-    class_loss_BP = F.cross_entropy(
-        logits_BPC.flatten(0, 1),
-        targets.labels.flatten(),
-        reduction="none",
-        label_smoothing=loss.label_smoothing,
-    ).view_as(positive_BP)
-    if loss.classes == "focal":
-        class_loss_BP = focal(class_loss_BP, logits_BPC, targets.labels, loss)
-        negative_BP = targets.eligible
-    else:
-        num_negatives_B = loss.negatives_per_positive * targets.num_positives
-        num_negatives_B = num_negatives_B.clamp(min=loss.min_negatives)
-        negative_BP = hard_negatives(class_loss_BP.detach(), targets.eligible, num_negatives_B)
+    class_loss_BP, negative_BP = class_losses(logits_BPC, targets, loss)
     locations_BP4 = predictions.locations.float()
     # Unmatched boxes have undefined offsets: a NaN would reach the gradient despite the mask below.
     wanted_BP4 = targets.locations.where(positive_BP[..., None], 0.0)
@@ -64,17 +52,31 @@ def multibox_loss(
     if loss.prime_samples:
         with torch.no_grad():
             found, wanted = (decode(each, default_boxes_P4) for each in (locations_BP4, wanted_BP4))
-            rank_BP = rank_weights(
-                aligned_iou(found, wanted), targets.objects, targets.labels, class_loss_BP
-            )
-        class_loss_BP = class_loss_BP * rank_BP
+            overlap_BP = aligned_iou(found, wanted)
         probability_BP = probability_of(logits_BPC, targets.labels)
+        rank_BP = rank_weights(overlap_BP, targets.objects, targets.labels, class_loss_BP.detach())
+        class_loss_BP = class_loss_BP * rank_BP
         box_loss_BPX = box_loss_BPX * class_aware_weights(probability_BP, positive_BP)[..., None]
     return LossSums(
         class_loss=class_loss_BP.where(positive_BP | negative_BP, 0.0).sum(1),
         box_loss=box_loss_BPX.where(positive_BP[..., None], 0.0).sum((1, 2)),
         num_positives=targets.num_positives,
     )
+
+
+def class_losses(logits_BPC: Tensor, targets: Targets, loss: LossConfig) -> tuple[Tensor, Tensor]:
+    """The class loss [B, P] of each default box, and a mask [B, P] of the negatives that count."""
+    loss_BP = F.cross_entropy(
+        logits_BPC.flatten(0, 1),
+        targets.labels.flatten(),
+        reduction="none",
+        label_smoothing=loss.label_smoothing,
+    ).view_as(targets.labels)
+    if loss.classes == "focal":
+        return focal(loss_BP, logits_BPC, targets.labels, loss), targets.eligible
+    num_negatives_B = loss.negatives_per_positive * targets.num_positives
+    num_negatives_B = num_negatives_B.clamp(min=loss.min_negatives)
+    return loss_BP, hard_negatives(loss_BP.detach(), targets.eligible, num_negatives_B)
 
 
 def focal(loss_BP: Tensor, logits_BPC: Tensor, labels_BP: Tensor, loss: LossConfig) -> Tensor:

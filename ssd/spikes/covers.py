@@ -85,9 +85,7 @@ def best_cover(
         return None
     if len(lengths) * len(scores) > AFFORDABLE:
         strong = np.sort(order[:STRONG])
-        rough = [_stand_out(begins[strong], widths[strong], scores[strong], p) for p in lengths]
-        best_first = np.argsort([-z for z, _ in rough], kind="stable")
-        lengths = sorted(lengths[i] for i in best_first[:MOST_WHOLE])
+        lengths = _promising(begins[strong], widths[strong], scores[strong], lengths)
     z_of = [_stand_out(begins, widths, scores, p) for p in lengths]
     best = int(np.argmax([z for z, _ in z_of]))
     alike = [p for p, (z, _) in zip(lengths, z_of, strict=True) if z > z_of[best][0] - AS_GOOD]
@@ -118,6 +116,13 @@ def _lengths(begins: Ints, scores: Floats, tick: int, span: int) -> list[float]:
     lags = lags[: MOST_LAGS if len(scores) < MANY else FEW_LAGS]
     near = {p for lag in lags.tolist() for p in range(tick * (lag - 1), tick * (lag + 1) + 1)}
     return [float(p) for p in sorted(near) if SHORTEST * tick <= p <= span / FEWEST_PASSES]
+
+
+def _promising(begins: Ints, widths: Ints, scores: Floats, lengths: list[float]) -> list[float]:
+    """The lengths, rising, for which some step stands out most among these rows."""
+    rough = [_stand_out(begins, widths, scores, length)[0] for length in lengths]
+    best_first = np.argsort(-np.array(rough), kind="stable")
+    return sorted(lengths[i] for i in best_first[:MOST_WHOLE])
 
 
 def _repeating(scores: Floats, ticks: Ints) -> Ints:

@@ -115,10 +115,7 @@ def build(
     feed = build_feed(config, train_data, order, steps, device, graphs)
     classes = train_data.classes
     boxes_from = ""
-    boxes = config.model
-    if boxes.fit_boxes and boxes.box_sizes is not None and checkpoint is None:
-        boxes_from = "model.box_sizes as they are given: model.fit_boxes has nothing to do"
-    elif boxes.fit_boxes and checkpoint is None:
+    if config.model.fit_boxes and checkpoint is None:
         fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
         config = replace(config, model=fitted)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)

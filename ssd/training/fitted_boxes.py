@@ -24,10 +24,12 @@ def fit_boxes(config: Config, data: DataSet) -> tuple[ModelConfig, str]:
         data: the images to train on.
 
     Returns:
-        The section, as it was if no other boxes fit more objects; and a line that says how many
-        objects no default box fits, before and after.
+        The section, as it was if it gives sizes itself or no other boxes fit more objects; and a
+        line that says how many objects no default box fits, before and after.
     """
     model, match_iou = config.model, config.loss.match_iou
+    if model.box_sizes is not None:
+        return model, "model.box_sizes as they are given: model.fit_boxes has nothing to do"
     with torch.random.fork_rng(devices=[]):
         maps = feature_maps(build_backbone(model), model)
     boxes_N4 = objects_of(data, config.data.train_difficult)

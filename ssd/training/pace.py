@@ -1,4 +1,4 @@
-"""How long a training will take, told once at its start."""
+"""The time that a training will take, told once at its start."""
 
 from __future__ import annotations
 

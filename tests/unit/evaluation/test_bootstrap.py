@@ -1,7 +1,5 @@
 """Scores of data in which images occur several times, and the intervals that follow."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,8 @@ from ssd.config import EvaluationConfig
 from ssd.evaluation.bootstrap import MEAN, differences, interval, scores_of, tallies_of
 from ssd.evaluation.detections import DetectionTable
 from ssd.evaluation.measure import measure
-from ssd.structures import DataSet, Record
+from ssd.structures import DataSet
+from tests.unit.evaluation.test_coco import record
 
 METRICS = ["voc_area", "voc07", "coco"]
 CLASSES = ("cat", "dog", "emu")
@@ -28,19 +27,6 @@ def drawn_data(seed):
         difficult = draw.random(objects) < 0.2
         records.append(record(f"{place:03d}", boxes, labels, difficult))
     return DataSet(records, CLASSES, {})
-
-
-def record(name, boxes, labels, difficult):
-    return Record(
-        image_id=name,
-        path=Path(name),
-        width=200,
-        height=200,
-        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
-        labels=np.asarray(labels, np.int64),
-        difficult=np.asarray(difficult, np.bool_),
-        crowd=np.zeros(len(labels), np.bool_),
-    )
 
 
 def drawn_detections(data, seed):
