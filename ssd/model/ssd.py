@@ -19,6 +19,11 @@ Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7 | TimmNetwork
 
 FIRST_STRIDE = 8
 SMALLEST_INPUT = 96
+ADDED = (
+    "extras",
+    "fc",
+    "conv4_3_norm",
+)  # parts of backbones that the detector adds to a classifier
 
 
 class SSD(nn.Module):
@@ -65,9 +70,12 @@ class SSD(nn.Module):
 
 
 def is_pretrained(name: str) -> bool:
-    """Returns whether a parameter or module is of a part that pretrained weights can fill."""
+    """Returns whether a parameter or module is of a part that any pretrained weights fill.
+
+    Of VGG, a file may lack fc6 and fc7, and no classifier has the scale of the L2 norm.
+    """
     part = name.split(".")[:2]
-    return part[0] == "backbone" and part[1:] not in ([], ["extras"])
+    return part[0] == "backbone" and len(part) == 2 and part[1] not in ADDED
 
 
 def build_model(config: ModelConfig, num_classes: int) -> SSD:

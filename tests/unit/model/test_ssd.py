@@ -8,7 +8,7 @@ from ssd.common.errors import UserError
 from ssd.config import ModelConfig
 from ssd.model.head import channels_to_boxes
 from ssd.model.layers import BatchNorm
-from ssd.model.ssd import build_model
+from ssd.model.ssd import build_model, is_pretrained
 from ssd.model.vgg import L2Norm
 
 SMALL = ["ssd7", "mobilenet_v3_large"]
@@ -232,3 +232,10 @@ def test_a_frozen_backbone_keeps_weights_and_statistics():
     assert not changed & frozen
     statistics = {name for name in before if name.endswith("num_batches_tracked")}
     assert statistics - frozen <= changed
+
+
+def test_what_a_classifier_may_lack_is_not_frozen():
+    """Random layers would stay random."""
+    names = dict(build_without_memory("vgg16", 300).named_parameters())
+    frozen = {name for name in names if is_pretrained(name)}
+    assert frozen == {name for name in names if name.startswith("backbone.features.")}
