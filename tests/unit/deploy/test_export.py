@@ -245,10 +245,12 @@ def test_a_compiled_program(run, photos, tmp_path, monkeypatch):
     assert names["boxes"].shape[0] == 1
 
 
-def test_without_a_compiler_nothing_is_compiled(run, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(config.cpp, "cxx", (None, "no_such_compiler"))
+def test_without_a_compiler_nothing_is_compiled(run, photos, tmp_path):
     out = tmp_path / "new" / "model.pt2"
-    with pytest.raises(UserError, match=r"--compile needs a C\+\+ compiler, such as g\+\+"):
+    with (
+        config.patch({"cpp.cxx": (None, "no_such_compiler")}),
+        pytest.raises(UserError, match=r"--compile needs a C\+\+ compiler, such as g\+\+"),
+    ):
         export_graph(run, out, Wanted(raw=True, images=photos, compiled=True), {})
     assert not out.parent.exists()
 
