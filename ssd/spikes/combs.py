@@ -90,36 +90,41 @@ def log_chance_of_hits(n: int, teeth: Ints, hits: Ints) -> Floats:
 
 def _best_by_hits(ticks_R: Ints, periods_P: Ints) -> Comb:
     span = int(ticks_R.max()) + 1
-    best = _any_of(periods_P)
-    for one_more in (False, True):  # the first (span mod P) phases of a period have one tooth more
-        teeth_P = np.minimum(span // periods_P + one_more, len(ticks_R))
-        chunk_P = np.cumsum(teeth_P) // CHUNK
-        for chunk in np.unique(chunk_P):
-            part = chunk_P == chunk
-            best = min(best, _best_of_chunk(ticks_R, periods_P[part], teeth_P[part], one_more))
-    return best
+    most_P = np.minimum(span // periods_P + 1, len(ticks_R))
+    cuts = np.flatnonzero(np.diff(np.cumsum(most_P) // CHUNK)) + 1
+    parts = zip(np.split(periods_P, cuts), np.split(most_P, cuts), strict=True)
+    return min(_any_of(periods_P), *(_best_of_chunk(ticks_R, span, *part) for part in parts))
 
 
 def _any_of(periods_P: Ints) -> Comb:
     return Comb(0.0, int(periods_P[0]), 0)
 
 
-def _best_of_chunk(ticks_R: Ints, periods_P: Ints, teeth_P: Ints, one_more: bool) -> Comb:
-    """The best comb by hits among these periods, at the phases that have that many teeth."""
-    span = int(ticks_R.max()) + 1
-    which_M = np.repeat(np.arange(len(periods_P)), teeth_P)
-    rank_M = np.arange(len(which_M)) - np.repeat(np.cumsum(teeth_P) - teeth_P, teeth_P)
-    phase_M = ticks_R[rank_M] % periods_P[which_M]
-    combs, hits = np.unique(which_M * span + phase_M, return_counts=True)
-    which, phase = np.divmod(combs, span)
-    right = (phase < span % periods_P[which]) == one_more
-    right &= hits > LEAST_HITS * teeth_P[which]
+def _best_of_chunk(ticks_R: Ints, span: int, periods_P: Ints, most_P: Ints) -> Comb:
+    """The best comb by hits among these periods, whose combs have at most so many teeth.
+
+    The first (span mod P) phases of a period have one tooth more than the others, which are tested
+    on the same highest rows but for the last.
+    """
+    ends_P = np.cumsum(most_P)
+    rank_M = np.arange(ends_P[-1]) - np.repeat(ends_P - most_P, most_P)
+    phase_M = ticks_R[rank_M] % np.repeat(periods_P, most_P)
+    combs, hits = np.unique(
+        np.repeat(span * np.arange(len(periods_P)), most_P) + phase_M, return_counts=True
+    )
+    which = combs // span
+    many = hits > LEAST_HITS * (most_P[which] - 1)
+    which, phase, hits = which[many], combs[many] % span, hits[many]
+    period, most = periods_P[which], most_P[which]
+    teeth = np.minimum(span // period + (phase < span % period), len(ticks_R))
+    hits -= (teeth < most) & (phase == phase_M[ends_P[which] - 1])
+    right = hits > LEAST_HITS * teeth
     if not right.any():
         return _any_of(periods_P)
-    which, phase, hits = which[right], phase[right], hits[right]
-    log_p = log_chance_of_hits(len(ticks_R), teeth_P[which], hits) - math.log(HITS_SHARE)
+    period, phase, teeth, hits = period[right], phase[right], teeth[right], hits[right]
+    log_p = log_chance_of_hits(len(ticks_R), teeth, hits) - math.log(HITS_SHARE)
     least = int(np.argmin(log_p))
-    return Comb(float(log_p[least]), int(periods_P[which[least]]), int(phase[least]))
+    return Comb(float(log_p[least]), int(period[least]), int(phase[least]))
 
 
 @lru_cache(maxsize=4)

@@ -18,9 +18,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ssd.spikes.combs import Comb, best_comb
+from ssd.spikes.level import running_medians
 from ssd.spikes.log import Bools, Floats, Ints
 
 SHORTEST_PERIOD = 4
@@ -31,7 +31,6 @@ CERTAIN, PER_ROW = 0.03, 0.25  # see Spikes.found
 NOTABLE, IN_MEAN = 1.25, 1.05
 BEFORE_ROWS, SPREAD_ROWS, LEVEL_ROWS = 7, 101, 15
 MOST_ROWS = 5000
-CHUNK = 2**20  # values sorted together
 
 
 @dataclass(frozen=True)
@@ -200,21 +199,13 @@ def heights(values_N: Floats) -> Floats:
     start = 2 * np.median(values_N[:5]) - values_N[BEFORE_ROWS:0:-1]  # a loss falls fast at first
     padded = np.concatenate([start, values_N])
     rise_N = values_N - padded[BEFORE_ROWS - 1 : -1]
-    above_N = values_N - _running_median(padded[:-1], BEFORE_ROWS)
+    above_N = values_N - running_medians(padded[:-1], BEFORE_ROWS)
     above_N = np.minimum(above_N, np.maximum(rise_N, 0))
     spread_N = np.abs(above_N - np.median(above_N))
     half = min(SPREAD_ROWS, len(values_N) - 1) // 2
-    local_N = _running_median(np.pad(spread_N, half, mode="reflect"), 2 * half + 1)
+    local_N = running_medians(np.pad(spread_N, half, mode="reflect"), 2 * half + 1)
     heights_N: Floats = above_N / np.maximum(local_N, max(0.3 * np.median(spread_N), 1e-9))
     return heights_N
-
-
-def _running_median(values: Floats, width: int) -> Floats:
-    """The medians of all runs of `width` values."""
-    runs = sliding_window_view(values, width)
-    rows = CHUNK // width
-    chunks = range(0, len(runs), rows)
-    return np.concatenate([np.median(runs[i : i + rows], axis=1) for i in chunks])
 
 
 def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints]:

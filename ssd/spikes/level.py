@@ -19,6 +19,7 @@ MOST_SHIFTS = 60
 LONG_PART = 300  # rows, on average
 AROUND = 9  # rows
 MOSTLY, CERTAIN = 0.4, 1e-3  # share of the variance, chance
+SORTED = 2**20  # values ranked together
 WINSOR = 4.0  # standard deviations beyond which a value counts no more
 
 
@@ -180,7 +181,16 @@ def chance_of_z(z: float) -> float:
 
 
 def running_medians(values: Floats, width: int) -> Floats:
-    """The medians [N - width + 1] of all runs of `width` values."""
+    """The medians [N - width + 1] of all runs of `width` finite values."""
     runs = sliding_window_view(values, width)
-    parts = np.array_split(runs, len(runs) // 10**5 + 1)
-    return np.concatenate([np.median(part, axis=1) for part in parts])
+    parts = np.array_split(runs, len(runs) * width // SORTED + 1)
+    return np.concatenate([_medians(part) for part in parts])
+
+
+def _medians(values: Floats) -> Floats:
+    """The medians of rows; faster than `np.median`, which ranks the highest value of each too."""
+    half = values.shape[1] // 2
+    ranked = np.partition(values, half, axis=1)
+    if values.shape[1] % 2:
+        return ranked[:, half]
+    return np.asarray((ranked[:, :half].max(axis=1) + ranked[:, half]) / 2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ssd.common.words import counted
 from ssd.spikes.candidate import FEWEST_ROWS, row_width
 from ssd.spikes.detect import CERTAIN, FEWEST_PASSES, NOTABLE, Spikes, grid_of, usable_rows
 from ssd.spikes.evidence import images_text
+from ssd.spikes.level import running_medians
 from ssd.spikes.log import Log
 from ssd.spikes.passes import Passes
 from ssd.spikes.short_step import height_at_short, short_rows
@@ -118,9 +118,7 @@ def _extent(log: Log) -> str:
 def _outliers(log: Log) -> str:
     """A sentence on the losses that are twice as high as those around them, if any."""
     loss = log.loss[np.isfinite(log.loss)]
-    around = sliding_window_view(np.pad(loss, OUTLIER_ROWS // 2, mode="reflect"), OUTLIER_ROWS)
-    chunks = np.array_split(around, len(around) // 2**16 + 1)
-    level = np.concatenate([np.median(chunk, axis=1) for chunk in chunks])
+    level = running_medians(np.pad(loss, OUTLIER_ROWS // 2, mode="reflect"), OUTLIER_ROWS)
     count = int(np.sum(loss > OUTLIER * level))
     if not count:
         return ""
