@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -38,17 +39,16 @@ def read_csv(source: str, text: str, chosen: Chosen) -> list[Table]:
     Raises:
         UserError: it is no table, no column is a loss, or it holds no numbers.
     """
-    names, rows = _split(source, text)
+    names, cells = _split(source, text)
     if any(f"{name}__MIN" in names for name in names) and chosen.loss is None:
-        return _of_chart(source, names, rows)
+        return _of_chart(source, names, cells)
     found = find_columns(source, names, chosen)
-    columns = {part: numbers_of(_cells(rows, index)) for part, index in found.items()}
-    cells = _cells(rows, found["loss"])
-    present = _check_losses(source, cells, columns["loss"])
+    columns = {part: numbers_of(cells[index]) for part, index in found.items()}
+    present = _check_losses(source, cells[found["loss"]], columns["loss"])
     if len(names) == 1:
         present[:] = True  # each row is a step, be its loss missing
     step_name = names[found["step"]] if "step" in found else ""
-    is_sample = names == TENSORBOARD and len(rows) == SAMPLE
+    is_sample = names == TENSORBOARD and len(present) == SAMPLE
     is_own = normalised(names[found["loss"]]).endswith("loss_step")  # of Lightning
     table = table_of(
         columns,
@@ -65,20 +65,20 @@ def read_csv(source: str, text: str, chosen: Chosen) -> list[Table]:
     return [table]
 
 
-def _of_chart(source: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Table]:
+def _of_chart(source: str, names: Sequence[str], cells: Sequence[list[str]]) -> list[Table]:
     """The runs of a chart of Weights & Biases: the step, then `RUN - METRIC` for each run."""
     charted = [name for name in names if f"{name}__MIN" in names]
     losses = [name for name in charted if is_training_loss(name.rpartition(" - ")[2])]
     if not losses:
         raise UserError(f"{source}: no run of the chart has a loss; {COLUMNS_THAT_DO}")
-    steps = numbers_of(_cells(rows, 0))
+    steps = numbers_of(cells[0])
     runs = [name.rpartition(" - ")[0] for name in losses]
     tables = []
     for name, run in zip(losses, runs, strict=True):
-        cells = _cells(rows, names.index(name))
+        losses_of_run = cells[names.index(name)]
         metric = name.rpartition(" - ")[2]
-        columns = {"step": steps, "loss": numbers_of(cells)}
-        present = np.array([not _is_missing(cell) for cell in cells])
+        columns = {"step": steps, "loss": numbers_of(losses_of_run)}
+        present = np.array([not _is_missing(cell) for cell in losses_of_run])
         if present.any():
             tables.append(
                 table_of(
@@ -93,39 +93,41 @@ def _of_chart(source: str, names: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def _split(source: str, text: str) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns, and the cells of each row."""
+    """The names of the columns, and the cells of each; a row that is too short has empty ones."""
     stripped = (line.strip(" ") for line in text.splitlines())
     lines = [line for line in stripped if line and line[0] != "#" and not line.isspace()]
     if not lines:
         raise UserError(f"{source}: has no rows; give a CSV or a column of losses")
-    header = lines[0]
-    delimiter = next((each for each in "\t;," if each in header), None)
-    if delimiter is None:
-        is_spaced = len({len(line.split()) for line in lines[:2]}) == 1
-        rows = [line.split() if is_spaced else [line] for line in lines]
-    else:
-        # A quote without its partner would take the lines after it into its cell.
-        whole = [line for line in lines if line.count('"') % 2 == 0]
-        try:
-            rows = list(csv.reader(whole, delimiter=delimiter))
-        except csv.Error as problem:
-            raise UserError(f"{source}: is not a table ({one_line(problem)}); give a CSV") from None
-    if not rows:
+    rows = _rows(lines)
+    try:
+        first = next(rows, [])
+        width, missing = len(first), [""] * len(first)
+        rest = (row if len(row) == width else (row + missing)[:width] for row in rows)
+        cells = list(chain.from_iterable(rest))  # a list for each row would take three times longer
+    except csv.Error as problem:
+        raise UserError(f"{source}: is not a table ({one_line(problem)}); give a CSV") from None
+    if not first:
         raise UserError(f"{source}: is not a table (a quote has no partner); give a CSV")
-    if any(not NUMBER.match(cell.strip()) and not _is_missing(cell) for cell in rows[0]):
-        if len(rows) == 1:
+    if any(not NUMBER.match(cell.strip()) and not _is_missing(cell) for cell in first):
+        if not cells:
             raise UserError(f"{source}: has a header, but no rows; give the log of some steps")
-        return [name.strip() for name in rows[0]], rows[1:]
-    if len(rows[0]) > 1:
+        return [name.strip() for name in first], [cells[index::width] for index in range(width)]
+    if width > 1:
         raise UserError(
-            f"{source}: has {len(rows[0])} columns without names; put a header over them, "
+            f"{source}: has {width} columns without names; put a header over them, "
             "such as step,loss"
         )
-    return ["loss"], rows
+    return ["loss"], [first + cells]
 
 
-def _cells(rows: Sequence[Sequence[str]], index: int) -> list[str]:
-    return [row[index] if index < len(row) else "" for row in rows]
+def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
+    """The cells of each line, or of each row of several where a quoted cell has line breaks."""
+    delimiter = next((each for each in "\t;," if each in lines[0]), None)
+    if delimiter is None:
+        is_spaced = len({len(line.split()) for line in lines[:2]}) == 1
+        return (line.split() if is_spaced else [line] for line in lines)
+    # A quote without its partner would take the lines after it into its cell.
+    return csv.reader((line for line in lines if line.count('"') % 2 == 0), delimiter=delimiter)
 
 
 def _is_missing(cell: str) -> bool:
