@@ -30,7 +30,7 @@ LEAST_SCORE = 0.7  # mean over the teeth, likewise
 IDLE = 1.5  # most standard deviations above chance that idle teeth may have
 ODD_PART = 0.1  # largest chance of a part that stands out among the teeth
 TAIL, MIDDLE = 2_000, 20_000  # ranks whose normal quantiles are exact
-CHUNK = 2**20  # pairs looked at together
+CHUNK = 2**15  # pairs looked at together, so few that they stay in the cache
 FOLDED, MOST_FOLDED = 10**8, 5 * 10**8  # most scores to sum up, in a fraction of a second
 
 
@@ -93,38 +93,37 @@ def _best_by_hits(ticks_R: Ints, periods_P: Ints) -> Comb:
     most_P = np.minimum(span // periods_P + 1, len(ticks_R))
     cuts = np.flatnonzero(np.diff(np.cumsum(most_P) // CHUNK)) + 1
     parts = zip(np.split(periods_P, cuts), np.split(most_P, cuts), strict=True)
-    return min(_any_of(periods_P), *(_best_of_chunk(ticks_R, span, *part) for part in parts))
+    found = zip(*(_hits_of_chunk(ticks_R, span, *part) for part in parts), strict=True)
+    period, phase, teeth, hits = map(np.concatenate, found)
+    best = Comb(0.0, int(periods_P[0]), 0)
+    if not len(period):
+        return best
+    log_p = log_chance_of_hits(len(ticks_R), teeth, hits) - math.log(HITS_SHARE)
+    least = int(np.argmin(log_p))
+    return min(best, Comb(float(log_p[least]), int(period[least]), int(phase[least])))
 
 
-def _any_of(periods_P: Ints) -> Comb:
-    return Comb(0.0, int(periods_P[0]), 0)
+def _hits_of_chunk(
+    ticks_R: Ints, span: int, periods_P: Ints, most_P: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """The combs of some periods that have many hits: their periods, phases, teeth and hits.
 
-
-def _best_of_chunk(ticks_R: Ints, span: int, periods_P: Ints, most_P: Ints) -> Comb:
-    """The best comb by hits among these periods, whose combs have at most so many teeth.
-
-    The first (span mod P) phases of a period have one tooth more than the others, which are tested
-    on the same highest rows but for the last.
+    The first (span mod P) phases of a period have one tooth more than the others, so that one of
+    the highest rows more counts for them. `most_P` are those teeth.
     """
     ends_P = np.cumsum(most_P)
     rank_M = np.arange(ends_P[-1]) - np.repeat(ends_P - most_P, most_P)
     phase_M = ticks_R[rank_M] % np.repeat(periods_P, most_P)
-    combs, hits = np.unique(
-        np.repeat(span * np.arange(len(periods_P)), most_P) + phase_M, return_counts=True
-    )
+    first_M = np.repeat(span * np.arange(len(periods_P)), most_P)
+    combs, hits = np.unique(first_M + phase_M, return_counts=True)
     which = combs // span
     many = hits > LEAST_HITS * (most_P[which] - 1)
     which, phase, hits = which[many], combs[many] % span, hits[many]
-    period, most = periods_P[which], most_P[which]
+    period = periods_P[which]
     teeth = np.minimum(span // period + (phase < span % period), len(ticks_R))
-    hits -= (teeth < most) & (phase == phase_M[ends_P[which] - 1])
+    hits -= (teeth < most_P[which]) & (phase == phase_M[ends_P[which] - 1])
     right = hits > LEAST_HITS * teeth
-    if not right.any():
-        return _any_of(periods_P)
-    period, phase, teeth, hits = period[right], phase[right], teeth[right], hits[right]
-    log_p = log_chance_of_hits(len(ticks_R), teeth, hits) - math.log(HITS_SHARE)
-    least = int(np.argmin(log_p))
-    return Comb(float(log_p[least]), int(period[least]), int(phase[least]))
+    return period[right], phase[right], teeth[right], hits[right]
 
 
 @lru_cache(maxsize=4)

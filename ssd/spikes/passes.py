@@ -21,7 +21,7 @@ class Passes:
     """The pass of each row.
 
     Attributes:
-        number: [N] the pass, from 0 or later.
+        number: [N] the pass, from 0 or later; no row's is below that of the row before.
         place: [N] steps since the pass began, from 0.
         length: steps of a pass; with gradient accumulation it need not be a whole number.
     """
@@ -33,7 +33,7 @@ class Passes:
     @property
     def count(self) -> int:
         """The number of passes that have rows."""
-        return len(np.unique(self.number))
+        return len(self.starts) + 1
 
     @property
     def rows(self) -> float:

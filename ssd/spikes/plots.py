@@ -189,9 +189,11 @@ def _draw_series(axes: Axes, series: Series, width: float = 0.9) -> None:
         axes.axhline(series.bound, color=plots.INK, linewidth=1, linestyle="--")
     (marks,) = np.nonzero(series.spikes)
     marks = marks[:: len(marks) // MOST_MARKS + 1]
-    beside = np.isin(np.arange(len(values)), marks[:, None] + (-1, 0, 1))
-    stems = np.where(beside, values, np.nan)
-    axes.plot(series.steps, stems, color=plots.VERMILION, linewidth=1.5 * width)
+    around = (marks[:, None] + (-1, 0, 1, 1)).clip(0, len(values) - 1)
+    stems = values[around]
+    stems[:, 3] = np.nan  # a gap before the next
+    color, linewidth = plots.VERMILION, 1.5 * width
+    axes.plot(series.steps[around].ravel(), stems.ravel(), color=color, linewidth=linewidth)
     axes.plot(series.steps[marks], values[marks], **DOTS)
     if series.logarithmic:
         _log_scale(axes)
