@@ -141,22 +141,28 @@ def _repeating(scores: Floats, ticks: Ints) -> Ints:
 def _stand_out(begins: Ints, widths: Ints, scores: Floats, length: float) -> tuple[float, int]:
     """The highest sum of the scores over its standard deviation, and its step in the pass."""
     size = math.ceil(length)
-    first = np.floor(begins % length).astype(np.int64)
+    first = _steps_of_pass(begins, length)
     end = first + np.minimum(widths, size)
 
-    def covered(weights: Floats) -> Floats:
+    def covered(weights: Floats | None) -> Floats:
         edges = np.bincount(first, weights, 2 * size + 1) - np.bincount(end, weights, 2 * size + 1)
         sums = np.cumsum(edges)[: 2 * size]
         return np.asarray(sums[:size] + sums[size:])
 
-    teeth, sums = covered(np.ones(len(scores))), covered(scores)
+    teeth, sums = covered(None), covered(scores)
     certain = (teeth >= FEWEST_PASSES) & (sums > LEAST_SCORE * teeth)
     z = np.where(certain, sums / np.sqrt(np.maximum(teeth, 1)), 0.0)
     return float(z.max()), int(np.argmax(z))
 
 
+def _steps_of_pass(begins: Ints, length: float) -> Ints:
+    if length == int(length):  # remainders of whole numbers take a third of the time
+        return np.asarray(begins % int(length))
+    return np.asarray(np.floor(begins % length).astype(np.int64))
+
+
 def _covers(begins: Ints, widths: Ints, length: float, place: int) -> Bools:
-    first = np.floor(begins % length).astype(np.int64)
+    first = _steps_of_pass(begins, length)
     size = math.ceil(length)
     return np.asarray((place - first) % size < widths)
 
@@ -165,7 +171,7 @@ def _same_rows(
     begins: Ints, widths: Ints, length: float, place: int, rows: Ints
 ) -> tuple[int, int]:
     """The first and the last step, around a place, that the same rows cover."""
-    first = np.floor(begins[rows] % length).astype(np.int64)
+    first = _steps_of_pass(begins[rows], length)
     size = math.ceil(length)
     before = int(np.min((place - first) % size))
     after = int(np.min(widths[rows] - 1 - (place - first) % size))

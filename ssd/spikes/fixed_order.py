@@ -123,13 +123,12 @@ def _repeats(shown: Floats, rest: Floats, passes: Passes, tried: float) -> Fixed
     first_P, second_P = order[:-1][same], order[1:][same]
     if len(first_P) < FEWEST_PAIRS:
         return None
-    alike = correlation(rest[first_P], rest[second_P])
+    rest_P = rest[first_P]
+    alike = correlation(rest_P, rest[second_P])
     reach = int(min(FARTHEST, passes.rows - 2))
     shifts = np.unique(np.linspace(-reach, reach, MOST_SHIFTS).astype(int))
     shifts = shifts[np.abs(shifts) > 1]
-    others = np.array(
-        [correlation(rest[first_P], np.roll(rest, -shift)[second_P]) for shift in shifts]
-    )
+    others = np.array([correlation(rest_P, np.roll(rest, -shift)[second_P]) for shift in shifts])
     usual = max(0.0, float(np.quantile(others, 0.75))) if len(others) > 3 else 0.0
     lags = range(1, min(SHORT_LAGS, reach) + 1)
     follows = sum(correlation(rest[:-lag], rest[lag:]) ** 2 for lag in lags)
@@ -139,7 +138,7 @@ def _repeats(shown: Floats, rest: Floats, passes: Passes, tried: float) -> Fixed
         return None
     plain = ~np.isin(passes.place, _striking(rest, passes.place))
     plain_P = plain[first_P]
-    if correlation(rest[first_P[plain_P]], rest[second_P[plain_P]]) < CORRELATED_PLAIN:
+    if correlation(rest_P[plain_P], rest[second_P[plain_P]]) < CORRELATED_PLAIN:
         return None
     if tried > 1:
         patterned = _is_smooth(shown, passes, first_P, second_P)

@@ -71,10 +71,10 @@ def thin(values: Floats, most: int) -> Ints:
     """At most `most` rows that draw like all N: the lowest and the highest of each stretch."""
     if len(values) <= most:
         return np.arange(len(values))
-    rows = set()
-    edges = np.linspace(0, len(values), most // 2 + 1).astype(int)
-    for start, end in pairwise(edges):
-        stretch = np.where(np.isfinite(values[start:end]), values[start:end], np.nan)
-        if np.isfinite(stretch).any():
-            rows |= {start + int(np.nanargmin(stretch)), start + int(np.nanargmax(stretch))}
-    return np.array(sorted(rows), np.int64)
+    finite = np.isfinite(values)
+    low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
+    edges = np.linspace(0, len(values), most // 2 + 1).astype(int).tolist()
+    lowest = [start + low[start:end].argmin() for start, end in pairwise(edges)]
+    highest = [start + high[start:end].argmax() for start, end in pairwise(edges)]
+    rows = np.union1d(lowest, highest)
+    return np.asarray(rows[finite[rows]])

@@ -59,7 +59,7 @@ def without_level(log_loss: Floats) -> Floats:
 
 def spread(values: Floats) -> float:
     """The standard deviation by the median deviation from the median."""
-    return float(1.4826 * np.median(np.abs(values - np.median(values)))) or 1e-12
+    return 1.4826 * _median(np.abs(values - _median(values))) or 1e-12
 
 
 def jump_at(log_loss: Floats, rows_B: Ints) -> Jump | None:
@@ -149,7 +149,7 @@ def without_pass_levels(log_loss: Floats, passes: Passes) -> Floats:
 def medians_of(values: Floats, starts: Ints) -> Floats:
     """The medians of parts of the values [N]; `starts` are the first rows of all but the first."""
     if len(values) > LONG_PART * (len(starts) + 1):  # few long parts: no need to sort them
-        return np.array([float(np.median(part)) for part in np.split(values, starts)])
+        return np.array([_median(part) for part in np.split(values, starts)])
     starts = np.append(0, starts)
     counts = np.diff(np.append(starts, len(values)))
     ranked = values[np.lexsort((values, np.repeat(np.arange(len(starts)), counts)))]
@@ -185,6 +185,10 @@ def running_medians(values: Floats, width: int) -> Floats:
     runs = sliding_window_view(values, width)
     parts = np.array_split(runs, len(runs) * width // SORTED + 1)
     return np.concatenate([_medians(part) for part in parts])
+
+
+def _median(values: Floats) -> float:
+    return float(_medians(values[None])[0])
 
 
 def _medians(values: Floats) -> Floats:

@@ -210,5 +210,7 @@ def _calms(moves: Floats, expected: Floats, ticks: Ints) -> float:
 
 
 def _rank_correlation(a: Floats, b: Floats) -> float:
-    ranks = [np.argsort(np.argsort(values, kind="stable")).astype(float) for values in (a, b)]
+    ranks = np.empty((2, len(a)))
+    for rank, values in zip(ranks, (a, b), strict=True):
+        rank[np.argsort(values, kind="stable")] = np.arange(len(a))
     return correlation(*ranks)
