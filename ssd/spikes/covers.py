@@ -94,7 +94,7 @@ def best_cover(
     rows = np.flatnonzero(_covers(begins, widths, length, place))
     if len(rows) < FEWEST_PASSES:
         return None
-    hits = len(np.intersect1d(rows, order[: len(rows)]))
+    hits = int(np.isin(rows, order[: len(rows)]).sum())
     by_hits = float(log_chance_of_hits(len(values), np.array(len(rows)), np.array(hits)))
     log_p = min(by_hits - math.log(HITS_SHARE), _log_chance(z)) + math.log(tried)
     low, high = _same_rows(begins, widths, length, place, rows)
@@ -143,16 +143,23 @@ def _stand_out(begins: Ints, widths: Ints, scores: Floats, length: float) -> tup
     size = math.ceil(length)
     first = _steps_of_pass(begins, length)
     end = first + np.minimum(widths, size)
+    steps = np.arange(size)
+    if size > len(begins):  # few of them tell: those at which a row begins or has ended
+        steps = np.unique(np.concatenate([[0], first, end % size]))
+        first = np.searchsorted(steps, first)
+        end = np.searchsorted(steps, end % size) + len(steps) * (end >= size)
+    count = len(steps)
 
     def covered(weights: Floats | None) -> Floats:
-        edges = np.bincount(first, weights, 2 * size + 1) - np.bincount(end, weights, 2 * size + 1)
-        sums = np.cumsum(edges)[: 2 * size]
-        return np.asarray(sums[:size] + sums[size:])
+        edges = np.bincount(first, weights, 2 * count) - np.bincount(end, weights, 2 * count)
+        sums = np.cumsum(edges)
+        return np.asarray(sums[:count] + sums[count:])
 
     teeth, sums = covered(None), covered(scores)
     certain = (teeth >= FEWEST_PASSES) & (sums > LEAST_SCORE * teeth)
     z = np.where(certain, sums / np.sqrt(np.maximum(teeth, 1)), 0.0)
-    return float(z.max()), int(np.argmax(z))
+    best = int(np.argmax(z))
+    return float(z[best]), int(steps[best])
 
 
 def _steps_of_pass(begins: Ints, length: float) -> Ints:

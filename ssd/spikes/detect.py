@@ -112,7 +112,7 @@ def find_spikes(
         phase=int(steps[rows[0]] % whole),
         ratio=median_height(steps, loss, rows, whole),
         rows=rows,
-        hits=len(np.intersect1d(teeth, highest)),
+        hits=int(np.isin(teeth, highest).sum()),
         p_value=math.exp(comb.log_p),
     )
 
@@ -216,7 +216,7 @@ def _teeth(ticks_N: Ints, highest_first_N: Ints, comb: Comb) -> tuple[Ints, Ints
     asides = [
         np.flatnonzero((ticks_N - comb.phase - aside) % comb.period == 0) for aside in (0, -1, 1)
     ]
-    hits = [len(np.intersect1d(rows, highest_first_N[: len(rows)])) for rows in asides]
+    hits = [np.isin(rows, highest_first_N[: len(rows)]).sum() for rows in asides]
     teeth = asides[int(np.argmax(hits))]
     return teeth, highest_first_N[: len(teeth)]
 
