@@ -22,6 +22,7 @@ SHORTEST, FEWEST_PASSES = 4, 3  # ticks of a pass, passes
 MOST_LAGS, FEW_LAGS, MANY = 12, 2, 10**5  # the few where there are as many rows
 AFFORDABLE, STRONG = 10**7, 20_000  # lengths times rows to look at; highest rows
 MOST_WHOLE = 6  # lengths that all rows of a long log are looked at for
+SPARSE = 10  # steps of a pass for each row
 AS_GOOD = 1.0  # in z: lengths of a pass that cannot be told from the best
 
 
@@ -144,7 +145,7 @@ def _stand_out(begins: Ints, widths: Ints, scores: Floats, length: float) -> tup
     first = _steps_of_pass(begins, length)
     end = first + np.minimum(widths, size)
     steps = np.arange(size)
-    if size > len(begins):  # few of them tell: those at which a row begins or has ended
+    if size > SPARSE * len(begins):  # few of them tell: those at which a row begins or has ended
         steps = np.unique(np.concatenate([[0], first, end % size]))
         first = np.searchsorted(steps, first)
         end = np.searchsorted(steps, end % size) + len(steps) * (end >= size)

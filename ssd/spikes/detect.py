@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssd.spikes.combs import Comb, best_comb
-from ssd.spikes.level import running_medians
+from ssd.spikes.level import median, running_medians
 from ssd.spikes.log import Bools, Floats, Ints
 
 SHORTEST_PERIOD = 4
@@ -250,4 +250,4 @@ def _noise(steps: Ints, values: Floats, rows: Ints, before_K: Floats, period: in
 def median_of(values: Floats) -> float:
     """The median of the finite values; NaN where there is none."""
     finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else math.nan
+    return median(finite) if len(finite) else math.nan

@@ -19,7 +19,7 @@ MOST_SHIFTS = 60
 LONG_PART = 300  # rows, on average
 AROUND = 9  # rows
 MOSTLY, CERTAIN = 0.4, 1e-3  # share of the variance, chance
-SORTED = 2**15  # values ranked together, so few that they stay in the cache
+RANKED = 2**15  # values ranked together, so few that they stay in the cache
 WINSOR = 4.0  # standard deviations beyond which a value counts no more
 
 
@@ -59,7 +59,7 @@ def without_level(log_loss: Floats) -> Floats:
 
 def spread(values: Floats) -> float:
     """The standard deviation by the median deviation from the median."""
-    return 1.4826 * _median(np.abs(values - _median(values))) or 1e-12
+    return 1.4826 * median(np.abs(values - median(values))) or 1e-12
 
 
 def jump_at(log_loss: Floats, rows_B: Ints) -> Jump | None:
@@ -149,7 +149,7 @@ def without_pass_levels(log_loss: Floats, passes: Passes) -> Floats:
 def medians_of(values: Floats, starts: Ints) -> Floats:
     """The medians of parts of the values [N]; `starts` are the first rows of all but the first."""
     if len(values) > LONG_PART * (len(starts) + 1):  # few long parts: no need to sort them
-        return np.array([_median(part) for part in np.split(values, starts)])
+        return np.array([median(part) for part in np.split(values, starts)])
     starts = np.append(0, starts)
     counts = np.diff(np.append(starts, len(values)))
     ranked = values[np.lexsort((values, np.repeat(np.arange(len(starts)), counts)))]
@@ -180,15 +180,16 @@ def chance_of_z(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
+def median(values: Floats) -> float:
+    """The median of finite values [N], of which there has to be one."""
+    return float(_medians(values[None])[0])
+
+
 def running_medians(values: Floats, width: int) -> Floats:
     """The medians [N - width + 1] of all runs of `width` finite values."""
     runs = sliding_window_view(values, width)
-    parts = np.array_split(runs, len(runs) * width // SORTED + 1)
+    parts = np.array_split(runs, len(runs) * width // RANKED + 1)
     return np.concatenate([_medians(part) for part in parts])
-
-
-def _median(values: Floats) -> float:
-    return float(_medians(values[None])[0])
 
 
 def _medians(values: Floats) -> Floats:

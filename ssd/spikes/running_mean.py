@@ -18,7 +18,7 @@ import numpy as np
 
 from ssd.spikes.covers import Cover, best_cover
 from ssd.spikes.finding import Finding
-from ssd.spikes.level import chance_of_z, correlation, medians_of
+from ssd.spikes.level import chance_of_z, correlation, median, medians_of
 from ssd.spikes.log import Floats, Ints
 from ssd.spikes.passes import Passes, passes_of_length
 
@@ -145,7 +145,7 @@ def _running_mean(loss: Floats, passes: Passes, tried: float) -> RunningMean | N
     moved = moves > 0
     if moved.mean() < 0.5 or np.ptp(expected) < 1e-9:
         return None
-    moves = np.minimum(moves, OUTLIER * np.median(moves))  # a spike is a large move too
+    moves = np.minimum(moves, OUTLIER * median(moves))  # a spike is a large move too
     fits = _fit(moves[moved], np.exp(expected[moved]))
     ticks = (after[moved] / np.median(gaps)).astype(np.int64)
     if fits < FITS + math.log(tried) or _calms(moves[moved], expected[moved], ticks) < CALMS:
