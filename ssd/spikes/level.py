@@ -19,7 +19,7 @@ MOST_SHIFTS = 60
 LONG_PART = 300  # rows, on average
 AROUND = 9  # rows
 MOSTLY, CERTAIN = 0.4, 1e-3  # share of the variance, chance
-RANKED = 2**15  # values ranked together, so few that they stay in the cache
+RANKED = 2**17  # values ranked together
 WINSOR = 4.0  # standard deviations beyond which a value counts no more
 
 
@@ -197,5 +197,5 @@ def _medians(values: Floats) -> Floats:
     half = values.shape[1] // 2
     ranked = np.partition(values, half, axis=1)
     if values.shape[1] % 2:
-        return ranked[:, half]
+        return ranked[:, half].copy()  # a view would keep all that were ranked
     return np.asarray((ranked[:, :half].max(axis=1) + ranked[:, half]) / 2)
