@@ -28,9 +28,10 @@ HITS_SHARE = 0.8
 LEAST_HITS = 1 / 3  # share of the teeth; with fewer, the spike does not come in every pass
 LEAST_SCORE = 0.7  # mean over the teeth, likewise
 IDLE = 1.5  # most standard deviations above chance that idle teeth may have
+ROUNDING = 1e-6  # of a sum of scores, and far more than that
 ODD_PART = 0.1  # largest chance of a part that stands out among the teeth
 TAIL, MIDDLE = 2_000, 20_000  # ranks whose normal quantiles are exact
-CHUNK = 2**15  # pairs looked at together, so few that they stay in the cache
+CHUNK = 2**15  # pairs looked at together: so few stay in the cache
 FOLDED, MOST_FOLDED = 10**8, 5 * 10**8  # most scores to sum up, in a fraction of a second
 
 
@@ -178,15 +179,26 @@ def _without_idle_teeth(scores_T: Floats, comb: Comb, periods_P: Ints) -> Comb:
     z = teeth.sum() / math.sqrt(len(teeth))
     coarser = periods_P[(periods_P > comb.period) & (periods_P % comb.period == 0)]
     factors = coarser // comb.period
-    for factor in factors.tolist():
+    for factor in factors[_highest_z(teeth, factors) > z - ROUNDING * abs(z)].tolist():
         z_F = _fold(teeth, factor)
         first = int(np.argmax(z_F))
+        if z_F[first] <= z:
+            continue
         part = np.arange(len(teeth)) % factor == first
         idle = teeth[~part]
-        if z_F[first] > z and idle.sum() < IDLE * math.sqrt(len(idle)):
+        if idle.sum() < IDLE * math.sqrt(len(idle)):
             hits = np.sum(part[np.argsort(-teeth)[: part.sum()]])
             chance = float(log_chance_of_hits(len(teeth), part.sum(), hits))
             if chance + math.log(factors.sum()) < math.log(ODD_PART):
                 found = Comb(comb.log_p, factor * comb.period, comb.phase + first * comb.period)
                 return _without_idle_teeth(scores_T, found, periods_P)
     return comb
+
+
+def _highest_z(teeth: Floats, factors: Ints) -> Floats:
+    """A bound of `_fold(teeth, factor)` for each factor: that of as many of the highest teeth."""
+    sums = np.cumsum(np.sort(teeth)[::-1])
+    few = np.maximum(len(teeth) // factors, 1)
+    more = np.minimum(few + 1, len(teeth))
+    z = np.maximum(sums[few - 1] / np.sqrt(few), sums[more - 1] / np.sqrt(more))
+    return np.asarray(np.maximum(z, 0))

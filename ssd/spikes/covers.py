@@ -144,11 +144,11 @@ def _stand_out(begins: Ints, widths: Ints, scores: Floats, length: float) -> tup
     size = math.ceil(length)
     first = _steps_of_pass(begins, length)
     end = first + np.minimum(widths, size)
-    steps = np.arange(size)
+    steps: Ints | range = range(size)
     if size > SPARSE * len(begins):  # few of them tell: those at which a row begins or has ended
-        steps = np.unique(np.concatenate([[0], first, end % size]))
-        first = np.searchsorted(steps, first)
-        end = np.searchsorted(steps, end % size) + len(steps) * (end >= size)
+        edges = np.concatenate([[0], first, end % size])
+        steps, at = np.unique(edges, return_inverse=True)
+        first, end = at[1 : len(first) + 1], at[len(first) + 1 :] + len(steps) * (end >= size)
     count = len(steps)
 
     def covered(weights: Floats | None) -> Floats:
