@@ -22,7 +22,7 @@ SHORTEST, FEWEST_PASSES = 4, 3  # ticks of a pass, passes
 MOST_LAGS, FEW_LAGS, MANY = 12, 2, 10**5  # the few where there are as many rows
 AFFORDABLE, STRONG = 10**7, 20_000  # lengths times rows to look at; highest rows
 MOST_WHOLE = 6  # lengths that all rows of a long log are looked at for
-SPARSE = 10  # steps of a pass for each row
+SPARSE = 8  # steps of a pass for each row
 AS_GOOD = 1.0  # in z: lengths of a pass that cannot be told from the best
 
 
@@ -147,7 +147,8 @@ def _stand_out(begins: Ints, widths: Ints, scores: Floats, length: float) -> tup
     steps: Ints | range = range(size)
     if size > SPARSE * len(begins):  # few of them tell: those at which a row begins or has ended
         edges = np.concatenate([[0], first, end % size])
-        steps, at = np.unique(edges, return_inverse=True)
+        # They come in a few rising runs, which the sort for an index merges.
+        steps, _, at = np.unique(edges, return_index=True, return_inverse=True)
         first, end = at[1 : len(first) + 1], at[len(first) + 1 :] + len(steps) * (end >= size)
     count = len(steps)
 
