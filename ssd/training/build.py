@@ -33,7 +33,7 @@ from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.fitted_boxes import fit_boxes
 from ssd.training.initial import load_initial
-from ssd.training.length import Length, length_of
+from ssd.training.length import Length, closing_epoch, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
 from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
@@ -191,6 +191,9 @@ def build_feed(
         device,
         graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
         repeats=last_epoch > first_epoch,
+        closing_epoch=closing_epoch(
+            config.augment.close_epochs, config.training, steps.stop, order.steps_per_epoch
+        ),
     )
 
 
