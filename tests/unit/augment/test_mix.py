@@ -205,6 +205,28 @@ def test_a_mosaic_is_four_images_pasted_on_a_canvas(pack, antialias, size):
         np.testing.assert_allclose(levels[index], expected.permute(1, 2, 0), atol=1e-3)
 
 
+def test_boxes_stay_on_their_objects(pack):
+    """A white object in one of eight black images: where a mosaic is white is where its box is."""
+    rng, size, seen = np.random.default_rng(4), 100, 0
+    sizes = [(133, 210), *map(tuple, rng.integers(60, 400, (7, 2)))]
+    images = [np.zeros((*each, 3), np.uint8) for each in sizes]
+    images[0][40:90, 30:150] = 255
+    samples = pack(images, [[(30, 40, 150, 90)], *[[]] * 7])
+    config = replace(MOSAIC, photometric=False)
+    for seed in range(40):
+        plan = draw_mixed_plan(samples, seed, config)
+        out = apply_plan(samples, plan, size, (0.0,) * 3, (1.0,) * 3, antialias=True)
+        for index, sources in enumerate(plan.sources.tolist()):
+            box = (plan.boxes[index, 0] * size).numpy()
+            if sources.count(0) != 1 or min(box[2:] - box[:2]) < 3:
+                continue
+            rows, columns = np.nonzero(out[index, 0].numpy() > 127)
+            found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            np.testing.assert_allclose(found, box, atol=1.0)
+            seen += 1
+    assert seen > 50
+
+
 def test_partners_are_others_and_the_meeting_point_lies_inside_the_canvas(pack):
     count = 2000
     samples = pack([np.zeros((40, 50, 3), np.uint8)] * count, [[]] * count)
