@@ -10,15 +10,9 @@ MIXED = ("--augment.mosaic_probability", "0.6", "--augment.mixup_probability", "
 
 @pytest.fixture
 def flags(small_run):
-    """Three epochs of three steps, in micro-batches of 2, 2, 2 and 2, and at last of 1 alone."""
-    batch = (
-        "--training.batch_size",
-        "2",
-        "--training.accumulate",
-        "4",
-        "--training.log_every",
-        "1",
-    )
+    """Three epochs of three steps, each of two micro-batches of four images."""
+    batch = ("--training.batch_size", "4", "--training.accumulate", "2")
+    batch += ("--training.log_every", "1")
     return [*small_run, *batch, "--training.epochs", "3", "--evaluation.every_epochs", "0"]
 
 
