@@ -70,7 +70,7 @@ class Preprocess:
 def finds_compiler() -> bool:
     """Returns whether Triton finds the C compiler with which it builds its driver for the kernel.
 
-    Without one, `pixels.py` makes the same batch on the GPU, in more passes.
+    Without one, `pixels.py` makes the same batch on the CPU, for the GPU.
     """
     return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
 

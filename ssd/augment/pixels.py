@@ -72,6 +72,7 @@ def apply_plan(
         colours_last: whether colours change after the resize rather than before it.
         dtype: type of the result; everything is computed in float32.
     """
+    packed, device = samples.pixels.cpu(), samples.pixels.device
     is_mixed = isinstance(plan, MixedPlan)
     images_BSS3 = _zeros((len(samples.sizes), size, size, 3), torch.float32 if is_mixed else dtype)
     mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(size)
@@ -83,7 +84,7 @@ def apply_plan(
         if top >= bottom or left >= right:
             continue  # the window misses the image
         start = starts[source]
-        image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
+        image_HW3 = packed[start : start + height * width * 3].view(height, width, 3)
         cut_WH3 = _transpose(image_HW3[top:bottom, left:right])
         rows = axis_taps((y1, y2), (top, bottom), size, antialias)
         columns = axis_taps((x1, x2), (left, right), size, antialias)
@@ -105,7 +106,7 @@ def apply_plan(
             place_hX.add_(resized_hX.div_(std_X[:num_numbers]), alpha=weight)
         else:
             torch.div(resized_hX, std_X[:num_numbers], out=place_hX)
-    return images_BSS3.permute(0, 3, 1, 2).to(dtype)
+    return images_BSS3.permute(0, 3, 1, 2).to(device, dtype)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:

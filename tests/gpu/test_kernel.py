@@ -125,3 +125,13 @@ def test_results_stand_on_the_device_of_the_samples(samples):
     )
     assert second.device == other
     assert torch.equal(first.cpu(), second.cpu())
+
+
+def test_without_a_compiler_the_same_batch_comes_from_the_cpu(samples, on_gpu, monkeypatch):
+    monkeypatch.setattr("ssd.augment.batch.finds_compiler", lambda: False)
+    preprocess = Preprocess(300, MEAN, STD, antialias=True)
+    expected = preprocess.training_batch(samples, 0, AugmentConfig())
+    found = preprocess.training_batch(on_gpu, 0, AugmentConfig())
+    assert found.images.is_cuda
+    assert found.images.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.images.cpu(), expected.images)
