@@ -30,8 +30,9 @@ class ModelConfig:
     """Width and height, in pixels, to which images are resized."""
 
     weights: str = "none"
-    """The initial weights. `none`: random. `imagenet`: the backbone of a classifier, downloaded by
-    torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
+    """The initial weights. `none`: random. `auto`: published ones, if they are in the cache or can
+    be fetched; the run's config names the file. `imagenet`: the backbone of a classifier,
+    downloaded by torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
     the recipe `torchvision_weights`. Or a path: a run or checkpoint folder of this framework, or
     a `state_dict` of torchvision's SSD300 or classifiers, or of ssd.pytorch's SSD or reduced VGG.
     A whole detector's class predictors are kept for the classes that it shares by name."""
@@ -142,6 +143,11 @@ class LossConfig:
     """Give more weight to the positives whose predicted boxes are best, since these are what
     detection keeps: PISA (Cao et al., 2020), which changes nothing but the training."""
 
+    rare_share: float = 0.0
+    """Share (0 … 1) of the training images below which a class is rare. An object of a class that
+    a share f of the images has counts sqrt(rare_share / f) times, if that is above 1: as if its
+    image were repeated by LVIS's rule (Gupta et al., 2019). LVIS has 0.001; 0 weights nothing."""
+
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits(
@@ -155,4 +161,5 @@ class LossConfig:
             focal_gamma=(0, LARGEST),
             focal_alpha=(0, 1),
             label_smoothing=(0, 1),
+            rare_share=(0, 1),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,8 @@ from ssd.data.learnable import (
 from ssd.data.order import Order
 from ssd.data.source import load_data, load_parts
 from ssd.detect.detector import Detector
+from ssd.loss.rare import class_weights
+from ssd.model.automatic import choose_weights
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
 from ssd.run.checkpoint import Checkpoint
@@ -33,7 +34,7 @@ from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.fitted_boxes import fit_boxes
 from ssd.training.initial import load_initial
-from ssd.training.length import Length, length_of
+from ssd.training.length import Length, closing_epoch, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
 from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
@@ -118,10 +119,14 @@ def build(
     if config.model.fit_boxes and checkpoint is None:
         fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
         config = replace(config, model=fitted)
+    random_because = ""
+    if config.model.weights == "auto" and checkpoint is None:
+        chosen, random_because = made_by_first_rank(partial(choose_weights, config.model))
+        config = replace(config, model=chosen)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     config = replace(config, optimizer=optimizer)
     state, settings, model, starts_from = build_steps(
-        config, classes, order, last_step, checkpoint, device
+        config, train_data, order, last_step, checkpoint, device
     )
     return Parts(
         train_data=train_data,
@@ -130,7 +135,7 @@ def build(
         order=order,
         feed=feed,
         model_config=config.model,
-        starts_from=starts_from,
+        starts_from=random_because or starts_from,
         boxes_from=boxes_from,
         optimizer_config=optimizer,
         state=state,
@@ -191,6 +196,9 @@ def build_feed(
         device,
         graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
         repeats=last_epoch > first_epoch,
+        closing_epoch=closing_epoch(
+            config.augment.close_epochs, config.training, steps.stop, order.steps_per_epoch
+        ),
     )
 
 
@@ -203,7 +211,7 @@ def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:
 
 def build_steps(
     config: Config,
-    classes: Sequence[str],
+    data: DataSet,
     order: Order,
     last_step: int,
     checkpoint: Checkpoint | None,
@@ -213,7 +221,7 @@ def build_steps(
 
     Args:
         config: the whole run, its learning rate scaled to the images of a step.
-        classes: names of the labels from 1 on.
+        data: the images to train on.
         order: of the images.
         last_step: number of steps in the run.
         checkpoint: restored if there is one.
@@ -226,10 +234,13 @@ def build_steps(
             "model.freeze is backbone, but model.weights is none, so that its random weights would "
             "stay: give model.weights, or leave model.freeze out"
         )
-    model = build_model(config.model, len(classes) + 1)
+    model = build_model(config.model, len(data.classes) + 1)
     if config.loss.classes == "focal":
         model.head.expect_background(BACKGROUND)  # before weights that bring a head of their own
-    starts_from = "" if checkpoint else load_initial(model, config.model, classes)
+    starts_from = ""
+    if checkpoint is None:  # the other ranks get the first one's weights below
+        load = partial(load_initial, model, config.model, data.classes)
+        starts_from = made_by_first_rank(load)
     place(model, training, device)
     state = build_state(model, config.optimizer, training.ema_decay, dtype)
     settings = StepSettings(
@@ -239,6 +250,7 @@ def build_steps(
         training.clip_norm,
         dtype,
         order.images_of_largest_step,
+        class_weights(data, config.data.train_difficult, config.loss.rare_share, device),
     )
     if checkpoint is not None:
         restore(checkpoint, state, device)

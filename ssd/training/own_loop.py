@@ -44,6 +44,8 @@ class MultiboxLoss:
             raise UserError(f"images_per_step is {images_per_step}, but has to be at least 1")
         self.default_boxes, self.images_per_step = default_boxes, images_per_step
         self.config = to_config({"loss": settings}).loss
+        if self.config.rare_share:
+            raise UserError("rare_share needs the classes of all images: use ssd.train")
 
     def match(self, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> Targets:
         """The targets of a micro-batch.
@@ -123,7 +125,8 @@ class Augmented(NamedTuple):
 class Augment:
     """The whole SSD augmentation of a list of images and boxes, in one pass on the device.
 
-    What happens to an image is a function of the seed, the epoch and its key.
+    What happens to an image is a function of the seed, the epoch and its key; with mosaic or mixup,
+    also of the other images of the list.
 
     Args:
         size: width and height of the result in pixels.
@@ -155,6 +158,11 @@ class Augment:
             raise UserError(
                 "ssd.Augment makes the batch on its device: run the transforms of a library on the "
                 "images before, and leave `library` and `engine` out"
+            )
+        if self.config.close_epochs:
+            raise UserError(
+                "ssd.Augment does not know how long training is: leave `close_epochs` out, and "
+                "make another one without mosaic and mixup for the last epochs"
             )
         self.preprocess = preprocess_of(model, self.config)
         self._taken = 0

@@ -51,6 +51,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
             config.data.workers, parts.device.type, parts.feed.device_cache is None
         ),
         "classes": class_counts(parts.objects_per_class),
+        "rare": rare_classes(parts),
         "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
         f"{frozen}",
@@ -61,11 +62,23 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()
         else "without its fused kernel, slower: Triton finds no C compiler: install gcc or set CC",
+        "mixing": mixing(config, parts.feed.closing_epoch),
         "changed": f"\n{' ' * INDENT}".join(map(str, changes)),
         "lr": "" if base.lr_images is None else f"{scaled} / {base.lr_images}",
         "results": str(run_dir),
     }
     return "\n".join(f"{name:<{INDENT}}{line}" for name, line in lines.items() if line)
+
+
+def mixing(config: Config, closing_epoch: int | None) -> str:
+    """The share of the images with mosaic and mixup, and for how long; else nothing."""
+    augment = config.augment
+    if not augment.mixes:
+        return ""
+    if config.training.batch_size == 1:
+        return "no mosaic and no mixup: a batch of one image (training.batch_size) has no others"
+    end = "" if closing_epoch is None else f", in the first {counted(closing_epoch, 'epoch')}"
+    return f"mosaic {augment.mosaic_probability:g}, mixup {augment.mixup_probability:g}{end}"
 
 
 def same_split(data: DataConfig) -> str:
@@ -76,6 +89,18 @@ def same_split(data: DataConfig) -> str:
     )
     told = "evaluates on the images that it trains on: data.eval_split is data.train_split"
     return told if train == evaluation else ""
+
+
+def rare_classes(parts: Parts) -> str:
+    """The classes whose objects count more than once, with their weights; else nothing."""
+    weights_C = parts.settings.class_weights
+    if weights_C is None:
+        return ""
+    named = zip(parts.train_data.classes, weights_C[1:].tolist(), strict=True)
+    rare = sorted((pair for pair in named if pair[1] > 1), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{name} x {weight:.2g}" for name, weight in rare[:SHOWN_CLASSES])
+    more = f" and {len(rare) - SHOWN_CLASSES} more" if len(rare) > SHOWN_CLASSES else ""
+    return f"{shown}{more}: weights of the objects" if rare else "no class is rare"
 
 
 def class_counts(objects: dict[str, int]) -> str:
