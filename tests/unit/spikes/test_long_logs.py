@@ -1,10 +1,13 @@
 """The short cuts of long logs against the long way."""
 
+import math
 from statistics import NormalDist
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
+from ssd.spikes import combs, covers, level
 from ssd.spikes.combs import normal_scores
 from ssd.spikes.level import medians_of
 from ssd.spikes.log import Log
@@ -36,3 +39,59 @@ def test_a_running_mean_of_many_rows_is_found_by_the_middle_and_told_of_all():
     assert found.passes.length == length
     assert len(found.raw) == passes * length
     assert abs(int(found.passes.starts[0]) - length) <= 1
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 24, 25, 101])
+def test_running_medians_are_the_medians_of_all_runs(width):
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=3000), rng.integers(0, 4, 3000).astype(float)):
+        expected = np.median(sliding_window_view(values, width), axis=1)
+        np.testing.assert_array_equal(level.running_medians(values, width), expected)
+
+
+@pytest.mark.parametrize("missing", [0, 90])
+def test_the_best_comb_by_hits_is_that_of_a_plain_count(missing, monkeypatch):
+    monkeypatch.setattr(combs, "CHUNK", 50)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        ticks = rng.permutation(300)[missing:]
+        ticks = ticks[np.argsort(ticks % 37 != 5, kind="stable")]
+        periods, span = np.arange(4, 101), int(ticks.max()) + 1
+        expected = combs.Comb(0.0, 4, 0)
+        for period in periods:
+            for phase in range(period):
+                teeth = np.array(min(len(range(phase, span, period)), len(ticks)))
+                hits = np.array(np.sum(ticks[:teeth] % period == phase))
+                if hits > combs.LEAST_HITS * teeth:
+                    log_p = combs.log_chance_of_hits(len(ticks), teeth, hits)
+                    log_p = float(log_p) - math.log(combs.HITS_SHARE)
+                    expected = min(expected, combs.Comb(log_p, int(period), phase))
+        assert combs._best_by_hits(ticks, periods) == expected
+        assert expected.period % 37 == 0
+        assert expected.phase % 37 == 5
+
+
+def test_no_part_of_a_comb_exceeds_its_bound():
+    teeth = np.random.default_rng(0).normal(2, 1, 500)
+    factors = np.arange(2, 167)
+    highest = np.array([combs._fold(teeth, int(factor)).max() for factor in factors])
+    bound = combs._highest_z(teeth, factors)
+    assert (highest <= bound).all()
+    assert (highest[:5] > 0.5 * bound[:5]).all()
+
+
+@pytest.mark.parametrize("length", [400.0, 400.5])
+def test_few_rows_of_a_long_pass_are_looked_at_as_all_its_steps_are(length, monkeypatch):
+    rng = np.random.default_rng(0)
+    begins = np.arange(0, 3000, 50) + 3
+    widths, scores = np.full(60, 50), rng.normal(2, 1, 60)
+    monkeypatch.setattr(covers, "SPARSE", 1)
+    sparse = covers._stand_out(begins, widths, scores, length)
+    monkeypatch.setattr(covers, "SPARSE", 1000)
+    assert sparse == covers._stand_out(begins, widths, scores, length)
+    first = np.floor(begins % length)
+    z = []
+    for step in range(math.ceil(length)):
+        rows = (step - first) % math.ceil(length) < widths
+        z.append(scores[rows].sum() / math.sqrt(max(rows.sum(), 1)))
+    assert sparse == (pytest.approx(max(z)), int(np.argmax(np.round(z, 9))))
