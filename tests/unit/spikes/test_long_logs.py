@@ -49,26 +49,28 @@ def test_running_medians_are_the_medians_of_all_runs(width):
         np.testing.assert_array_equal(level.running_medians(values, width), expected)
 
 
-@pytest.mark.parametrize("missing", [0, 90])
-def test_the_best_comb_by_hits_is_that_of_a_plain_count(missing, monkeypatch):
+@pytest.mark.parametrize("missing", [0, 90, 250])
+def test_hits_are_those_of_a_plain_count(missing, monkeypatch):
     monkeypatch.setattr(combs, "CHUNK", 50)
     rng = np.random.default_rng(0)
     for _ in range(20):
         ticks = rng.permutation(300)[missing:]
         ticks = ticks[np.argsort(ticks % 37 != 5, kind="stable")]
         periods, span = np.arange(4, 101), int(ticks.max()) + 1
-        expected = combs.Comb(0.0, 4, 0)
-        for period in periods:
+        expected = []
+        for period in periods.tolist():
             for phase in range(period):
-                teeth = np.array(min(len(range(phase, span, period)), len(ticks)))
-                hits = np.array(np.sum(ticks[:teeth] % period == phase))
+                teeth = min(len(range(phase, span, period)), len(ticks))
+                hits = int(np.sum(ticks[:teeth] % period == phase))
                 if hits > combs.LEAST_HITS * teeth:
-                    log_p = combs.log_chance_of_hits(len(ticks), teeth, hits)
-                    log_p = float(log_p) - math.log(combs.HITS_SHARE)
-                    expected = min(expected, combs.Comb(log_p, int(period), phase))
-        assert combs._best_by_hits(ticks, periods) == expected
-        assert expected.period % 37 == 0
-        assert expected.phase % 37 == 5
+                    expected.append((period, phase, teeth, hits))
+        most = np.minimum(span // periods + 1, len(ticks))
+        found = combs._hits_of_chunk(ticks, span, periods, most)
+        assert list(zip(*(each.tolist() for each in found), strict=True)) == expected
+        best = combs._best_by_hits(ticks, periods)
+        teeth, hits = (np.array([each[i] for each in expected]) for i in (2, 3))
+        log_p = combs.log_chance_of_hits(len(ticks), teeth, hits) - math.log(combs.HITS_SHARE)
+        assert best == min((0.0, 4, 0), (log_p.min(), *expected[int(log_p.argmin())][:2]))
 
 
 def test_no_part_of_a_comb_exceeds_its_bound():
