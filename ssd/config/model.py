@@ -13,6 +13,7 @@ ClassLoss = Literal["hard_negatives", "focal"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
 ShortStep = Literal["share", "full"]
 MOST_RATIOS, LONGEST_RATIO = 8, 100
+WIDEST = 1024  # channels of a pyramid
 DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
 
@@ -49,6 +50,11 @@ class ModelConfig:
     """Layers that keep their initial weights, and the statistics of their BatchNorm. `backbone`:
     those that pretrained weights fill; the additional layers and the head train. For few images."""
 
+    pyramid: int = 0
+    """Channels of a top-down feature pyramid (Lin et al., 2017) between the backbone's maps and the
+    head, which passes on to the finer maps what the coarser ones know; 0 for none. 128 is usual.
+    The default boxes stay the same. It starts from random weights, as the head does."""
+
     head_scale: float = 1.0
     """Factor on the head's random initial weights. Features that are strong from the start, such as
     those of an ImageNet classifier without BatchNorm, make large logits and a first loss of 100 or
@@ -71,7 +77,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
-        check_limits("model", self, input_size=(64, 2048), head_scale=(0, LARGEST))
+        limits = {"input_size": (64, 2048), "pyramid": (0, WIDEST), "head_scale": (0, LARGEST)}
+        check_limits("model", self, **limits)
         known = (*get_args(Backbone), "timm:NAME")
         is_known = self.backbone in known[:-1] or self.backbone.startswith("timm:")
         require(is_known, "model.backbone", self.backbone, f"one of {', '.join(known)}")

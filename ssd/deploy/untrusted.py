@@ -31,8 +31,19 @@ OPERATORS = {
     *("Identity", "IsInf", "IsNaN", "LayerNormalization", "Less", "MatMul", "Max", "MaxPool"),
     *("Min", "Mod", "Mul", "NonMaxSuppression", "Not", "Or", "Pow", "QuantizeLinear", "Range"),
     *("Reciprocal", "ReduceL2", "ReduceMax"),
-    *("ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND"),
-    *("Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tile", "TopK"),
+    *("ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "ScatterElements"),
+    *(
+        "ScatterND",
+        "Shape",
+        "Sigmoid",
+        "Slice",
+        "Softmax",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "TopK",
+    ),
     *("Transpose", "Unsqueeze", "Where"),
 }
 

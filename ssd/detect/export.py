@@ -40,11 +40,12 @@ def export(trained: Path, out: Path, which: str | None = None) -> tuple[str, str
     check_place(out.parent)
     checkpoint = open_checkpoint(trained, which)
     config = config_of(checkpoint, {})
-    backbone, size = config.model.backbone, config.model.input_size
-    if (backbone, size) != ("vgg16", 300):
+    backbone, size, width = config.model.backbone, config.model.input_size, config.model.pyramid
+    if (backbone, size, width) != ("vgg16", 300, 0):
+        pyramid = f" with a pyramid of {width} channels" if width else ""
         raise UserError(
-            f"the model of {checkpoint.path} is {backbone} at {size} pixels, but torchvision has "
-            "an SSD for vgg16 at 300 only: export such a run"
+            f"the model of {checkpoint.path} is {backbone}{pyramid} at {size} pixels, but "
+            "torchvision has an SSD for vgg16 at 300 only, without a pyramid: export such a run"
         )
     buffer = io.BytesIO()
     torch.save(to_torchvision_ssd300(checkpoint.weights), buffer)

@@ -1,4 +1,4 @@
-"""The detector: backbone → feature maps → head → Predictions."""
+"""The detector: backbone → feature maps (→ pyramid) → head → Predictions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ssd.common.errors import UserError
 from ssd.config import ModelConfig
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
+from ssd.model.feature_pyramid import FeaturePyramid
 from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large
 from ssd.model.resnet import ResNet50
@@ -31,6 +32,7 @@ class SSD(nn.Module):
 
     Attributes:
         backbone: images → feature maps, finest first.
+        pyramid: feature maps → maps of the same sizes for the head; None for the backbone's own.
         head: feature maps → Predictions.
         is_frozen: whether the pretrained part of the backbone stays as it is.
         default_boxes: [P, 4] float32, centre form, relative to the image; a buffer that follows
@@ -39,9 +41,16 @@ class SSD(nn.Module):
 
     default_boxes: Tensor
 
-    def __init__(self, backbone: Backbone, head: MultiboxHead, default_boxes_P4: Tensor) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: MultiboxHead,
+        default_boxes_P4: Tensor,
+        pyramid: FeaturePyramid | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.pyramid = pyramid
         self.head = head
         self.register_buffer("default_boxes", default_boxes_P4, persistent=False)
 
@@ -65,7 +74,8 @@ class SSD(nn.Module):
 
     def forward(self, images: Tensor) -> Predictions:
         """Predictions for normalised images [B, 3, S, S], in the order of `default_boxes`."""
-        predictions: Predictions = self.head(self.backbone(images))
+        maps = self.backbone(images)
+        predictions: Predictions = self.head(maps if self.pyramid is None else self.pyramid(maps))
         return predictions
 
 
@@ -90,15 +100,16 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
     """
     backbone = build_backbone(config)
     maps = feature_maps(backbone, config)
+    pyramid = FeaturePyramid(backbone.channels, config.pyramid) if config.pyramid else None
     head = MultiboxHead(
-        backbone.channels,
+        [config.pyramid] * len(maps) if pyramid else backbone.channels,
         [feature_map.boxes_per_position for feature_map in maps],
         num_classes,
         separable=backbone.separable_head,
         scale=config.head_scale,
     )
     boxes_P4 = default_boxes(maps, config.input_size, clamp=config.clamp_boxes)
-    model = SSD(backbone, head, boxes_P4)
+    model = SSD(backbone, head, boxes_P4, pyramid)
     if config.freeze == "backbone":
         model.freeze()
     return model

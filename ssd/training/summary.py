@@ -32,6 +32,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     if data.unlabelled:
         changed.append(f"{counted(data.unlabelled, 'image')} without a label file")
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    pyramid = f" with a pyramid of {width} channels" if (width := config.model.pyramid) else ""
     frozen = ", backbone frozen" if config.model.freeze == "backbone" else ""
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
@@ -51,7 +52,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
             config.data.workers, parts.device.type, parts.feed.device_cache is None
         ),
         "classes": class_counts(parts.objects_per_class),
-        "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
+        "model": f"{config.model.backbone}{pyramid} at {config.model.input_size} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
         f"{frozen}",
         "boxes": parts.boxes_from,

@@ -59,10 +59,12 @@ def lively(model, size, spread=1.0):
 
 
 def random_detector(backbone="ssd7", **thresholds):
-    """A detector for three classes."""
+    """A detector for three classes; of a name that ends in `+pyramid`, with a feature pyramid."""
     torch.manual_seed(3)
-    size = SIZES.get(backbone, 300)
-    config = Config(model=ModelConfig(backbone, size), evaluation=EvaluationConfig(**thresholds))
+    name = backbone.removesuffix("+pyramid")
+    size = SIZES.get(name, 300)
+    network = ModelConfig(name, size, pyramid=0 if name == backbone else 32)
+    config = Config(model=network, evaluation=EvaluationConfig(**thresholds))
     preprocess = preprocess_of(config.model, config.augment)
     spread = 58 / preprocess.std[0]  # of pixels; VGG16 takes them as they are
     model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size, spread)

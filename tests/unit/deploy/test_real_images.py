@@ -18,7 +18,7 @@ from tests.unit.deploy.nets import assert_same, expected, photo
 pytestmark = [
     pytest.mark.long,
     pytest.mark.parametrize("suffix", [".onnx", ".xml"]),
-    pytest.mark.parametrize("backbone", get_args(Backbone)),
+    pytest.mark.parametrize("backbone", [*get_args(Backbone), "ssd7+pyramid"]),
 ]
 ODD_SIZES = [(97, 131), (33, 301), (211, 53), (65, 77), (1201, 1603)]
 BATCH = 5

@@ -68,3 +68,11 @@ def test_weights_that_do_not_fit(tmp_path):
 def test_networks_that_cannot_be_a_backbone(name, size, told):
     with pytest.raises(UserError, match=told):
         build_model(config(name, input_size=size), 4)
+
+
+def test_a_pyramid_above_it():
+    model = build_model(config("resnet18", input_size=128, pyramid=32), 4).eval()
+    maps = model.pyramid(model.backbone(torch.zeros(1, 3, 128, 128)))
+    assert [each.shape[1:] for each in maps] == [(32, s, s) for s in model.backbone.map_sizes]
+    logits = model(torch.zeros(1, 3, 128, 128)).logits
+    assert logits.shape == (1, len(model.default_boxes), 4)

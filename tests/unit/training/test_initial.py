@@ -80,3 +80,25 @@ def test_a_folder_of_something_else_is_no_run(tmp_path):
 def test_the_names_of_published_weights_win_over_folders(tmp_path):
     (tmp_path / "none").mkdir()
     assert load_initial(build_model(SMALL, 3), SMALL, ["cat", "dog"]) == "random"
+
+
+def test_a_pyramid_keeps_the_backbone_of_a_run_without_one(run, tmp_path):
+    folder, averaged = run
+    config = ModelConfig("ssd7", 96, str(folder), pyramid=16)
+    model = build_model(config, 3)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    told = load_initial(model, config, ["cat", "dog"])
+    assert told.endswith("(the backbone; all else is fresh, since model.pyramid differs)")
+    own, given = model.state_dict(), averaged.state_dict()
+    for name, value in own.items():
+        assert torch.equal(value, (given if name.startswith("backbone.") else fresh)[name]), name
+    saved = Config(model=replace(SMALL, pyramid=16))
+    state = {"model": own, "average": None}
+    save_checkpoint(tmp_path / "new" / "checkpoints", 3, state, to_yaml(saved), ["cat", "dog"])
+    same = replace(config, weights=str(tmp_path / "new"))
+    model = build_model(same, 3)
+    assert load_initial(model, same, ["cat", "dog"]).endswith("(classes kept: cat, dog)")
+    assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
+    for width in (0, 8):
+        other = replace(same, pyramid=width)
+        assert "the backbone; all" in load_initial(build_model(other, 3), other, ["cat", "dog"])
