@@ -5,10 +5,11 @@ packed bytes, changes their colours and adds them up. Only the normalised batch 
 nothing is read back to the host: the number of taps of an image is computed on the device.
 
 A tap's position, a whole number, decides if it counts. Its weight depends on its distance from the
-output pixel's centre, a multiple of 1 / (2 · SIZE) pixel. Both are exact, however large the image.
-Colours range over 0 … 1, because the hardware clamps to that range for free.
+output pixel's centre, a multiple of 1 / (2 · SIZE) pixel, with SIZE the output pixels of the axis.
+Both are exact, however large the image. Colours range over 0 … 1, because the hardware clamps to
+that range for free.
 
-Letters: `B` images, `S` pixels of the output, `Y`, `X` rows and columns of a tile.
+Letters: `B` images, `S`, `Z` rows and columns of the output, `Y`, `X` rows and columns of a tile.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ssd.augment.plan import Plan
+from ssd.common.sides import Size, both
 from ssd.structures import PackedSamples
 
 TILE = 8, 32  # rows, columns
@@ -30,7 +32,7 @@ WARPS = 4  # per tile, of 32 threads each
 def apply_plan(
     samples: PackedSamples,
     plan: Plan,
-    size: int,
+    size: Size,
     mean: Sequence[float],
     std: Sequence[float],
     antialias: bool,
@@ -43,7 +45,8 @@ def apply_plan(
     not wait for the device.
     """
     count, device = len(samples.sizes), samples.pixels.device
-    images_BSS3 = torch.empty((count, size, size, 3), dtype=dtype, device=device)
+    S, Z = both(size)
+    images_BSZ3 = torch.empty((count, S, Z, 3), dtype=dtype, device=device)
     inputs = (
         samples.pixels,
         samples.offsets,
@@ -56,12 +59,12 @@ def apply_plan(
         plan.hue,
         plan.contrast_first,
     )
-    grid = triton.cdiv(size, TILE[1]), triton.cdiv(size, TILE[0]), count
+    grid = triton.cdiv(Z, TILE[1]), triton.cdiv(S, TILE[0]), count
     with torch.cuda.device_of(samples.pixels):
         augment_tile[grid](
             *(tensor.contiguous() for tensor in inputs),
-            images_BSS3,
-            SIZE=size,
+            images_BSZ3,
+            SIZE=(S, Z),
             MEAN=tuple(mean),
             STD=tuple(std),
             ANTIALIAS=antialias,
@@ -69,7 +72,7 @@ def apply_plan(
             TILE=TILE,
             num_warps=WARPS,
         )
-    return images_BSS3.permute(0, 3, 1, 2)
+    return images_BSZ3.permute(0, 3, 1, 2)
 
 
 @triton.jit
@@ -96,20 +99,21 @@ def augment_tile(
     image = tl.program_id(2).to(tl.int64)
     rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
     columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
-    inside = (rows_Y1 < SIZE) & (columns_1X < SIZE)
-    places = images + ((image * SIZE + rows_Y1) * SIZE + columns_1X) * 3
+    inside = (rows_Y1 < SIZE[0]) & (columns_1X < SIZE[1])
+    places = images + ((image * SIZE[0] + rows_Y1) * SIZE[1] + columns_1X) * 3
 
-    y_axis, y_count = _axis(rows_Y1, sizes + 2 * image, windows + 4 * image + 1, SIZE, ANTIALIAS)
-    columns_1X = tl.where(tl.load(flip + image), SIZE - 1 - columns_1X, columns_1X)
-    x_axis, x_count = _axis(columns_1X, sizes + 2 * image + 1, windows + 4 * image, SIZE, ANTIALIAS)
+    y_side, x_side = sizes + 2 * image, sizes + 2 * image + 1
+    y_axis, y_count = _axis(rows_Y1, y_side, windows + 4 * image + 1, SIZE[0], ANTIALIAS)
+    columns_1X = tl.where(tl.load(flip + image), SIZE[1] - 1 - columns_1X, columns_1X)
+    x_axis, x_count = _axis(columns_1X, x_side, windows + 4 * image, SIZE[1], ANTIALIAS)
     colours = _colours(image, brightness, contrast, saturation, hue, contrast_first)
     start = pixels + tl.load(offsets + image)
     y_taps, x_taps = y_count * _touches(y_axis, y_count), x_count * _touches(x_axis, x_count)
     red, green, blue = _sums_of_taps(
         start, y_axis, y_taps, x_axis, x_taps, colours, SIZE, COLOURS_LAST, TILE
     )
-    y_whole, y_covered = _sums_of_weights(y_axis, y_count, SIZE)
-    x_whole, x_covered = _sums_of_weights(x_axis, x_count, SIZE)
+    y_whole, y_covered = _sums_of_weights(y_axis, y_count, SIZE[0])
+    x_whole, x_covered = _sums_of_weights(x_axis, x_count, SIZE[1])
     covered = y_covered * x_covered
     scale = 1 / tl.maximum(covered, 1e-12)
     red, green, blue = red * scale, green * scale, blue * scale
@@ -192,10 +196,10 @@ def _sums_of_taps(
     green, blue = red, red
     width = x_axis[4]
     for y_tap in range(y_count):
-        rows_Y1, weights_Y1, covered_Y1 = _weights(y_axis, y_tap, SIZE)
+        rows_Y1, weights_Y1, covered_Y1 = _weights(y_axis, y_tap, SIZE[0])
         starts_Y1 = pixels + rows_Y1.to(tl.int64) * (3 * width)
         for x_tap in range(x_count):
-            columns_1X, weights_1X, covered_1X = _weights(x_axis, x_tap, SIZE)
+            columns_1X, weights_1X, covered_1X = _weights(x_axis, x_tap, SIZE[1])
             covered = covered_Y1 & covered_1X
             places = starts_Y1 + columns_1X * 3
             tap_red = tl.load(places, covered, 0).to(tl.float32)

@@ -6,8 +6,9 @@ stand for the mean colour, which is 0 once normalised: they are left out, and an
 has no other taps is not computed. Colours change before the resampling, pixel by pixel, as in
 Caffe, or after it, which is less work if the image shrinks.
 
-Letters: `H`, `W` pixels of the image, `S` of the output, `N` computed output pixels of an axis, `h`
-and `w` those of rows and columns, `K` taps of an output pixel, `X` the values of a row of pixels.
+Letters: `H`, `W` pixels of the image, `S`, `Z` rows and columns of the output, `N` computed output
+pixels of an axis, `h` and `w` those of rows and columns, `K` taps of an output pixel, `X` the
+values of a row of pixels.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.nn.functional import embedding_bag
 
 from ssd.augment.colours import change_colours
 from ssd.augment.plan import Plan
+from ssd.common.sides import Size, both
 from ssd.structures import PackedSamples
 
 # Brightness, contrast, saturation, hue and contrast_first of an image.
@@ -52,27 +54,28 @@ class Taps(NamedTuple):
 def apply_plan(
     samples: PackedSamples,
     plan: Plan,
-    size: int,
+    size: Size,
     mean: Sequence[float],
     std: Sequence[float],
     antialias: bool,
     colours_last: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The images [B, 3, S, S] that the plan produces, normalised, channels_last.
+    """The images [B, 3, S, Z] that the plan produces, normalised, channels_last.
 
     Args:
         samples: the decoded images.
         plan: the changes to each image; read on the host once.
-        size: S, width and height of the output in pixels.
+        size: S and Z, height and width of the output in pixels; one number if they are equal.
         mean: RGB, 0 … 255, subtracted; also the colour beyond the image's border.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
         colours_last: whether colours change after the resize rather than before it.
         dtype: type of the result; everything is computed in float32.
     """
-    images_BSS3 = _zeros((len(samples.sizes), size, size, 3), dtype)
-    mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(size)
+    S, Z = both(size)
+    images_BSZ3 = _zeros((len(samples.sizes), S, Z, 3), dtype)
+    mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(Z)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
     for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
@@ -82,10 +85,10 @@ def apply_plan(
         start = starts[index]
         image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
         cut_WH3 = _transpose(image_HW3[top:bottom, left:right])
-        rows = axis_taps((y1, y2), (top, bottom), size, antialias)
-        columns = axis_taps((x1, x2), (left, right), size, antialias)
+        rows = axis_taps((y1, y2), (top, bottom), S, antialias)
+        columns = axis_taps((x1, x2), (left, right), Z, antialias)
         if flips[index]:
-            columns = columns.mirrored(size)
+            columns = columns.mirrored(Z)
         image_WH3 = cut_WH3.float()
         if not colours_last:
             change_colours(image_WH3, *colours[index])
@@ -96,9 +99,9 @@ def apply_plan(
             _change_covered(resized_hX, covered_hX, colours[index])
         resized_hX.addcmul_(rows_h1, (columns_w1 * mean_3).view(-1), value=-1)
         num_rows, num_numbers = resized_hX.shape
-        below = images_BSS3[index].view(size, 3 * size)[rows.first :, 3 * columns.first :]
+        below = images_BSZ3[index].view(S, 3 * Z)[rows.first :, 3 * columns.first :]
         torch.div(resized_hX, std_X[:num_numbers], out=below[:num_rows, :num_numbers])
-    return images_BSS3.permute(0, 3, 1, 2)
+    return images_BSZ3.permute(0, 3, 1, 2)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
@@ -107,7 +110,7 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
     Args:
         window: first and one past the last pixel of the range that becomes the output.
         cut: the same for the part of the window that the image covers.
-        size: S, output pixels.
+        size: output pixels of the axis.
         antialias: whether the weights widen when the window shrinks.
 
     Returns:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
+from ssd.common.sides import in_words
 from ssd.common.words import counted
 from ssd.config import Config, DataConfig
 from ssd.data.doubts import loud_doubt
@@ -52,7 +53,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
             config.data.workers, parts.device.type, parts.feed.device_cache is None
         ),
         "classes": class_counts(parts.objects_per_class),
-        "model": f"{config.model.backbone}{pyramid} at {config.model.input_size} pixels: "
+        "model": f"{config.model.backbone}{pyramid} at {in_words(config.model.input_size)} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
         f"{frozen}",
         "boxes": parts.boxes_from,

@@ -21,12 +21,14 @@ SIZES = [(97, 131), (33, 300), (211, 53), (65, 77), (301, 129)]
 BACKBONES = [
     "ssd7",
     "ssd7+pyramid",
+    "ssd7+wide",
     "timm:convnext_atto",
     pytest.param("timm:efficientnet_b0", marks=pytest.mark.long),
     *(pytest.param(name, marks=pytest.mark.long) for name in get_args(Backbone) if name != "ssd7"),
     pytest.param("vgg16+pyramid", marks=pytest.mark.long),
     pytest.param("resnet50+pyramid", marks=pytest.mark.long),
     pytest.param("mobilenet_v3_large+pyramid", marks=pytest.mark.long),
+    pytest.param("mobilenet_v3_large+wide", marks=pytest.mark.long),
     pytest.param("timm:efficientnet_b0+pyramid", marks=pytest.mark.long),
 ]
 
@@ -53,7 +55,9 @@ def test_detections_are_those_of_the_model(exported, backbone):
         ("ssd7", False),
         ("ssd7", True),
         ("ssd7+pyramid", False),
-        *(pytest.param(each.values[0], False, marks=each.marks) for each in BACKBONES[4:]),
+        ("ssd7+wide", False),
+        ("ssd7+wide", True),
+        *(pytest.param(each.values[0], False, marks=each.marks) for each in BACKBONES[5:]),
     ],
 )
 def test_raw_outputs_are_those_of_the_model(exported, backbone, pixels):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ssd.common.sides import both
 from ssd.config import ModelConfig, OptimizerConfig
 from ssd.model.feature_pyramid import FeaturePyramid
 from ssd.model.ssd import build_model, is_pretrained
@@ -11,6 +12,7 @@ from ssd.training.optimizer import parameter_groups
 SIDES, CHANNELS, WIDTH = ((19, 25), (10, 13), (5, 7), (3, 3), (1, 1)), (3, 5, 4, 4, 2), 6
 BACKBONES = [
     ("ssd7", 300),
+    ("ssd7", [96, 160]),
     ("mobilenet_v3_large", 320),
     ("vgg16", 300),
     ("vgg16_bn", 512),
@@ -77,12 +79,15 @@ def test_every_backbone_keeps_its_default_boxes(backbone, size):
         plain, model = (
             build_model(ModelConfig(backbone, size, pyramid=width), 4) for width in (0, 64)
         )
-        predictions = model(torch.empty(2, 3, size, size))
-        merged = model.pyramid(model.backbone(torch.empty(2, 3, size, size)))
+        images = torch.empty(2, 3, *both(size))
+        predictions = model(images)
+        merged = model.pyramid(model.backbone(images))
     assert len(model.default_boxes) == len(plain.default_boxes)
     assert predictions.logits.shape == (2, len(plain.default_boxes), 4)
     assert predictions.locations.shape == (2, len(plain.default_boxes), 4)
-    assert [each.shape[1:] for each in merged] == [(64, s, s) for s in model.backbone.map_sizes]
+    assert [each.shape[1:] for each in merged] == [
+        (64, *both(each)) for each in model.backbone.map_sizes
+    ]
 
 
 def test_without_a_pyramid_the_random_weights_are_those_of_before():

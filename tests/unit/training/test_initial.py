@@ -64,6 +64,16 @@ def test_a_run_may_go_on_at_another_input_size(run, sizes):
     assert "step_2" in load_initial(build_model(config, 3), config, ["cat", "dog"])
 
 
+def test_a_run_may_go_on_at_another_height_than_width(run):
+    """With boxes that grow with the shorter side."""
+    for size, sizes in (([128, 200], [8.96, 21.76, 46.08, 79.36, 121.6]), ([192, 96], None)):
+        config = ModelConfig("ssd7", size, str(run[0]), sizes)
+        assert "step_2" in load_initial(build_model(config, 3), config, ["cat", "dog"])
+    config = ModelConfig("ssd7", [128, 200], str(run[0]), [6.72, 16.32, 34.56, 59.52, 91.2])
+    with pytest.raises(UserError, match=r"need \[8.96, 21.76, .*\] at input size 128x200"):
+        load_initial(build_model(config, 3), config, ["cat", "dog"])
+
+
 def test_default_boxes_of_another_size_are_refused(run):
     config = ModelConfig("ssd7", 128, str(run[0]), [6.72, 16.32, 34.56, 59.52, 91.2])
     with pytest.raises(UserError, match=r"need \[8.96, 21.76, .*\] at input size 128"):
