@@ -14,8 +14,13 @@ TRUST = "read a .pt2 file, which can run code: for files of one's own"
 
 def is_exported(arguments: Sequence[str]) -> bool:
     """Returns whether the first argument without dashes names an exported file."""
-    first = next((word for word in arguments if not word.startswith("-")), "")
+    first = first_word(arguments)
     return first.endswith(SUFFIXES) and not Path(first).is_dir()
+
+
+def first_word(arguments: Sequence[str]) -> str:
+    """The first argument without dashes."""
+    return next((word for word in arguments if not word.startswith("-")), "")
 
 
 def needs_data(arguments: Sequence[str]) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 
-from ssd.commands.exported import is_exported, needs_data
+from ssd.commands.exported import first_word, is_exported, needs_data
 from ssd.commands.quiet import quiet_libraries
 from ssd.commands.status import run
 from ssd.commands.waits import shorten_waits
@@ -63,15 +64,25 @@ def main(arguments: Sequence[str]) -> int:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name}: {hint}")
-    if name == "predict" and is_exported(others) and not needs_data(others):
-        name = "predict_exported"
+    if name in ("predict", "evaluate") and is_exported(others):
+        if name == "predict" and not needs_data(others):
+            name = "predict_exported"
+        if sys.platform == "linux":
+            from ssd.commands.outlive import outlive
+
+            return outlive(lambda: run(lambda _: imported(name, others)), first_word(others))
+    return imported(name, others)
+
+
+def imported(name: str, arguments: Sequence[str]) -> int:
+    """Runs the command of a module; returns the exit status."""
     shorten_waits()  # the command imports PyTorch
     quiet_libraries()
     try:
         command = importlib.import_module(f"ssd.commands.{name}")
     except ModuleNotFoundError as error:  # an exported file is predicted with without most packages
         raise UserError(f"{name} needs {error.name}, which is not installed") from error
-    status: int = command.main(others)
+    status: int = command.main(arguments)
     return status
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from ssd.augment.batch import Preprocess
 from ssd.common.sides import Size, both
@@ -51,15 +52,12 @@ class RawGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The boxes and the scores."""
-        scores_BPC, boxes_BP4, _, sides_4 = self.outputs(images)
-        return boxes_BP4 * sides_4, above(scores_BPC, 0)
+        predictions, sides_4 = self.predictions(images)
+        boxes_BP4, _ = finite_boxes(predictions.locations, self.model.default_boxes)
+        return boxes_BP4 * sides_4, above(predictions.logits.softmax(-1), 0)
 
-    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Scores [B, P, C]; boxes [B, P, 4], relative to the image; which are finite; the sides.
-
-        A box that is not finite is 0, but a score can be NaN. The sides [4] are W, H, W, H of the
-        images in pixels.
-        """
+    def predictions(self, images: Tensor) -> tuple[Predictions, Tensor]:
+        """The network's outputs, and the sides [4] of the images in pixels: W, H, W, H."""
         size = self.preprocess.size
         if self.pixels:
             sides_4 = torch.stack([axis_length(images, axis) for axis in (2, 1)]).repeat(2).float()
@@ -71,10 +69,7 @@ class RawGraph(nn.Module):
         else:
             S, Z = both(size)
             sides_4 = torch.tensor([Z, S, Z, S]).float()
-        predictions: Predictions = self.model(images)
-        boxes_BP4, finite_BP = clipped_boxes(predictions.locations, self.model.default_boxes)
-        boxes_BP4 = torch.where(finite_BP[..., None], boxes_BP4, 0.0)
-        return predictions.logits.softmax(-1), boxes_BP4, finite_BP, sides_4
+        return self.model(images), sides_4
 
 
 class DetectionGraph(RawGraph):
@@ -92,16 +87,27 @@ class DetectionGraph(RawGraph):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Boxes, scores, labels and counts."""
-        scores_BPC, boxes_BP4, finite_BP, sides_4 = self.outputs(images)
-        scores_BLP = scores_BPC[..., 1:].transpose(1, 2)
-        scores_BPL = self.kept(scores_BLP, boxes_BP4, finite_BP).transpose(1, 2)
-        num_boxes, classes = scores_BPL.shape[1:]
+        predictions, sides_4 = self.predictions(images)
+        scores_BPC = predictions.logits.softmax(-1)
+        # Of a trained network, most default boxes hold nothing in any image.
+        best_P = scores_BPC[..., 1:].amax((0, 2))
+        used_N = (best_P > self.config.score_threshold).nonzero()[:, 0]
+        scores_BNL = scores_BPC.index_select(1, used_N)[..., 1:]
+        scores_BLN = above(scores_BNL.transpose(1, 2), self.config.score_threshold)
+        boxes_BN4, finite_BN = finite_boxes(
+            predictions.locations.index_select(1, used_N), self.model.default_boxes[used_N]
+        )
+        # Boxes without a score follow, so that there are always enough to choose from.
+        extra = min(self.config.top_k, len(best_P))
+        boxes_BN4 = pad(boxes_BN4, (0, 0, 0, extra))
+        kept_BLN = self.kept(pad(scores_BLN, (0, extra)), boxes_BN4, pad(finite_BN, (0, extra)))
+        classes = kept_BLN.shape[1]
         # Of equal scores the first counts, by default box and then by class: ONNX's TopK says so.
-        wanted = min(self.config.max_detections, num_boxes * classes)
-        scores_BD, pair_BD = scores_BPL.reshape(-1, num_boxes * classes).topk(wanted)
+        wanted = min(self.config.max_detections, len(best_P) * classes)
+        scores_BD, pair_BD = kept_BLN.transpose(1, 2).flatten(1).topk(wanted)
         box_BD = pair_BD // classes
         found_BD = scores_BD > 0
-        boxes_BD4 = boxes_BP4.gather(1, box_BD[..., None].expand(-1, -1, 4)) * sides_4
+        boxes_BD4 = boxes_BN4.gather(1, box_BD[..., None].expand(-1, -1, 4)) * sides_4
         return (
             torch.where(found_BD[..., None], boxes_BD4, 0.0),
             scores_BD,
@@ -109,25 +115,30 @@ class DetectionGraph(RawGraph):
             found_BD.sum(1),
         )
 
-    def kept(self, scores_BLP: Tensor, boxes_BP4: Tensor, finite_BP: Tensor) -> Tensor:
-        """The scores [B, L, P] of the boxes that stay in each class; 0 for all others."""
-        classes, num_boxes = scores_BLP.shape[1:]
-        candidates = min(self.config.top_k, num_boxes)
-        # Among zeros, which most scores of a trained network become, finding the best is fast.
-        best_BLK, box_BLK = above(scores_BLP, self.config.score_threshold).topk(candidates)
-        finite_BLK = finite_BP.gather(1, box_BLK.flatten(1)).reshape(-1, classes, candidates)
+    def kept(self, scores_BLN: Tensor, boxes_BN4: Tensor, finite_BN: Tensor) -> Tensor:
+        """The scores [B, L, N] of the boxes that stay in each class; 0 for all others."""
+        classes, num_boxes = scores_BLN.shape[1:]
+        candidates = min(self.config.top_k, len(self.model.default_boxes))
+        best_BLK, box_BLK = scores_BLN.topk(candidates)
+        finite_BLK = finite_BN.gather(1, box_BLK.flatten(1)).reshape(-1, classes, candidates)
         # Whole rows of one table: several times as fast as to gather every corner by itself.
-        first_B11 = torch.arange(boxes_BP4.shape[0])[:, None, None] * num_boxes
-        boxes_BLK4 = boxes_BP4.flatten(0, 1)[first_B11 + box_BLK]
+        first_B11 = torch.arange(boxes_BN4.shape[0])[:, None, None] * num_boxes
+        chosen_M4 = boxes_BN4.flatten(0, 1).index_select(0, (first_B11 + box_BLK).flatten())
         kept_GK = torch.ops.ssd.suppress(
-            boxes_BLK4.reshape(-1, candidates, 4),
+            chosen_M4.reshape(-1, candidates, 4),
             torch.where(finite_BLK, best_BLK, 0.0).reshape(-1, candidates),
             self.config.nms_iou,
             self.config.score_threshold,
             min(self.config.max_detections, candidates),
         )
         kept_BLK = kept_GK.reshape(-1, classes, candidates)
-        return torch.zeros_like(scores_BLP).scatter(2, box_BLK, kept_BLK)
+        return torch.zeros_like(scores_BLN).scatter(2, box_BLK, kept_BLK)
+
+
+def finite_boxes(locations: Tensor, default_boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """As `clipped_boxes`, but a box that is not finite is 0."""
+    boxes, finite = clipped_boxes(locations, default_boxes)
+    return torch.where(finite[..., None], boxes, 0.0), finite
 
 
 def above(scores_BLP: Tensor, least: float) -> Tensor:

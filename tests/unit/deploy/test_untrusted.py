@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd.common.errors import UserError
 from ssd.deploy.evaluate import evaluate_exported
@@ -260,3 +261,26 @@ def test_a_damaged_export_ends_in_one_line_or_detects(exported, tmp_path):
             refused.append(str(error))
     assert len(refused) > 10
     assert "\n" not in "".join(refused)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux runs a file in a second process")
+def test_a_file_that_ends_its_process_ends_the_command_in_one_line(tmp_path):
+    """The smallest integer by -1 has no result, and the processor raises SIGFPE."""
+    pytest.importorskip("onnxruntime")
+    nodes = [
+        helper.make_node("Div", ["least", "minus"], ["many"]),
+        helper.make_node("Cast", ["many"], ["boxes"], to=FLOAT),
+    ]
+    constants = {"least": np.full((1, 1, 4), -(1 << 63)), "minus": np.full((1, 1, 4), -1)}
+    path = forged(tmp_path / "model.onnx", nodes=nodes, constants=constants, boxes=None)
+    Image.fromarray(photo(9, 9)).save(tmp_path / "photo.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "ssd", "predict", path, tmp_path / "photo.png"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"{path} cannot be run: SIGFPE ended the process that ran it" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
