@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ssd.augment import pixels
+from ssd.augment.mix import draw_mixed_plan
 from ssd.augment.plan import Plan, draw_plan, identity_plan
 from ssd.common.sides import Size
 from ssd.config import AugmentConfig, ModelConfig
@@ -33,10 +34,21 @@ class Preprocess:
     antialias: bool
     colours_last: bool = False
 
-    def training_batch(self, samples: PackedSamples, seed: int, config: AugmentConfig) -> Batch:
-        """The augmented batch: a pure function of the samples, their epochs and the seed."""
+    def training_batch(
+        self,
+        samples: PackedSamples,
+        seed: int,
+        config: AugmentConfig,
+        closing_epoch: int | None = None,
+    ) -> Batch:
+        """The augmented batch: a pure function of the samples, their epochs and the seed.
+
+        Mosaic and mixup end before the `closing_epoch`, if there is one, and need two images.
+        """
         if config.engine != "device":  # `library` has already changed the samples
             return self.evaluation_batch(samples)
+        if config.mixes and len(samples.keys) > 1:
+            return self._batch(samples, draw_mixed_plan(samples, seed, config, closing_epoch))
         return self._batch(samples, draw_plan(samples, seed, config))
 
     def evaluation_batch(self, samples: PackedSamples) -> Batch:
@@ -59,7 +71,7 @@ class Preprocess:
 def finds_compiler() -> bool:
     """Returns whether Triton finds the C compiler with which it builds its driver for the kernel.
 
-    Without one, `pixels.py` makes the same batch on the GPU, in more passes.
+    Without one, `pixels.py` makes the same batch on the CPU, for the GPU.
     """
     return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
 

@@ -21,6 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ssd.augment.mix import MixedPlan
 from ssd.augment.plan import Plan
 from ssd.common.sides import Size, both
 from ssd.structures import PackedSamples
@@ -47,17 +48,25 @@ def apply_plan(
     count, device = len(samples.sizes), samples.pixels.device
     S, Z = both(size)
     images_BSZ3 = torch.empty((count, S, Z, 3), dtype=dtype, device=device)
+    if isinstance(plan, MixedPlan):
+        sources, weights, num_views = plan.sources, plan.weights, plan.sources.shape[1]
+        windows, flip = plan.view_windows, plan.view_flips
+    else:
+        sources, weights, num_views = samples.offsets, plan.contrast, 1  # which are not read
+        windows, flip = plan.windows, plan.flip
     inputs = (
         samples.pixels,
         samples.offsets,
         samples.sizes,
-        plan.windows,
-        plan.flip,
+        windows,
+        flip,
         plan.brightness,
         plan.contrast,
         plan.saturation,
         plan.hue,
         plan.contrast_first,
+        sources,
+        weights,
     )
     grid = triton.cdiv(Z, TILE[1]), triton.cdiv(S, TILE[0]), count
     with torch.cuda.device_of(samples.pixels):
@@ -69,6 +78,7 @@ def apply_plan(
             STD=tuple(std),
             ANTIALIAS=antialias,
             COLOURS_LAST=colours_last,
+            VIEWS=num_views,
             TILE=TILE,
             num_warps=WARPS,
         )
@@ -87,7 +97,63 @@ def augment_tile(
     saturation,
     hue,
     contrast_first,
+    sources,
+    weights,
     images,
+    SIZE: tl.constexpr,
+    MEAN: tl.constexpr,
+    STD: tl.constexpr,
+    ANTIALIAS: tl.constexpr,
+    COLOURS_LAST: tl.constexpr,
+    VIEWS: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """Makes one tile; the grid is (tiles per row, tiles per column, images).
+
+    With one view, each image shows itself; `sources` and `weights` are not read.
+    """
+    image = tl.program_id(2).to(tl.int64)
+    rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
+    columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
+    inside = (rows_Y1 < SIZE[0]) & (columns_1X < SIZE[1])
+    places = images + ((image * SIZE[0] + rows_Y1) * SIZE[1] + columns_1X) * 3
+
+    packed = pixels, offsets, sizes
+    steps = brightness, contrast, saturation, hue, contrast_first
+    if VIEWS == 1:
+        red, green, blue = _view(
+            *(image, image, rows_Y1, columns_1X, packed, windows, flip, steps),
+            *(SIZE, MEAN, STD, ANTIALIAS, COLOURS_LAST, TILE),
+        )
+    else:
+        red = tl.zeros(TILE, tl.float32)
+        green, blue = red, red
+        for number in range(VIEWS):
+            view = image * VIEWS + number
+            weight = tl.load(weights + view)
+            if weight > 0:
+                view_red, view_green, view_blue = _view(
+                    *(tl.load(sources + view), view, rows_Y1, columns_1X, packed, windows, flip),
+                    *(steps, SIZE, MEAN, STD, ANTIALIAS, COLOURS_LAST, TILE),
+                )
+                red += weight * view_red
+                green += weight * view_green
+                blue += weight * view_blue
+    tl.store(places, red, inside)
+    tl.store(places + 1, green, inside)
+    tl.store(places + 2, blue, inside)
+
+
+@triton.jit
+def _view(
+    source,
+    view,
+    rows_Y1,
+    columns_1X,
+    packed,
+    windows,
+    flip,
+    steps,
     SIZE: tl.constexpr,
     MEAN: tl.constexpr,
     STD: tl.constexpr,
@@ -95,19 +161,14 @@ def augment_tile(
     COLOURS_LAST: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Makes one tile; the grid is (tiles per row, tiles per column, images)."""
-    image = tl.program_id(2).to(tl.int64)
-    rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
-    columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
-    inside = (rows_Y1 < SIZE[0]) & (columns_1X < SIZE[1])
-    places = images + ((image * SIZE[0] + rows_Y1) * SIZE[1] + columns_1X) * 3
-
-    y_side, x_side = sizes + 2 * image, sizes + 2 * image + 1
-    y_axis, y_count = _axis(rows_Y1, y_side, windows + 4 * image + 1, SIZE[0], ANTIALIAS)
-    columns_1X = tl.where(tl.load(flip + image), SIZE[1] - 1 - columns_1X, columns_1X)
-    x_axis, x_count = _axis(columns_1X, x_side, windows + 4 * image, SIZE[1], ANTIALIAS)
-    colours = _colours(image, brightness, contrast, saturation, hue, contrast_first)
-    start = pixels + tl.load(offsets + image)
+    """The normalised pixels of a tile that shows the image `source` as `view` wants it."""
+    pixels, offsets, sizes = packed
+    y_side, x_side = sizes + 2 * source, sizes + 2 * source + 1
+    y_axis, y_count = _axis(rows_Y1, y_side, windows + 4 * view + 1, SIZE[0], ANTIALIAS)
+    columns_1X = tl.where(tl.load(flip + view), SIZE[1] - 1 - columns_1X, columns_1X)
+    x_axis, x_count = _axis(columns_1X, x_side, windows + 4 * view, SIZE[1], ANTIALIAS)
+    colours = _colours(source, steps)
+    start = pixels + tl.load(offsets + source)
     y_taps, x_taps = y_count * _touches(y_axis, y_count), x_count * _touches(x_axis, x_count)
     red, green, blue = _sums_of_taps(
         start, y_axis, y_taps, x_axis, x_taps, colours, SIZE, COLOURS_LAST, TILE
@@ -120,14 +181,16 @@ def augment_tile(
     if COLOURS_LAST:
         red, green, blue = _change_colours(red, green, blue, colours)
     share = covered / tl.maximum(y_whole * x_whole, 1e-12)  # the rest is the mean colour
-    tl.store(places, (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share, inside)
-    tl.store(places + 1, (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share, inside)
-    tl.store(places + 2, (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share, inside)
+    red = (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share
+    green = (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share
+    blue = (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share
+    return red, green, blue
 
 
 @triton.jit
-def _colours(image, brightness, contrast, saturation, hue, contrast_first):
+def _colours(image, steps):
     """The colour changes of an image, in the units of `_change_colours`."""
+    brightness, contrast, saturation, hue, contrast_first = steps
     return (
         tl.load(brightness + image) / 255,
         tl.load(contrast + image),

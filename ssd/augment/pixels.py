@@ -14,7 +14,7 @@ values of a row of pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from ssd.augment.colours import change_colours
+from ssd.augment.mix import MixedPlan
 from ssd.augment.plan import Plan
 from ssd.common.sides import Size, both
 from ssd.structures import PackedSamples
@@ -73,35 +74,42 @@ def apply_plan(
         colours_last: whether colours change after the resize rather than before it.
         dtype: type of the result; everything is computed in float32.
     """
+    packed, device = samples.pixels.cpu(), samples.pixels.device
+    is_mixed = isinstance(plan, MixedPlan)
     S, Z = both(size)
-    images_BSZ3 = _zeros((len(samples.sizes), S, Z, 3), dtype)
+    images_BSZ3 = _zeros((len(samples.sizes), S, Z, 3), torch.float32 if is_mixed else dtype)
     mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(Z)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
-    windows, flips, colours = plan.windows.tolist(), plan.flip.tolist(), _colours(plan)
-    for index, ((height, width), (x1, y1, x2, y2)) in enumerate(zip(sizes, windows, strict=True)):
+    colours = _colours(plan)
+    for index, source, (x1, y1, x2, y2), flip, weight in _views(plan):
+        height, width = sizes[source]
         top, bottom, left, right = max(y1, 0), min(y2, height), max(x1, 0), min(x2, width)
         if top >= bottom or left >= right:
             continue  # the window misses the image
-        start = starts[index]
-        image_HW3 = samples.pixels[start : start + height * width * 3].view(height, width, 3)
+        start = starts[source]
+        image_HW3 = packed[start : start + height * width * 3].view(height, width, 3)
         cut_WH3 = _transpose(image_HW3[top:bottom, left:right])
         rows = axis_taps((y1, y2), (top, bottom), S, antialias)
         columns = axis_taps((x1, x2), (left, right), Z, antialias)
-        if flips[index]:
+        if flip:
             columns = columns.mirrored(Z)
         image_WH3 = cut_WH3.float()
         if not colours_last:
-            change_colours(image_WH3, *colours[index])
+            change_colours(image_WH3, *colours[source])
         resized_hX = _resample(image_WH3, rows, columns)
         rows_h1, columns_w1 = (axis.weights.sum(1, keepdim=True) for axis in (rows, columns))
         if colours_last:
             covered_hX = rows_h1 * columns_w1.expand(-1, 3).reshape(-1)
-            _change_covered(resized_hX, covered_hX, colours[index])
+            _change_covered(resized_hX, covered_hX, colours[source])
         resized_hX.addcmul_(rows_h1, (columns_w1 * mean_3).view(-1), value=-1)
         num_rows, num_numbers = resized_hX.shape
         below = images_BSZ3[index].view(S, 3 * Z)[rows.first :, 3 * columns.first :]
-        torch.div(resized_hX, std_X[:num_numbers], out=below[:num_rows, :num_numbers])
-    return images_BSZ3.permute(0, 3, 1, 2)
+        place_hX = below[:num_rows, :num_numbers]
+        if is_mixed:
+            place_hX.add_(resized_hX.div_(std_X[:num_numbers]), alpha=weight)
+        else:
+            torch.div(resized_hX, std_X[:num_numbers], out=place_hX)
+    return images_BSZ3.permute(0, 3, 1, 2).to(device, dtype)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
@@ -168,6 +176,18 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         .view(dtype)
         .view(shape)
     )
+
+
+def _views(plan: Plan) -> Iterable[tuple[int, int, list[int], bool, float]]:
+    """Each view on the host: (image of the batch, image that it shows, window, flip, weight)."""
+    if isinstance(plan, MixedPlan):
+        shown_BV = plan.weights > 0
+        fields = plan.sources, plan.view_windows, plan.view_flips, plan.weights
+        columns = [shown_BV.nonzero()[:, 0], *(field[shown_BV] for field in fields)]
+    else:
+        own_B = torch.arange(len(plan.flip))
+        columns = [own_B, own_B, plan.windows, plan.flip, torch.ones(len(own_B))]
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def _colours(plan: Plan) -> list[Colours]:

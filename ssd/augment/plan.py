@@ -84,6 +84,11 @@ def identity_plan(samples: PackedSamples) -> Plan:
 def draw_plan(samples: PackedSamples, seed: int, config: AugmentConfig) -> Plan:
     """The random plan of a batch; the parts that `config` switches off do nothing."""
     draws_BN = uniforms(samples.keys, samples.epochs, seed, sum(DRAWS))
+    return plan_from(samples, draws_BN, config)
+
+
+def plan_from(samples: PackedSamples, draws_BN: Tensor, config: AugmentConfig) -> Plan:
+    """The plan that `sum(DRAWS)` uniform random numbers for each image stand for."""
     colours_B9, expand_B4, flip_B1, crop_BN = draws_BN.split_with_sizes(DRAWS, 1)
     colour = COLOUR_PROBABILITY if config.photometric else 0.0
 

@@ -130,7 +130,7 @@ class AugmentConfig:
     """`device` runs Caffe's chain on the training device. `library` runs only Albumentations, in
     the workers: the pipeline of `augment.library` or, by default, the same chain by Albumentations.
     Of the settings after `augment.library`, it uses only `augment.antialias`. `none` only
-    resizes."""
+    resizes. Mosaic and mixup need `device`."""
 
     library: str | None = None
     """YAML file with transforms of your own: an Albumentations pipeline, as `albumentations.save`
@@ -164,6 +164,18 @@ class AugmentConfig:
     flip_probability: float = 0.5
     """Probability that an image is mirrored left to right."""
 
+    mosaic_probability: float = 0.0
+    """Probability that an image meets three others of its batch at a random point, on a canvas of
+    twice its sides that takes the place of the expanded one."""
+
+    mixup_probability: float = 0.0
+    """Probability that an image, or its mosaic, is blended half and half with another image of its
+    batch. It keeps the objects of both."""
+
+    close_epochs: int = 0
+    """Number of epochs at the end of the training that go without mosaic and mixup. With
+    `training.min_steps`, it grows in proportion."""
+
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits(
@@ -173,6 +185,16 @@ class AugmentConfig:
             expand_max=(1, 16),
             crop_min_scale=(0.05, 1),
             flip_probability=(0, 1),
+            mosaic_probability=(0, 1),
+            mixup_probability=(0, 1),
+            close_epochs=(0, LARGEST),
         )
         unused = self.engine == "none" and self.library is not None
         require(not unused, "augment.engine", "none", "library if augment.library is set")
+        rule = "device for augment.mosaic_probability and augment.mixup_probability"
+        require(self.engine == "device" or not self.mixes, "augment.engine", self.engine, rule)
+
+    @property
+    def mixes(self) -> bool:
+        """Returns whether images are shown together with others of their batch."""
+        return self.mosaic_probability > 0 or self.mixup_probability > 0

@@ -34,8 +34,9 @@ class ModelConfig:
     two suit pictures that are all wide, or all high; on a command line, 256x512 is the same."""
 
     weights: str = "none"
-    """The initial weights. `none`: random. `imagenet`: the backbone of a classifier, downloaded by
-    torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
+    """The initial weights. `none`: random. `auto`: published ones, if they are in the cache or can
+    be fetched; the run's config names the file. `imagenet`: the backbone of a classifier,
+    downloaded by torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
     the recipe `torchvision_weights`. Or a path: a run or checkpoint folder of this framework, or
     a `state_dict` of torchvision's SSD300 or classifiers, or of ssd.pytorch's SSD or reduced VGG.
     A whole detector's class predictors are kept for the classes that it shares by name."""

@@ -169,16 +169,7 @@ def load_timm_classifier(
     Raises:
         UserError: the weights do not fit, or cannot be fetched.
     """
-    given = {} if state is None else {"pretrained_cfg_overlay": {"state_dict": dict(state)}}
-    try:
-        # The whole classifier first, since timm compares all names and shapes there alone.
-        trained = import_timm().create_model(backbone.name, pretrained=True, **given)
-    except Exception as error:  # of the network, the cache, or the tensors
-        raise UserError(
-            f"{origin}: the weights of {PREFIX}{backbone.name} cannot be fetched or do not fit "
-            f"({one_line(error)[:200]}): give the path of a state_dict of timm's classifier of "
-            "this name, or --model.weights none"
-        ) from error
+    trained = fetch_classifier(backbone.name, state, origin)
     overlay = {"state_dict": trained.state_dict()}
     filled = feature_extractor(backbone.name, pretrained=True, pretrained_cfg_overlay=overlay)
     backbone.features.load_state_dict(filled.state_dict())
@@ -186,3 +177,18 @@ def load_timm_classifier(
         [round(255 * value, 3) for value in trained.pretrained_cfg[key]] for key in ("mean", "std")
     )
     return f"the backbone, made for model.pixel_mean {mean} and model.pixel_std {std}"
+
+
+def fetch_classifier(name: str, state: Mapping[str, Tensor] | None, origin: str) -> Any:
+    """Timm's classifier of a name, as `load_timm_classifier` takes it."""
+    given = {} if state is None else {"pretrained_cfg_overlay": {"state_dict": dict(state)}}
+    check_name(name)
+    try:
+        # The whole classifier first, since timm compares all names and shapes there alone.
+        return import_timm().create_model(name, pretrained=True, **given)
+    except Exception as error:  # of the network, the cache, or the tensors
+        raise UserError(
+            f"{origin}: the weights of {PREFIX}{name} cannot be fetched or do not fit "
+            f"({one_line(error)[:200]}): give the path of a state_dict of timm's classifier of "
+            "this name, or --model.weights none"
+        ) from error

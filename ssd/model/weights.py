@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,9 @@ from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
 
 OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
 PAGE = "docs/weights.md has what weights need"
-NAMED = ("none", "imagenet", "torchvision")
+NAMED = ("none", "auto", "imagenet", "torchvision")
+DETECTOR = "SSD300_VGG16_Weights.COCO_V1"
+SECONDS_WITHOUT_ANSWER = 20.0
 
 IMAGENET = {
     "vgg16": "VGG16_Weights.IMAGENET1K_V1",
@@ -92,7 +95,7 @@ def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
         case "torchvision":
             # Checked first, so that a mistake does not cost a download of 136 MB.
             refuse_settings(config, TORCHVISION_SETTINGS, origin)
-            return fetch("SSD300_VGG16_Weights.COCO_V1", "ssd300_vgg16", origin)
+            return fetch(DETECTOR, "ssd300_vgg16", origin)
         case path:
             return read_state_dict(Path(os.path.expanduser(path)))  # keeps an unknown ~user
 
@@ -113,6 +116,8 @@ def fetch(weights: str, network: str, origin: str) -> StateDict:
     from torchvision.models import get_weight  # imports PyTorch's compiler, which takes a second
 
     found = get_weight(weights)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_WITHOUT_ANSWER)
     try:
         state: StateDict = found.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
@@ -124,6 +129,8 @@ def fetch(weights: str, network: str, origin: str) -> StateDict:
             f"--model.weights PATH of a local torchvision state_dict of {network}, or "
             f"--model.weights none to start from random weights{instead}"
         ) from error
+    finally:
+        socket.setdefaulttimeout(before)
     return state
 
 

@@ -24,6 +24,7 @@ from ssd.data.learnable import (
 from ssd.data.order import Order
 from ssd.data.source import load_data, load_parts
 from ssd.detect.detector import Detector
+from ssd.model.automatic import choose_weights
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
 from ssd.run.checkpoint import Checkpoint
@@ -34,7 +35,7 @@ from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
 from ssd.training.fitted_boxes import fit_boxes
 from ssd.training.initial import load_initial
-from ssd.training.length import Length, length_of
+from ssd.training.length import Length, closing_epoch, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
 from ssd.training.ranks import made_by_first_rank, rank, synchronise_batchnorm, world_size
 from ssd.training.reproducible import seed_everything
@@ -119,6 +120,10 @@ def build(
     if config.model.fit_boxes and checkpoint is None:
         fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
         config = replace(config, model=fitted)
+    random_because = ""
+    if config.model.weights == "auto" and checkpoint is None:
+        chosen, random_because = made_by_first_rank(partial(choose_weights, config.model))
+        config = replace(config, model=chosen)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     config = replace(config, optimizer=optimizer)
     state, settings, model, starts_from = build_steps(
@@ -131,7 +136,7 @@ def build(
         order=order,
         feed=feed,
         model_config=config.model,
-        starts_from=starts_from,
+        starts_from=random_because or starts_from,
         boxes_from=boxes_from,
         optimizer_config=optimizer,
         state=state,
@@ -192,6 +197,9 @@ def build_feed(
         device,
         graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
         repeats=last_epoch > first_epoch,
+        closing_epoch=closing_epoch(
+            config.augment.close_epochs, config.training, steps.stop, order.steps_per_epoch
+        ),
     )
 
 
@@ -230,7 +238,10 @@ def build_steps(
     model = build_model(config.model, len(classes) + 1)
     if config.loss.classes == "focal":
         model.head.expect_background(BACKGROUND)  # before weights that bring a head of their own
-    starts_from = "" if checkpoint else load_initial(model, config.model, classes)
+    starts_from = ""
+    if checkpoint is None:  # the other ranks get the first one's weights below
+        load = partial(load_initial, model, config.model, classes)
+        starts_from = made_by_first_rank(load)
     place(model, training, device)
     state = build_state(model, config.optimizer, training.ema_decay, dtype)
     settings = StepSettings(

@@ -84,13 +84,16 @@ def as_it_began(config: Config, checkpoint: Checkpoint) -> Config:
     return replace(config, loss=replace(config.loss, short_step=began.short_step))
 
 
-def keep_boxes(config: Config, checkpoint: Checkpoint) -> Config:
-    """The config of a resumed run, with the default boxes that were fitted at its start."""
-    if not config.model.fit_boxes or config.model.box_sizes is not None:
-        return config
+def keep_choices(config: Config, checkpoint: Checkpoint) -> Config:
+    """The config of a resumed run, with the boxes and weights that it chose at its start."""
     began = to_config(parse_yaml(checkpoint.config_yaml, str(checkpoint.path / CONFIG))).model
-    sizes, ratios = began.box_sizes, began.aspect_ratios
-    return replace(config, model=replace(config.model, box_sizes=sizes, aspect_ratios=ratios))
+    model = config.model
+    if model.weights == "auto":
+        model = replace(model, weights=began.weights)
+    if model.fit_boxes and model.box_sizes is None:
+        sizes, ratios = began.box_sizes, began.aspect_ratios
+        model = replace(model, box_sizes=sizes, aspect_ratios=ratios)
+    return replace(config, model=model)
 
 
 def refuse_another_run(

@@ -37,6 +37,7 @@ class Feed:
         device: where it trains.
         graphs: whether to make the batches as CUDA graphs.
         repeats: whether some image comes more than once; `data.cache` auto keeps none otherwise.
+        closing_epoch: the first epoch without mosaic and mixup, if there is one.
 
     Attributes:
         workers: processes that decode images.
@@ -56,9 +57,11 @@ class Feed:
         device: torch.device,
         graphs: bool = False,
         repeats: bool = True,
+        closing_epoch: int | None = None,
     ) -> None:
         self.graphs, self.workers = graphs, num_workers(data.workers, device.type)
         self.augment, self.preprocess, self.seed, self.device = augment, preprocess, seed, device
+        self.closing_epoch = closing_epoch
         transform = library_transform(augment, seed)
         self.dataset = DetectionDataset(records, data.train_difficult, transform=transform)
         self.device_cache: DeviceCache | None = None
@@ -95,7 +98,8 @@ class Feed:
         """
 
         def make_batch(samples: PackedSamples) -> Batch:
-            return self.preprocess.training_batch(samples, self.seed, self.augment)
+            rest = self.seed, self.augment, self.closing_epoch
+            return self.preprocess.training_batch(samples, *rest)
 
         def make_batches(samples: list[PackedSamples]) -> list[Batch]:
             return [make_batch(to_device(packed, self.device)) for packed in samples]

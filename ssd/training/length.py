@@ -36,3 +36,19 @@ def length_of(
     epochs = max(training.epochs, -(-(training.min_steps or 0) // steps_per_epoch))
     further = -(-every * epochs // training.epochs)
     return Length(epochs * steps_per_epoch, further, epochs > training.epochs)
+
+
+def closing_epoch(
+    close_epochs: int, training: TrainingConfig, last_step: int, steps_per_epoch: int
+) -> int | None:
+    """The first epoch, counted from 0, of the last `close_epochs`; None for no such phase.
+
+    What `training.min_steps` adds to a training by epochs makes them more in proportion. Where
+    `training.steps` ends amid an epoch, they are as many whole epochs and that part of one.
+    """
+    if close_epochs == 0:
+        return None
+    epochs = last_step // steps_per_epoch
+    if training.steps is None:
+        close_epochs = -(-close_epochs * epochs // training.epochs)
+    return max(0, epochs - close_epochs)

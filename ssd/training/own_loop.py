@@ -124,7 +124,8 @@ class Augmented(NamedTuple):
 class Augment:
     """The whole SSD augmentation of a list of images and boxes, in one pass on the device.
 
-    What happens to an image is a function of the seed, the epoch and its key.
+    What happens to an image is a function of the seed, the epoch and its key; with mosaic or mixup,
+    also of the other images of the list.
 
     Args:
         size: height and width of the result in pixels; one number if they are equal.
@@ -156,6 +157,11 @@ class Augment:
             raise UserError(
                 "ssd.Augment makes the batch on its device: run the transforms of a library on the "
                 "images before, and leave `library` and `engine` out"
+            )
+        if self.config.close_epochs:
+            raise UserError(
+                "ssd.Augment does not know how long training is: leave `close_epochs` out, and "
+                "make another one without mosaic and mixup for the last epochs"
             )
         self.preprocess = preprocess_of(model, self.config)
         self._taken = 0

@@ -40,7 +40,7 @@ from ssd.training.changes import (
     as_lines,
     changed_images,
     compare,
-    keep_boxes,
+    keep_choices,
 )
 from ssd.training.ranks import from_first_rank, is_first, joined_ranks, made_by_first_rank
 from ssd.training.signals import Signals, Stopped
@@ -76,7 +76,7 @@ def train_on_rank(
             lock = lock_on_first_rank(run_dir, config.data.root, at_end)
             checkpoint = find_on_first_rank(run_dir, resume)
             if checkpoint is not None:
-                config = keep_short_step(keep_boxes(config, checkpoint), checkpoint)
+                config = keep_short_step(keep_choices(config, checkpoint), checkpoint)
             config = find_data(config)
             changed = [] if checkpoint is None else compare(checkpoint, config)
             origin = run_of(checkpoint, run_dir)

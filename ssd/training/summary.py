@@ -63,11 +63,23 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         "augment": ""
         if parts.device.type == "cpu" or finds_compiler()
         else "without its fused kernel, slower: Triton finds no C compiler: install gcc or set CC",
+        "mixing": mixing(config, parts.feed.closing_epoch),
         "changed": f"\n{' ' * INDENT}".join(map(str, changes)),
         "lr": "" if base.lr_images is None else f"{scaled} / {base.lr_images}",
         "results": str(run_dir),
     }
     return "\n".join(f"{name:<{INDENT}}{line}" for name, line in lines.items() if line)
+
+
+def mixing(config: Config, closing_epoch: int | None) -> str:
+    """The share of the images with mosaic and mixup, and for how long; else nothing."""
+    augment = config.augment
+    if not augment.mixes:
+        return ""
+    if config.training.batch_size == 1:
+        return "no mosaic and no mixup: a batch of one image (training.batch_size) has no others"
+    end = "" if closing_epoch is None else f", in the first {counted(closing_epoch, 'epoch')}"
+    return f"mosaic {augment.mosaic_probability:g}, mixup {augment.mixup_probability:g}{end}"
 
 
 def same_split(data: DataConfig) -> str:

@@ -1,11 +1,17 @@
 """Resuming with other settings: what is refused, what is told, and what the run folder keeps."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+import torch
 import yaml
+from torchvision.models import get_weight, mobilenet_v3_large
 
+from ssd.model.weights import IMAGENET
 from ssd.run.changes import changes
 
 TWO_STEPS = ("--training.steps", "2", "--out", "run")
@@ -207,3 +213,30 @@ def test_settings_that_do_nothing_or_harm_are_told(tool, mistaken, small_run, tm
     sizes = ("--model.fit_boxes", "true", "--model.box_sizes", "[8,16,32,64,90]")
     done = tool("train.py", *small_run, *sizes, "--training.steps", "1", "--out", "given")
     assert "model.fit_boxes has nothing to do" in done.stdout
+
+
+def test_chosen_weights_are_named_and_fetched_once(small_run, repository, tmp_path):
+    name = get_weight(IMAGENET["mobilenet_v3_large"]).url.rsplit("/", 1)[-1]
+    cached = tmp_path / "hub" / "checkpoints" / name
+    cached.parent.mkdir(parents=True)
+    torch.save(mobilenet_v3_large(weights=None).state_dict(), cached)
+    network = ("--model.backbone", "mobilenet_v3_large", "--model.weights", "auto")
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        repository / "tools" / "train.py",
+        *small_run,
+        *network,
+        "--out",
+        run,
+    ]
+    environment = os.environ | {"TORCH_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+
+    def told(steps):
+        words = [*command, "--training.steps", steps]
+        return subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
+
+    assert f"\nweights   {cached} (the backbone)" in told("2").stdout
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["weights"] == str(cached)
+    cached.unlink()
+    assert "fetching" not in told("4").stdout

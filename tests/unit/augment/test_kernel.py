@@ -16,8 +16,10 @@ import pytest
 import torch
 from packaging.version import Version
 
+from ssd.augment.mix import draw_mixed_plan
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import Plan, identity_plan
+from ssd.config import AugmentConfig
 
 triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
@@ -174,19 +176,44 @@ def test_sizes_tiles_and_types(pack, tmp_path):
         torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-4)
 
 
+@needs_interpreter
+def test_mosaic_and_mixup(pack, tmp_path):
+    rng, size = np.random.default_rng(2), 16
+    sizes = [(1, 1), (3, 40), *map(tuple, rng.integers(6, 30, (5, 2)))]
+    samples = pack([random_image(rng, *each) for each in sizes], [[(0, 0, 3, 3)]] * len(sizes))
+    kinds = {"both": (0.6, 0.5), "mixup": (0, 1), "mosaic": (1, 0)}
+    plans = {
+        name: draw_mixed_plan(
+            samples, 4, AugmentConfig(mosaic_probability=mosaic, mixup_probability=mixup)
+        )
+        for name, (mosaic, mixup) in kinds.items()
+    }
+    jobs = {
+        f"{name}, antialias={variant[0]}, colours_last={variant[1]}": (
+            (size, size),
+            (samples, plan, size, MEAN, STD, *variant),
+        )
+        for (name, plan), variant in zip(plans.items(), VARIANTS, strict=False)
+    }
+    assert_equal_to_pixels(interpreted(tmp_path, jobs), jobs)
+
+
 @pytest.mark.parametrize("capability", [80, 90])
 def test_every_variant_compiles_for_a_gpu(capability, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     inputs = dict.fromkeys(("offsets", "sizes", "windows"), "*i64")
     inputs |= dict.fromkeys(("brightness", "contrast", "saturation", "hue"), "*fp32")
     inputs |= {"pixels": "*u8", "flip": "*u1", "contrast_first": "*u1"}
-    for (antialias, colours_last), dtype in product(VARIANTS, ("fp32", "bf16", "fp16")):
+    inputs |= {"sources": "*i64", "weights": "*fp32"}
+    variants = [*product(VARIANTS, ("fp32", "bf16", "fp16"), (1,)), (VARIANTS[1], "fp32", 5)]
+    for (antialias, colours_last), dtype, views in variants:
         constants = {
             "SIZE": (300, 200),
             "MEAN": MEAN,
             "STD": STD,
             "ANTIALIAS": antialias,
             "COLOURS_LAST": colours_last,
+            "VIEWS": views,
             "TILE": kernel.TILE,
         }
         signature = inputs | {"images": f"*{dtype}"} | dict.fromkeys(constants, "constexpr")

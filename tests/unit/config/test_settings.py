@@ -97,6 +97,8 @@ MISTAKES = [
     ({"data": {"workers": "many"}}, "data.workers is 'many', but has to be auto or a whole number"),
     ({"data": {"workers": 257}}, "data.workers is 257, but has to be at least 0 and at most 256"),
     ({"checkpoint": {"keep": 1}}, "2 or more"),
+    ({"augment": {"engine": "library", "mixup_probability": 0.1}}, "library, but has to be device"),
+    ({"augment": {"engine": "none", "mosaic_probability": 1}}, "none, but has to be device for"),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ssd.config import EvaluationConfig, TrainingConfig
 from ssd.steps import StepRow
-from ssd.training.length import Length, length_of
+from ssd.training.length import Length, closing_epoch, length_of
 from ssd.training.pace import Pace
 
 
@@ -29,6 +29,27 @@ def test_a_small_set_is_passed_over_more_often(settings, steps_per_epoch, length
 def test_a_run_that_evaluates_only_at_its_end_still_does():
     training = TrainingConfig(epochs=10, min_steps=1000)
     assert length_of(training, EvaluationConfig(every_epochs=0), 5).evaluate_every == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "close_epochs", "last_step", "first"),
+    [
+        ({"epochs": 100}, 0, 700, None),
+        ({"epochs": 100}, 15, 700, 85),
+        ({"epochs": 100}, 100, 700, 0),
+        ({"epochs": 100}, 2**62, 700, 0),
+        ({"epochs": 100, "min_steps": 2100}, 15, 2100, 255),  # three times as many
+        ({"epochs": 100, "min_steps": 4000}, 15, 572 * 7, 486),  # 572 * 15 / 100 is 85.8
+        ({"epochs": 100, "steps": 70}, 2, 70, 8),
+        ({"epochs": 100, "steps": 73}, 2, 73, 8),  # and the 3 steps of epoch 10
+        ({"steps": 3}, 1, 3, 0),
+        ({"steps": 3}, 0, 3, None),
+    ],
+)
+def test_the_closing_epochs_are_the_last_ones(settings, close_epochs, last_step, first):
+    training = TrainingConfig(**settings)
+    assert length_of(training, EvaluationConfig(), 7).last_step == last_step
+    assert closing_epoch(close_epochs, training, last_step, 7) == first
 
 
 ROW = StepRow(

@@ -10,7 +10,7 @@ from ssd.run.checkpoints import newest_intact
 from ssd.training import cache_place
 from ssd.training.build import build
 from ssd.training.start import train
-from ssd.training.summary import summary
+from ssd.training.summary import mixing, summary
 from ssd.training.trainer import DONE
 
 SPLITS = {"train_split": "trainval", "eval_split": "test"}
@@ -52,6 +52,16 @@ def test_a_run_says_what_was_chosen_for_it(lines):
     told = lines(steps=4)
     assert told["cache"].startswith("host memory keeps all 6 images, 0.00 GB (data.cache auto)")
     assert told["workers"].endswith(" (data.workers auto: 4 cores)")
+
+
+def test_mosaic_and_mixup_are_told_with_their_end(lines):
+    assert "mixing" not in lines(steps=4)
+    augment = {"mosaic_probability": 0.5, "mixup_probability": 0.25}
+    config = to_config({"augment": augment})
+    assert mixing(config, None) == "mosaic 0.5, mixup 0.25"
+    assert mixing(config, 45) == "mosaic 0.5, mixup 0.25, in the first 45 epochs"
+    alone = to_config({"augment": augment, "training": {"batch_size": 1}})
+    assert mixing(alone, 45).startswith("no mosaic and no mixup: a batch of one image")
 
 
 def test_a_run_that_sees_each_image_once_keeps_none(lines):
