@@ -169,6 +169,11 @@ class LossConfig:
     """Give more weight to the positives whose predicted boxes are best, since these are what
     detection keeps: PISA (Cao et al., 2020), which changes nothing but the training."""
 
+    rare_share: float = 0.0
+    """Share (0 … 1) of the training images below which a class is rare. An object of a class that
+    a share f of the images has counts sqrt(rare_share / f) times, if that is above 1: as if its
+    image were repeated by LVIS's rule (Gupta et al., 2019). LVIS has 0.001; 0 weights nothing."""
+
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
         check_limits(
@@ -182,4 +187,5 @@ class LossConfig:
             focal_gamma=(0, LARGEST),
             focal_alpha=(0, 1),
             label_smoothing=(0, 1),
+            rare_share=(0, 1),
         )

@@ -26,6 +26,7 @@ def multibox_loss(
     targets: Targets,
     default_boxes_P4: Tensor,
     loss: LossConfig,
+    class_weights_C: Tensor | None = None,
 ) -> LossSums:
     """The sums of the class loss and of the box loss of each image.
 
@@ -38,6 +39,8 @@ def multibox_loss(
         targets: of the same images.
         default_boxes_P4: in centre form, relative to the image.
         loss: the section of the config.
+        class_weights_C: the weight of an object of each class, 1 for the background; None for
+            equal ones.
 
     Returns:
         Sums and counts [B], float32; gradients flow from the sums to the predictions.
@@ -57,6 +60,9 @@ def multibox_loss(
         rank_BP = rank_weights(overlap_BP, targets.objects, targets.labels, class_loss_BP.detach())
         class_loss_BP = class_loss_BP * rank_BP
         box_loss_BPX = box_loss_BPX * class_aware_weights(probability_BP, positive_BP)[..., None]
+    if class_weights_C is not None:
+        weight_BP = class_weights_C[targets.labels]
+        class_loss_BP, box_loss_BPX = class_loss_BP * weight_BP, box_loss_BPX * weight_BP[..., None]
     return LossSums(
         class_loss=class_loss_BP.where(positive_BP | negative_BP, 0.0).sum(1),
         box_loss=box_loss_BPX.where(positive_BP[..., None], 0.0).sum((1, 2)),

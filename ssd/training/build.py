@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from ssd.data.learnable import (
 from ssd.data.order import Order
 from ssd.data.source import load_data, load_parts
 from ssd.detect.detector import Detector
+from ssd.loss.rare import class_weights
 from ssd.model.automatic import choose_weights
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
@@ -127,7 +127,7 @@ def build(
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     config = replace(config, optimizer=optimizer)
     state, settings, model, starts_from = build_steps(
-        config, classes, order, last_step, checkpoint, device
+        config, train_data, order, last_step, checkpoint, device
     )
     return Parts(
         train_data=train_data,
@@ -212,7 +212,7 @@ def place(model: SSD, training: TrainingConfig, device: torch.device) -> None:
 
 def build_steps(
     config: Config,
-    classes: Sequence[str],
+    data: DataSet,
     order: Order,
     last_step: int,
     checkpoint: Checkpoint | None,
@@ -222,7 +222,7 @@ def build_steps(
 
     Args:
         config: the whole run, its learning rate scaled to the images of a step.
-        classes: names of the labels from 1 on.
+        data: the images to train on.
         order: of the images.
         last_step: number of steps in the run.
         checkpoint: restored if there is one.
@@ -235,12 +235,12 @@ def build_steps(
             "model.freeze is backbone, but model.weights is none, so that its random weights would "
             "stay: give model.weights, or leave model.freeze out"
         )
-    model = build_model(config.model, len(classes) + 1)
+    model = build_model(config.model, len(data.classes) + 1)
     if config.loss.classes == "focal":
         model.head.expect_background(BACKGROUND)  # before weights that bring a head of their own
     starts_from = ""
     if checkpoint is None:  # the other ranks get the first one's weights below
-        load = partial(load_initial, model, config.model, classes)
+        load = partial(load_initial, model, config.model, data.classes)
         starts_from = made_by_first_rank(load)
     place(model, training, device)
     state = build_state(model, config.optimizer, training.ema_decay, dtype)
@@ -251,6 +251,7 @@ def build_steps(
         training.clip_norm,
         dtype,
         order.images_of_largest_step,
+        class_weights(data, config.data.train_difficult, config.loss.rare_share, device),
     )
     if checkpoint is not None:
         restore(checkpoint, state, device)

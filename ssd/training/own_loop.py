@@ -45,6 +45,8 @@ class MultiboxLoss:
             raise UserError(f"images_per_step is {images_per_step}, but has to be at least 1")
         self.default_boxes, self.images_per_step = default_boxes, images_per_step
         self.config = to_config({"loss": settings}).loss
+        if self.config.rare_share:
+            raise UserError("rare_share needs the classes of all images: use ssd.train")
 
     def match(self, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> Targets:
         """The targets of a micro-batch.

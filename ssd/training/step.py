@@ -80,6 +80,8 @@ class StepSettings:
         dtype: of autocast, or None for fp32.
         images_per_step: images of a full step, over all micro-batches and ranks; None if every
             step is a full one.
+        class_weights: [C] float32, the weight of an object of each class, on the model's device;
+            None for equal ones.
     """
 
     default_boxes: Tensor
@@ -88,6 +90,7 @@ class StepSettings:
     clip_norm: float | None = None
     dtype: torch.dtype | None = None
     images_per_step: int | None = None
+    class_weights: Tensor | None = None
 
 
 def train_step(
@@ -172,7 +175,9 @@ def image_losses(
     # A step uses each weight once, and a graph must not keep a cast made before its capture.
     with torch.autocast(images.device.type, settings.dtype, enabled=low, cache_enabled=False):
         predictions: Predictions = model(images)
-    return multibox_loss(predictions, targets, settings.default_boxes, settings.loss)
+    return multibox_loss(
+        predictions, targets, settings.default_boxes, settings.loss, settings.class_weights
+    )
 
 
 def without_gradient_exchange(model: nn.Module) -> contextlib.AbstractContextManager[None]:

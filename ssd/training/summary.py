@@ -53,6 +53,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
             config.data.workers, parts.device.type, parts.feed.device_cache is None
         ),
         "classes": class_counts(parts.objects_per_class),
+        "rare": rare_classes(parts),
         "model": f"{config.model.backbone}{pyramid} at {in_words(config.model.input_size)} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
         f"{frozen}",
@@ -90,6 +91,18 @@ def same_split(data: DataConfig) -> str:
     )
     told = "evaluates on the images that it trains on: data.eval_split is data.train_split"
     return told if train == evaluation else ""
+
+
+def rare_classes(parts: Parts) -> str:
+    """The classes whose objects count more than once, with their weights; else nothing."""
+    weights_C = parts.settings.class_weights
+    if weights_C is None:
+        return ""
+    named = zip(parts.train_data.classes, weights_C[1:].tolist(), strict=True)
+    rare = sorted((pair for pair in named if pair[1] > 1), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{name} x {weight:.2g}" for name, weight in rare[:SHOWN_CLASSES])
+    more = f" and {len(rare) - SHOWN_CLASSES} more" if len(rare) > SHOWN_CLASSES else ""
+    return f"{shown}{more}: weights of the objects" if rare else "no class is rare"
 
 
 def class_counts(objects: dict[str, int]) -> str:

@@ -23,4 +23,4 @@ def test_the_short_help_has_the_common_settings_alone():
     assert "--loss.divisor step_positives|rank_positives" in text
     assert "--training.epochs" not in text  # it is not among those that are used
     assert "--loss.match_iou" not in text
-    assert "shows all 13 settings" in text
+    assert "shows all 14 settings" in text
