@@ -28,7 +28,6 @@ BACKBONES = [
     pytest.param("vgg16+pyramid", marks=pytest.mark.long),
     pytest.param("resnet50+pyramid", marks=pytest.mark.long),
     pytest.param("mobilenet_v3_large+pyramid", marks=pytest.mark.long),
-    pytest.param("mobilenet_v3_large+wide", marks=pytest.mark.long),
     pytest.param("timm:efficientnet_b0+pyramid", marks=pytest.mark.long),
 ]
 
