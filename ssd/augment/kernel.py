@@ -21,6 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ssd.augment.kernel_colours import change_colours, load_colours
 from ssd.augment.mix import MixedPlan
 from ssd.augment.plan import Plan
 from ssd.common.sides import Size, both
@@ -167,7 +168,7 @@ def _view(
     y_axis, y_count = _axis(rows_Y1, y_side, windows + 4 * view + 1, SIZE[0], ANTIALIAS)
     columns_1X = tl.where(tl.load(flip + view), SIZE[1] - 1 - columns_1X, columns_1X)
     x_axis, x_count = _axis(columns_1X, x_side, windows + 4 * view, SIZE[1], ANTIALIAS)
-    colours = _colours(source, steps)
+    colours = load_colours(source, steps)
     start = pixels + tl.load(offsets + source)
     y_taps, x_taps = y_count * _touches(y_axis, y_count), x_count * _touches(x_axis, x_count)
     red, green, blue = _sums_of_taps(
@@ -179,25 +180,12 @@ def _view(
     scale = 1 / tl.maximum(covered, 1e-12)
     red, green, blue = red * scale, green * scale, blue * scale
     if COLOURS_LAST:
-        red, green, blue = _change_colours(red, green, blue, colours)
+        red, green, blue = change_colours(red, green, blue, colours)
     share = covered / tl.maximum(y_whole * x_whole, 1e-12)  # the rest is the mean colour
     red = (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share
     green = (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share
     blue = (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share
     return red, green, blue
-
-
-@triton.jit
-def _colours(image, steps):
-    """The colour changes of an image, in the units of `_change_colours`."""
-    brightness, contrast, saturation, hue, contrast_first = steps
-    return (
-        tl.load(brightness + image) / 255,
-        tl.load(contrast + image),
-        tl.load(saturation + image),
-        tl.load(hue + image) / 30,
-        tl.load(contrast_first + image),
-    )
 
 
 @triton.jit
@@ -269,9 +257,7 @@ def _sums_of_taps(
             tap_green = tl.load(places + 1, covered, 0).to(tl.float32)
             tap_blue = tl.load(places + 2, covered, 0).to(tl.float32)
             if not COLOURS_LAST:
-                tap_red, tap_green, tap_blue = _change_colours(
-                    tap_red, tap_green, tap_blue, colours
-                )
+                tap_red, tap_green, tap_blue = change_colours(tap_red, tap_green, tap_blue, colours)
             weights = tl.where(covered, weights_Y1 * weights_1X, 0)
             red += weights * tap_red
             green += weights * tap_green
@@ -283,41 +269,3 @@ def _sums_of_taps(
 def _touches(axis, count):
     """1 if the image covers any tap of the tile, else 0."""
     return ((tl.min(axis[0]) < axis[4]) & (tl.max(axis[0]) + count > 0)).to(tl.int32)
-
-
-@triton.jit
-def _change_colours(red, green, blue, colours):
-    """The same as `ssd.augment.colours.change_colours`, but takes 0 … 255 and returns 0 … 1."""
-    brightness, contrast, saturation, hue, contrast_first = colours
-    before = tl.where(contrast_first, contrast, 1.0)
-    after = tl.where(contrast_first, 1.0, contrast)
-    red = tl.clamp(tl.clamp(red * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
-    green = tl.clamp(tl.clamp(green * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
-    blue = tl.clamp(tl.clamp(blue * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
-    if (saturation != 1) | (hue != 0):
-        red, green, blue = _change_saturation_and_hue(red, green, blue, saturation, hue)
-    red = tl.clamp(red * after, 0.0, 1.0)
-    green = tl.clamp(green * after, 0.0, 1.0)
-    blue = tl.clamp(blue * after, 0.0, 1.0)
-    return red, green, blue
-
-
-@triton.jit
-def _change_saturation_and_hue(red, green, blue, saturation, hue):
-    """Scales HSV's S, capped at 1, and shifts H by `hue` sides of its hexagon."""
-    value = tl.maximum(tl.maximum(red, green), blue)
-    chroma = value - tl.minimum(tl.minimum(red, green), blue)
-    ratio = 1 / tl.maximum(chroma, 1e-8)
-    side = tl.where(
-        value == red,
-        (green - blue) * ratio,
-        tl.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
-    )
-    side += hue  # stays below 6: blue's side, the largest, is at most 5, and hue is below 1
-    side = tl.where(side < 0, side + 6, side)
-    chroma = tl.minimum(chroma * saturation, value)
-    least = value - chroma
-    red = least + chroma * tl.clamp(tl.abs(side - 3) - 1, 0.0, 1.0)
-    green = least + chroma * tl.clamp(2 - tl.abs(side - 2), 0.0, 1.0)
-    blue = least + chroma * tl.clamp(2 - tl.abs(side - 4), 0.0, 1.0)
-    return red, green, blue
