@@ -25,6 +25,7 @@ from benchmarks.compare import compare
 from benchmarks.gpu.pictures import jpeg
 from ssd.augment.batch import preprocess_of
 from ssd.common.machine import usable_cores
+from ssd.common.sides import both, one_or_both
 from ssd.config import Config, EvaluationConfig, ModelConfig
 from ssd.deploy.export import file_contents
 from ssd.deploy.facts import Facts
@@ -200,7 +201,7 @@ def facts_of(detector: Detector) -> Facts:
         form="detections",
         pixels=False,
         classes=detector.classes,
-        input_size=preprocess.size,
+        input_size=one_or_both(*both(preprocess.size)),
         pixel_mean=tuple(preprocess.mean),
         pixel_std=tuple(preprocess.std),
         antialias=preprocess.antialias,

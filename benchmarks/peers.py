@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ssd.common.sides import both
 from ssd.config import ModelConfig
 from ssd.structures import Record
 
@@ -40,7 +41,7 @@ def torchvision_chain(model: ModelConfig) -> v2.Compose:
             v2.RandomZoomOut(fill=fill),
             v2.RandomIoUCrop(),
             v2.RandomHorizontalFlip(0.5),
-            v2.Resize((model.input_size, model.input_size), antialias=True),
+            v2.Resize(both(model.input_size), antialias=True),
             v2.ToDtype(torch.float32, scale=True),
             v2.SanitizeBoundingBoxes(),
             v2.Normalize(mean, std),

@@ -10,6 +10,7 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.ops import box_iou
 
 from benchmarks.compare import Comparison, Side, compare
+from ssd.common.sides import Size, both
 from ssd.config import Config, LossConfig, ModelConfig, OptimizerConfig
 from ssd.geometry.boxes import to_corner_form
 from ssd.loss.matching import match
@@ -40,11 +41,11 @@ def random_objects(
 
 
 def random_batch(
-    batch_size: int, size: int, device: torch.device, num_classes: int = NUM_CLASSES
+    batch_size: int, size: Size, device: torch.device, num_classes: int = NUM_CLASSES
 ) -> Batch:
     """Images of noise, channels_last as in training, with 12 objects each."""
     boxes, labels = random_objects(batch_size, OBJECTS, device, num_classes)
-    images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(batch_size, 3, *both(size), generator=torch.Generator().manual_seed(0))
     return Batch(images.to(device, memory_format=torch.channels_last), boxes, labels, [])
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.clock import captured, seconds_per_call
+from ssd.common.sides import both
 from ssd.config import ModelConfig
 from ssd.model.ssd import build_model
 
@@ -66,7 +67,7 @@ def convolutions(config: ModelConfig, num_classes: int, batch_size: int) -> Coun
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(note)
-    network(torch.empty(batch_size, 3, config.input_size, config.input_size, device="meta"))
+    network(torch.empty(batch_size, 3, *both(config.input_size), device="meta"))
     return found
 
 

@@ -19,6 +19,7 @@ from benchmarks.gpu.convolutions import convolutions, operations_of_all, seconds
 from benchmarks.gpu.rows import Known, Row
 from benchmarks.training import SIZE, our_state, random_batch, torchvision_step
 from ssd.common.graph import Graphs
+from ssd.common.sides import both
 from ssd.config import ModelConfig
 from ssd.model.device import autocast_dtype
 from ssd.steps import StepFigures
@@ -138,8 +139,8 @@ def training_step(model: Model, batch_size: int, kind: Kind, device: torch.devic
     state, settings = our_state(model.config, dtype, device, model.num_classes)
     if kind == "compiled + graph":
         lines: list[str] = []
-        side = model.config.input_size
-        compile_step(state, settings, torch.Size((batch_size, 3, side, side)), lines.append)
+        shape = torch.Size((batch_size, 3, *both(model.config.input_size)))
+        compile_step(state, settings, shape, lines.append)
         if state.image_losses is image_losses:
             raise RuntimeError(lines[-1])
 

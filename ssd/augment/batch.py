@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ssd.augment import pixels
 from ssd.augment.mix import draw_mixed_plan
 from ssd.augment.plan import Plan, draw_plan, identity_plan
+from ssd.common.sides import Size
 from ssd.config import AugmentConfig, ModelConfig
 from ssd.structures import Batch, PackedSamples
 
@@ -20,14 +21,14 @@ class Preprocess:
     """The preprocessing of every image, the same in training, evaluation and prediction.
 
     Attributes:
-        size: width and height of the model's input in pixels.
+        size: height and width of the model's input in pixels; one number if they are equal.
         mean: RGB, 0 … 255, subtracted.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
         colours_last: whether colours change after the resize.
     """
 
-    size: int
+    size: Size
     mean: Sequence[float]
     std: Sequence[float]
     antialias: bool

@@ -5,10 +5,11 @@ packed bytes, changes their colours and adds them up. Only the normalised batch 
 nothing is read back to the host: the number of taps of an image is computed on the device.
 
 A tap's position, a whole number, decides if it counts. Its weight depends on its distance from the
-output pixel's centre, a multiple of 1 / (2 · SIZE) pixel. Both are exact, however large the image.
-Colours range over 0 … 1, because the hardware clamps to that range for free.
+output pixel's centre, a multiple of 1 / (2 · SIZE) pixel, with SIZE the output pixels of the axis.
+Both are exact, however large the image. Colours range over 0 … 1, because the hardware clamps to
+that range for free.
 
-Letters: `B` images, `S` pixels of the output, `Y`, `X` rows and columns of a tile.
+Letters: `B` images, `S`, `Z` rows and columns of the output, `Y`, `X` rows and columns of a tile.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ssd.augment.kernel_colours import change_colours, load_colours
 from ssd.augment.mix import MixedPlan
 from ssd.augment.plan import Plan
+from ssd.common.sides import Size, both
 from ssd.structures import PackedSamples
 
 TILE = 8, 32  # rows, columns
@@ -31,7 +34,7 @@ WARPS = 4  # per tile, of 32 threads each
 def apply_plan(
     samples: PackedSamples,
     plan: Plan,
-    size: int,
+    size: Size,
     mean: Sequence[float],
     std: Sequence[float],
     antialias: bool,
@@ -44,7 +47,8 @@ def apply_plan(
     not wait for the device.
     """
     count, device = len(samples.sizes), samples.pixels.device
-    images_BSS3 = torch.empty((count, size, size, 3), dtype=dtype, device=device)
+    S, Z = both(size)
+    images_BSZ3 = torch.empty((count, S, Z, 3), dtype=dtype, device=device)
     if isinstance(plan, MixedPlan):
         sources, weights, num_views = plan.sources, plan.weights, plan.sources.shape[1]
         windows, flip = plan.view_windows, plan.view_flips
@@ -65,12 +69,12 @@ def apply_plan(
         sources,
         weights,
     )
-    grid = triton.cdiv(size, TILE[1]), triton.cdiv(size, TILE[0]), count
+    grid = triton.cdiv(Z, TILE[1]), triton.cdiv(S, TILE[0]), count
     with torch.cuda.device_of(samples.pixels):
         augment_tile[grid](
             *(tensor.contiguous() for tensor in inputs),
-            images_BSS3,
-            SIZE=size,
+            images_BSZ3,
+            SIZE=(S, Z),
             MEAN=tuple(mean),
             STD=tuple(std),
             ANTIALIAS=antialias,
@@ -79,7 +83,7 @@ def apply_plan(
             TILE=TILE,
             num_warps=WARPS,
         )
-    return images_BSS3.permute(0, 3, 1, 2)
+    return images_BSZ3.permute(0, 3, 1, 2)
 
 
 @triton.jit
@@ -112,8 +116,8 @@ def augment_tile(
     image = tl.program_id(2).to(tl.int64)
     rows_Y1 = tl.program_id(1) * TILE[0] + tl.arange(0, TILE[0])[:, None]
     columns_1X = tl.program_id(0) * TILE[1] + tl.arange(0, TILE[1])[None, :]
-    inside = (rows_Y1 < SIZE) & (columns_1X < SIZE)
-    places = images + ((image * SIZE + rows_Y1) * SIZE + columns_1X) * 3
+    inside = (rows_Y1 < SIZE[0]) & (columns_1X < SIZE[1])
+    places = images + ((image * SIZE[0] + rows_Y1) * SIZE[1] + columns_1X) * 3
 
     packed = pixels, offsets, sizes
     steps = brightness, contrast, saturation, hue, contrast_first
@@ -160,40 +164,28 @@ def _view(
 ):
     """The normalised pixels of a tile that shows the image `source` as `view` wants it."""
     pixels, offsets, sizes = packed
-    y_axis, y_count = _axis(rows_Y1, sizes + 2 * source, windows + 4 * view + 1, SIZE, ANTIALIAS)
-    columns_1X = tl.where(tl.load(flip + view), SIZE - 1 - columns_1X, columns_1X)
-    x_axis, x_count = _axis(columns_1X, sizes + 2 * source + 1, windows + 4 * view, SIZE, ANTIALIAS)
-    colours = _colours(source, steps)
+    y_side, x_side = sizes + 2 * source, sizes + 2 * source + 1
+    y_axis, y_count = _axis(rows_Y1, y_side, windows + 4 * view + 1, SIZE[0], ANTIALIAS)
+    columns_1X = tl.where(tl.load(flip + view), SIZE[1] - 1 - columns_1X, columns_1X)
+    x_axis, x_count = _axis(columns_1X, x_side, windows + 4 * view, SIZE[1], ANTIALIAS)
+    colours = load_colours(source, steps)
     start = pixels + tl.load(offsets + source)
     y_taps, x_taps = y_count * _touches(y_axis, y_count), x_count * _touches(x_axis, x_count)
     red, green, blue = _sums_of_taps(
         start, y_axis, y_taps, x_axis, x_taps, colours, SIZE, COLOURS_LAST, TILE
     )
-    y_whole, y_covered = _sums_of_weights(y_axis, y_count, SIZE)
-    x_whole, x_covered = _sums_of_weights(x_axis, x_count, SIZE)
+    y_whole, y_covered = _sums_of_weights(y_axis, y_count, SIZE[0])
+    x_whole, x_covered = _sums_of_weights(x_axis, x_count, SIZE[1])
     covered = y_covered * x_covered
     scale = 1 / tl.maximum(covered, 1e-12)
     red, green, blue = red * scale, green * scale, blue * scale
     if COLOURS_LAST:
-        red, green, blue = _change_colours(red, green, blue, colours)
+        red, green, blue = change_colours(red, green, blue, colours)
     share = covered / tl.maximum(y_whole * x_whole, 1e-12)  # the rest is the mean colour
     red = (red * (255 / STD[0]) - MEAN[0] / STD[0]) * share
     green = (green * (255 / STD[1]) - MEAN[1] / STD[1]) * share
     blue = (blue * (255 / STD[2]) - MEAN[2] / STD[2]) * share
     return red, green, blue
-
-
-@triton.jit
-def _colours(image, steps):
-    """The colour changes of an image, in the units of `_change_colours`."""
-    brightness, contrast, saturation, hue, contrast_first = steps
-    return (
-        tl.load(brightness + image) / 255,
-        tl.load(contrast + image),
-        tl.load(saturation + image),
-        tl.load(hue + image) / 30,
-        tl.load(contrast_first + image),
-    )
 
 
 @triton.jit
@@ -255,19 +247,17 @@ def _sums_of_taps(
     green, blue = red, red
     width = x_axis[4]
     for y_tap in range(y_count):
-        rows_Y1, weights_Y1, covered_Y1 = _weights(y_axis, y_tap, SIZE)
+        rows_Y1, weights_Y1, covered_Y1 = _weights(y_axis, y_tap, SIZE[0])
         starts_Y1 = pixels + rows_Y1.to(tl.int64) * (3 * width)
         for x_tap in range(x_count):
-            columns_1X, weights_1X, covered_1X = _weights(x_axis, x_tap, SIZE)
+            columns_1X, weights_1X, covered_1X = _weights(x_axis, x_tap, SIZE[1])
             covered = covered_Y1 & covered_1X
             places = starts_Y1 + columns_1X * 3
             tap_red = tl.load(places, covered, 0).to(tl.float32)
             tap_green = tl.load(places + 1, covered, 0).to(tl.float32)
             tap_blue = tl.load(places + 2, covered, 0).to(tl.float32)
             if not COLOURS_LAST:
-                tap_red, tap_green, tap_blue = _change_colours(
-                    tap_red, tap_green, tap_blue, colours
-                )
+                tap_red, tap_green, tap_blue = change_colours(tap_red, tap_green, tap_blue, colours)
             weights = tl.where(covered, weights_Y1 * weights_1X, 0)
             red += weights * tap_red
             green += weights * tap_green
@@ -279,41 +269,3 @@ def _sums_of_taps(
 def _touches(axis, count):
     """1 if the image covers any tap of the tile, else 0."""
     return ((tl.min(axis[0]) < axis[4]) & (tl.max(axis[0]) + count > 0)).to(tl.int32)
-
-
-@triton.jit
-def _change_colours(red, green, blue, colours):
-    """The same as `ssd.augment.colours.change_colours`, but takes 0 … 255 and returns 0 … 1."""
-    brightness, contrast, saturation, hue, contrast_first = colours
-    before = tl.where(contrast_first, contrast, 1.0)
-    after = tl.where(contrast_first, 1.0, contrast)
-    red = tl.clamp(tl.clamp(red * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
-    green = tl.clamp(tl.clamp(green * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
-    blue = tl.clamp(tl.clamp(blue * (1 / 255) + brightness, 0.0, 1.0) * before, 0.0, 1.0)
-    if (saturation != 1) | (hue != 0):
-        red, green, blue = _change_saturation_and_hue(red, green, blue, saturation, hue)
-    red = tl.clamp(red * after, 0.0, 1.0)
-    green = tl.clamp(green * after, 0.0, 1.0)
-    blue = tl.clamp(blue * after, 0.0, 1.0)
-    return red, green, blue
-
-
-@triton.jit
-def _change_saturation_and_hue(red, green, blue, saturation, hue):
-    """Scales HSV's S, capped at 1, and shifts H by `hue` sides of its hexagon."""
-    value = tl.maximum(tl.maximum(red, green), blue)
-    chroma = value - tl.minimum(tl.minimum(red, green), blue)
-    ratio = 1 / tl.maximum(chroma, 1e-8)
-    side = tl.where(
-        value == red,
-        (green - blue) * ratio,
-        tl.where(value == green, (blue - red) * ratio + 2, (red - green) * ratio + 4),
-    )
-    side += hue  # stays below 6: blue's side, the largest, is at most 5, and hue is below 1
-    side = tl.where(side < 0, side + 6, side)
-    chroma = tl.minimum(chroma * saturation, value)
-    least = value - chroma
-    red = least + chroma * tl.clamp(tl.abs(side - 3) - 1, 0.0, 1.0)
-    green = least + chroma * tl.clamp(2 - tl.abs(side - 2), 0.0, 1.0)
-    blue = least + chroma * tl.clamp(2 - tl.abs(side - 4), 0.0, 1.0)
-    return red, green, blue

@@ -6,8 +6,9 @@ stand for the mean colour, which is 0 once normalised: they are left out, and an
 has no other taps is not computed. Colours change before the resampling, pixel by pixel, as in
 Caffe, or after it, which is less work if the image shrinks.
 
-Letters: `H`, `W` pixels of the image, `S` of the output, `N` computed output pixels of an axis, `h`
-and `w` those of rows and columns, `K` taps of an output pixel, `X` the values of a row of pixels.
+Letters: `H`, `W` pixels of the image, `S`, `Z` rows and columns of the output, `N` computed output
+pixels of an axis, `h` and `w` those of rows and columns, `K` taps of an output pixel, `X` the
+values of a row of pixels.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn.functional import embedding_bag
 from ssd.augment.colours import change_colours
 from ssd.augment.mix import MixedPlan
 from ssd.augment.plan import Plan
+from ssd.common.sides import Size, both
 from ssd.structures import PackedSamples
 
 # Brightness, contrast, saturation, hue and contrast_first of an image.
@@ -53,19 +55,19 @@ class Taps(NamedTuple):
 def apply_plan(
     samples: PackedSamples,
     plan: Plan,
-    size: int,
+    size: Size,
     mean: Sequence[float],
     std: Sequence[float],
     antialias: bool,
     colours_last: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The images [B, 3, S, S] that the plan produces, normalised, channels_last.
+    """The images [B, 3, S, Z] that the plan produces, normalised, channels_last.
 
     Args:
         samples: the decoded images.
         plan: the changes to each image; read on the host once.
-        size: S, width and height of the output in pixels.
+        size: S and Z, height and width of the output in pixels; one number if they are equal.
         mean: RGB, 0 … 255, subtracted; also the colour beyond the image's border.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
@@ -74,8 +76,9 @@ def apply_plan(
     """
     packed, device = samples.pixels.cpu(), samples.pixels.device
     is_mixed = isinstance(plan, MixedPlan)
-    images_BSS3 = _zeros((len(samples.sizes), size, size, 3), torch.float32 if is_mixed else dtype)
-    mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(size)
+    S, Z = both(size)
+    images_BSZ3 = _zeros((len(samples.sizes), S, Z, 3), torch.float32 if is_mixed else dtype)
+    mean_3, std_X = torch.tensor(mean), torch.tensor(std).repeat(Z)
     starts, sizes = samples.offsets.tolist(), samples.sizes.tolist()
     colours = _colours(plan)
     for index, source, (x1, y1, x2, y2), flip, weight in _views(plan):
@@ -86,10 +89,10 @@ def apply_plan(
         start = starts[source]
         image_HW3 = packed[start : start + height * width * 3].view(height, width, 3)
         cut_WH3 = _transpose(image_HW3[top:bottom, left:right])
-        rows = axis_taps((y1, y2), (top, bottom), size, antialias)
-        columns = axis_taps((x1, x2), (left, right), size, antialias)
+        rows = axis_taps((y1, y2), (top, bottom), S, antialias)
+        columns = axis_taps((x1, x2), (left, right), Z, antialias)
         if flip:
-            columns = columns.mirrored(size)
+            columns = columns.mirrored(Z)
         image_WH3 = cut_WH3.float()
         if not colours_last:
             change_colours(image_WH3, *colours[source])
@@ -100,13 +103,13 @@ def apply_plan(
             _change_covered(resized_hX, covered_hX, colours[source])
         resized_hX.addcmul_(rows_h1, (columns_w1 * mean_3).view(-1), value=-1)
         num_rows, num_numbers = resized_hX.shape
-        below = images_BSS3[index].view(size, 3 * size)[rows.first :, 3 * columns.first :]
+        below = images_BSZ3[index].view(S, 3 * Z)[rows.first :, 3 * columns.first :]
         place_hX = below[:num_rows, :num_numbers]
         if is_mixed:
             place_hX.add_(resized_hX.div_(std_X[:num_numbers]), alpha=weight)
         else:
             torch.div(resized_hX, std_X[:num_numbers], out=place_hX)
-    return images_BSS3.permute(0, 3, 1, 2).to(device, dtype)
+    return images_BSZ3.permute(0, 3, 1, 2).to(device, dtype)
 
 
 def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialias: bool) -> Taps:
@@ -115,7 +118,7 @@ def axis_taps(window: tuple[int, int], cut: tuple[int, int], size: int, antialia
     Args:
         window: first and one past the last pixel of the range that becomes the output.
         cut: the same for the part of the window that the image covers.
-        size: S, output pixels.
+        size: output pixels of the axis.
         antialias: whether the weights widen when the window shrinks.
 
     Returns:

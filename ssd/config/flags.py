@@ -111,7 +111,7 @@ class CommandLine:
             print(help_text(*text, whole="all" in arguments))
             raise SystemExit(0)
         try:
-            words = with_quoted_names(self._renamed(self._in_order(arguments)))
+            words = with_lists(self._renamed(self._in_order(arguments)))
             given = self._parser.parse_args(words, defaults=False)
         except ArgumentError as error:
             raise UserError(self._explained(error, arguments)) from error
@@ -181,17 +181,31 @@ class CommandLine:
         raise UserError(f"there is no flag {flag}{hint}")
 
 
-def with_quoted_names(words: Sequence[str]) -> list[str]:
-    """A command line with the names of `data.classes` in quotes, so that none becomes a number."""
-    flag = "--data.classes"
-    return [
-        f"{flag}={quoted_names(word[len(flag) + 1 :])}"
-        if word.startswith(f"{flag}=")
-        else quoted_names(word)
-        if before == flag
-        else word
-        for before, word in zip(["", *words], words, strict=False)
-    ]
+def with_lists(words: Sequence[str]) -> list[str]:
+    """A command line with its lists as the parser reads them.
+
+    The names of `data.classes` stand in quotes, so that none becomes a number, and an input size of
+    256x512 is [256, 512].
+    """
+    read = {
+        "--data.classes": quoted_names,
+        "--model.input_size": two_sides,
+    }
+    changed = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, equals, value = word.partition("=")
+        if before in read:
+            changed.append(read[before](word))
+        elif equals and flag in read:
+            changed.append(f"{flag}={read[flag](value)}")
+        else:
+            changed.append(word)
+    return changed
+
+
+def two_sides(text: str) -> str:
+    """An input size of 256x512 as a list; any other text as it is."""
+    return re.sub(r"^(\d+)x(\d+)$", r"[\1, \2]", text)
 
 
 def typed_settings(arguments: Sequence[str]) -> Settings:

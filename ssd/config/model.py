@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from ssd.common.sides import both
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
 Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssd7"]
@@ -13,6 +14,8 @@ ClassLoss = Literal["hard_negatives", "focal"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
 ShortStep = Literal["share", "full"]
 MOST_RATIOS, LONGEST_RATIO = 8, 100
+WIDEST = 1024  # channels of a pyramid
+INPUT_SIDES = 64, 2048  # pixels
 DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
 
@@ -26,8 +29,9 @@ class ModelConfig:
     layers that train on a CPU. `timm:NAME`: any convolutional network of the package timm (pip
     install timm), with additional layers until a map has one position."""
 
-    input_size: int = 300
-    """Width and height, in pixels, to which images are resized."""
+    input_size: int | list[int] = 300
+    """Width and height, in pixels, to which images are resized: one number, or [height, width]. The
+    two suit pictures that are all wide, or all high; on a command line, 256x512 is the same."""
 
     weights: str = "none"
     """The initial weights. `none`: random. `auto`: published ones, if they are in the cache or can
@@ -39,7 +43,8 @@ class ModelConfig:
 
     box_sizes: list[float] | None = None
     """Sizes of the default boxes in input pixels: one per feature map, then the upper size of the
-    last map. By default, the backbone's own (VGG at 300: 30 60 111 162 213 264 315)."""
+    last map. By default, the backbone's own (VGG at 300: 30 60 111 162 213 264 315), which grow
+    with the input's shorter side."""
 
     aspect_ratios: list[float] | None = None
     """Aspect ratios above 1 of the default boxes, on every feature map; each adds a wide box and a
@@ -49,6 +54,11 @@ class ModelConfig:
     freeze: Literal["none", "backbone"] = "none"
     """Layers that keep their initial weights, and the statistics of their BatchNorm. `backbone`:
     those that pretrained weights fill; the additional layers and the head train. For few images."""
+
+    pyramid: int = 0
+    """Channels of a top-down feature pyramid (Lin et al., 2017) between the backbone's maps and the
+    head, which passes on to the finer maps what the coarser ones know; 0 for none. 128 is usual.
+    The default boxes stay the same. It starts from random weights, as the head does."""
 
     head_scale: float = 1.0
     """Factor on the head's random initial weights. Features that are strong from the start, such as
@@ -72,7 +82,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
-        check_limits("model", self, input_size=(64, 2048), head_scale=(0, LARGEST))
+        check_limits("model", self, pyramid=(0, WIDEST), head_scale=(0, LARGEST))
+        self._check_input_size()
         known = (*get_args(Backbone), "timm:NAME")
         is_known = self.backbone in known[:-1] or self.backbone.startswith("timm:")
         require(is_known, "model.backbone", self.backbone, f"one of {', '.join(known)}")
@@ -88,6 +99,21 @@ class ModelConfig:
         long = ratios is None or ratios == sorted({r for r in ratios if 1 < r <= LONGEST_RATIO})
         rule = f"at most {MOST_RATIOS} rising numbers above 1 and at most {LONGEST_RATIO}"
         require(few and long, "model.aspect_ratios", ratios, rule)
+
+    def _check_input_size(self) -> None:
+        """Refuses impossible sizes; makes one number of two equal ones."""
+        size, (low, high) = self.input_size, INPUT_SIDES
+        sides = [size, size] if isinstance(size, int) else size
+        fits = len(sides) == 2 and all(low <= side <= high for side in sides)
+        rule = f"at least {low} and at most {high}, or [height, width] of two such numbers"
+        require(fits, "model.input_size", size, rule)
+        height, width = sides
+        object.__setattr__(self, "input_size", height if height == width else [height, width])
+
+    @property
+    def shorter_side(self) -> int:
+        """Of the input, in pixels: what the backbones' own default boxes are relative to."""
+        return min(both(self.input_size))
 
 
 @dataclass(frozen=True)

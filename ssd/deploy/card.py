@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
+from ssd.common.sides import both, in_words
 from ssd.common.untrusted import shown
 from ssd.deploy.agreement import Agreement
 from ssd.deploy.compare import Difference
@@ -88,12 +89,13 @@ def _input(facts: Facts) -> str:
     if facts.pixels:
         return (
             "`images`: uint8 [B, H, W, 3], RGB, of any size; all images of a batch have the same. "
-            f"They are resized to {facts.input_size} pixels and normalised inside."
+            f"They are resized to {in_words(facts.input_size)} pixels and normalised inside."
         )
     mean, std = (", ".join(f"{v:g}" for v in each) for each in (facts.pixel_mean, facts.pixel_std))
+    height, width = both(facts.input_size)
     averaging = "averages" if facts.antialias else "does not average"
     return (
-        f"`images`: float32 [B, 3, {facts.input_size}, {facts.input_size}], RGB. An image is "
+        f"`images`: float32 [B, 3, {height}, {width}], RGB. An image is "
         f"resized bilinearly without regard to its shape (shrinking {averaging} the pixels that "
         f"it skips), its mean ({mean}) is subtracted, and it is divided by {std}."
     )
@@ -157,7 +159,8 @@ def _packages(facts: Facts) -> str:
 def _example(facts: Facts) -> str:
     if facts.pixels:
         return 'cv2.imread("photo.jpg", cv2.IMREAD_COLOR_RGB)[None]'
-    return f"np.zeros((1, 3, {facts.input_size}, {facts.input_size}), np.float32)  # yours"
+    height, width = both(facts.input_size)
+    return f"np.zeros((1, 3, {height}, {width}), np.float32)  # yours"
 
 
 def _python(*lines: str) -> str:

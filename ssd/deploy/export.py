@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
+from ssd.common.sides import both, one_or_both
 from ssd.config import AugmentConfig, Config
 from ssd.config.settings import Settings, merge, to_yaml
 from ssd.deploy.agreement import Agreement, compare_objects
@@ -160,7 +161,7 @@ def facts_of(checkpoint: Checkpoint, config: Config, wanted: Wanted, run: str) -
         form="raw" if wanted.raw else "detections",
         pixels=wanted.pixels,
         classes=tuple(checkpoint.manifest.classes),
-        input_size=model.input_size,
+        input_size=one_or_both(*both(model.input_size)),
         pixel_mean=tuple(model.pixel_mean),
         pixel_std=tuple(model.pixel_std),
         antialias=config.augment.antialias,

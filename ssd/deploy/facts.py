@@ -34,7 +34,7 @@ class Facts:
         form: `detections`, or `raw` for scores and boxes before suppression.
         pixels: whether it takes images as they are, rather than resized and normalised.
         classes: names of the labels from 1 on.
-        input_size: width and height of the network's input in pixels.
+        input_size: height and width of the network's input in pixels; one number if equal.
         pixel_mean: RGB, 0 … 255, subtracted.
         pixel_std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
@@ -52,7 +52,7 @@ class Facts:
     form: Form
     pixels: bool
     classes: tuple[str, ...]
-    input_size: int
+    input_size: int | tuple[int, int]
     pixel_mean: tuple[float, ...]
     pixel_std: tuple[float, ...]
     antialias: bool
@@ -118,5 +118,8 @@ def _check(values: dict[str, Any]) -> None:
         values[name] = as_number(name, values[name])
     for name in ("top_k", "max_detections", "step"):
         as_whole(name, values[name], 0)
-    if as_whole("input_size", values["input_size"], 1) > LARGEST_INPUT:
-        raise ValueError(f"its input_size is {values['input_size']}, above {LARGEST_INPUT}")
+    size = values["input_size"]
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    if max(as_whole("input_size", side, 1) for side in sides) > LARGEST_INPUT:
+        raise ValueError(f"its input_size is {size}, above {LARGEST_INPUT}")
+    values["input_size"] = size if sides == [size] else tuple(size)

@@ -3,9 +3,9 @@
 All shapes follow from the settings, but for the batch and the size of the images. The steps are
 those of `ssd.detect.postprocess`, in operators that every runtime has.
 
-Letters: `B` images, `H`, `W` their pixels, `S` pixels of the network's input, `P` default boxes,
-`C` classes with the background, `L` = C - 1 classes without it, `K` candidates of a class, `D`
-detections of an image, `N` values along one axis.
+Letters: `B` images, `H`, `W` their pixels, `S`, `Z` rows and columns of the network's input, `P`
+default boxes, `C` classes with the background, `L` = C - 1 classes without it, `K` candidates of a
+class, `D` detections of an image, `N` values along one axis.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ssd.augment.batch import Preprocess
+from ssd.common.sides import Size, both
 from ssd.config import EvaluationConfig
 from ssd.detect.candidates import clipped_boxes
 from ssd.model.ssd import SSD
@@ -40,7 +41,7 @@ def suppress_shape(boxes: Tensor, scores: Tensor, iou: float, least: float, most
 class RawGraph(nn.Module):
     """Images → the score of every class in every default box, and the box.
 
-    Takes normalised images [B, 3, S, S], or with `pixels` the images themselves, [B, H, W, 3] of
+    Takes normalised images [B, 3, S, Z], or with `pixels` the images themselves, [B, H, W, 3] of
     uint8, RGB. Gives boxes [B, P, 4], xyxy in pixels of the images, and scores [B, P, C] with the
     background first; what is not finite is 0.
     """
@@ -66,7 +67,8 @@ class RawGraph(nn.Module):
             )
             images = (resized(images, size, self.preprocess.antialias) - mean) / std
         else:
-            sides_4 = torch.full((4,), float(size))
+            S, Z = both(size)
+            sides_4 = torch.tensor([Z, S, Z, S]).float()
         return self.model(images), sides_4
 
 
@@ -149,17 +151,18 @@ def above(scores_BLP: Tensor, least: float) -> Tensor:
     return torch.where((scores_BLP > least) & are_numbers_B1P, scores_BLP, 0.0)
 
 
-def resized(images_BHW3: Tensor, size: int, antialias: bool) -> Tensor:
-    """Images [B, 3, S, S] of size S, float32, by the weights of `ssd.augment.pixels.axis_taps`.
+def resized(images_BHW3: Tensor, size: Size, antialias: bool) -> Tensor:
+    """Images [B, 3, S, Z] of that size, float32, by the weights of `ssd.augment.pixels.axis_taps`.
 
     A dense matrix of weights makes each axis one product, since no operator of ONNX has exactly
     these weights in every runtime. A product is slow if its matrices have only the three columns
     of the colours, so these come first.
     """
     height, width = images_BHW3.shape[1:3]
-    rows_SH = axis_weights(axis_length(images_BHW3, 1), height, size, antialias)
-    columns_SW = axis_weights(axis_length(images_BHW3, 2), width, size, antialias)
-    return rows_SH @ (images_BHW3.permute(0, 3, 1, 2).float() @ columns_SW.T)
+    S, Z = both(size)
+    rows_SH = axis_weights(axis_length(images_BHW3, 1), height, S, antialias)
+    columns_ZW = axis_weights(axis_length(images_BHW3, 2), width, Z, antialias)
+    return rows_SH @ (images_BHW3.permute(0, 3, 1, 2).float() @ columns_ZW.T)
 
 
 def axis_weights(length: Tensor, places: int, size: int, antialias: bool) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from ssd.common.errors import UserError
+from ssd.common.sides import both
 from ssd.deploy.facts import OUTPUTS, Facts
 from ssd.deploy.graph import RawGraph
 
@@ -30,11 +31,11 @@ def need_packages(suffix: str) -> None:
 
 def traced(graph: RawGraph) -> ExportedProgram:
     """The graph as a program of PyTorch's operators, for any batch and, of pixels, any size."""
-    size = graph.preprocess.size
+    height, width = both(graph.preprocess.size)
     example = (
-        torch.zeros(2, size - 1, size + 1, 3, dtype=torch.uint8)
+        torch.zeros(2, height - 1, width + 1, 3, dtype=torch.uint8)
         if graph.pixels
-        else torch.zeros(2, 3, size, size)
+        else torch.zeros(2, 3, height, width)
     )
     free = {axis: Dim(name) for axis, name in free_axes(graph.pixels).items()}
     with torch.no_grad(), warnings.catch_warnings():

@@ -2,8 +2,8 @@
 
 The result is that of `ssd.augment.pixels` for a whole image, to float32's precision.
 
-Letters: `H`, `W` pixels of the image, `S` of the output, `N` pixels along an axis, `M` along the
-other, `X` the values of a row of pixels.
+Letters: `H`, `W` pixels of the image, `S`, `Z` rows and columns of the output, `N` pixels along an
+axis, `M` along the other, `X` the values of a row of pixels.
 """
 
 from __future__ import annotations
@@ -15,31 +15,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssd.common.sides import Size, both
+
 Floats = npt.NDArray[np.float32]
 AT_ONCE = 16  # output rows of one product: the fastest of 4 … 64
 
 
 def network_input(
     image_HW3: npt.NDArray[np.uint8],
-    size: int,
+    size: Size,
     mean: Sequence[float],
     std: Sequence[float],
     antialias: bool,
 ) -> Floats:
-    """The image as the network takes it, [1, 3, S, S], resized and normalised.
+    """The image as the network takes it, [1, 3, S, Z], resized and normalised.
 
     Args:
         image_HW3: RGB.
-        size: S.
+        size: S and Z, or one number if they are equal.
         mean: RGB, 0 … 255, subtracted.
         std: RGB, 0 … 255, divided by.
         antialias: whether shrinking averages all pixels that an output pixel covers.
     """
-    rows_SW3 = _resampled(image_HW3, size, antialias)
-    resized_SS3 = _resampled(rows_SW3.transpose(1, 0, 2), size, antialias)  # columns first
-    resized_SS3 -= np.array(mean, np.float32)
-    resized_SS3 /= np.array(std, np.float32)
-    return np.ascontiguousarray(resized_SS3.transpose(2, 1, 0))[None]
+    S, Z = both(size)
+    rows_SW3 = _resampled(image_HW3, S, antialias)
+    resized_ZS3 = _resampled(rows_SW3.transpose(1, 0, 2), Z, antialias)  # columns first
+    resized_ZS3 -= np.array(mean, np.float32)
+    resized_ZS3 /= np.array(std, np.float32)
+    return np.ascontiguousarray(resized_ZS3.transpose(2, 1, 0))[None]
 
 
 @lru_cache(4)  # for pictures of the same size one after another

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssd.common.errors import UserError, one_line
+from ssd.common.sides import both
 from ssd.common.untrusted import CONTROL, LARGEST_COORDINATE
 from ssd.deploy.facts import OUTPUTS, Facts, read_facts
 from ssd.deploy.onnx_session import open_onnx
@@ -122,8 +123,9 @@ class ExportedDetector(ExportedFile):
         boxes, scores, labels = (output[0, :count] for output in outputs[:3])
         if not self.facts.pixels:
             height, width = pixels.shape[:2]
+            input_height, input_width = both(self.facts.input_size)
             boxes = boxes * np.array([width, height] * 2, np.float32)
-            boxes /= self.facts.input_size
+            boxes /= np.array([input_width, input_height] * 2, np.float32)
         return Objects(boxes, scores, labels)
 
     def predict(self, picture: str | Path | Pixels, min_score: float = SHOWN_SCORE) -> Result:

@@ -19,9 +19,9 @@ Numbers = Literal["float32", "float16", "int8"]
 
 # Layers between convolutions that compute with the same numbers as these.
 HALF_LAYERS = {
-    *("Add", "Clip", "HardSigmoid", "HardSwish", "MaxPool", "Mul", "ReduceMean", "Relu"),
+    *("Add", "Clip", "HardSigmoid", "HardSwish", "MaxPool", "Mul", "ReduceMean", "Relu", "Resize"),
 }
-INT8_LAYERS = {"Add", "Clip", "MaxPool", "Relu"}
+INT8_LAYERS = {"Add", "Clip", "MaxPool", "Relu", "Resize"}
 
 
 def halved(content: bytes) -> bytes:

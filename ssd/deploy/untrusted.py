@@ -30,9 +30,9 @@ OPERATORS = {
     *("GatherElements", "GatherND", "GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish"),
     *("Identity", "IsInf", "IsNaN", "LayerNormalization", "Less", "MatMul", "Max", "MaxPool"),
     *("Min", "Mod", "Mul", "NonMaxSuppression", "Not", "Or", "Pow", "QuantizeLinear", "Range"),
-    *("NonZero", "Pad", "Reciprocal", "ReduceL2", "ReduceMax"),
-    *("ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND"),
-    *("Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tile", "TopK"),
+    *("NonZero", "Pad", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"),
+    *("ReduceSum", "Relu", "Reshape", "Resize", "ScatterElements", "ScatterND", "Shape"),
+    *("Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tile", "TopK"),
     *("Transpose", "Unsqueeze", "Where"),
 }
 

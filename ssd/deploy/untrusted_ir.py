@@ -24,8 +24,8 @@ OPSET = re.compile(r"opset[1-9][0-9]?")
 OPERATORS = {
     *("Abs", "Add", "AvgPool", "Broadcast", "Clamp", "Concat", "Const", "Convert", "Convolution"),
     *("Divide", "Equal", "Exp", "FakeQuantize", "FloorMod", "Gather", "GatherElements", "GatherND"),
-    *("Greater", "GroupConvolution", "HSwish", "HardSigmoid", "IsInf", "IsNaN", "Less"),
-    *("LogicalAnd", "LogicalNot", "LogicalOr", "MatMul", "MaxPool", "Maximum", "Minimum"),
+    *("Greater", "GroupConvolution", "HSwish", "HardSigmoid", "Interpolate", "IsInf", "IsNaN"),
+    *("Less", "LogicalAnd", "LogicalNot", "LogicalOr", "MatMul", "MaxPool", "Maximum", "Minimum"),
     *("Multiply", "NonMaxSuppression", "NonZero", "Pad", "Parameter", "Power", "Range", "ReLU"),
     *("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Result"),
     *("ScatterElementsUpdate", "ScatterNDUpdate", "Select", "ShapeOf", "Slice", "SoftMax"),

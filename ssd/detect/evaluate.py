@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
+from ssd.common.sides import in_words
 from ssd.config import Config, EvaluationConfig
 from ssd.config.settings import Settings, to_yaml
 from ssd.data.layout import locate
@@ -185,7 +186,7 @@ def origin_lines(origin: Origin, result: EvaluationResult) -> list[str]:
     left_out = f", {result.images_left_out} left out" if result.images_left_out else ""
     overlap = "0.50 … 0.95" if origin.iou_threshold is None else f"{origin.iou_threshold:g}"
     model = origin.model
-    by = "" if model is None else f"{model.backbone} at {model.input_size} pixels, "
+    by = "" if model is None else f"{model.backbone} at {in_words(model.input_size)} pixels, "
     return [
         f"{origin.data} ({origin.format}), split {' + '.join(splits)}: "
         f"{result.num_images} images{left_out}",

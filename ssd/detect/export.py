@@ -10,6 +10,7 @@ import torch
 
 from ssd.common.errors import UserError
 from ssd.common.files import write_whole
+from ssd.common.sides import in_words
 from ssd.config import Config
 from ssd.detect.load import config_of, open_checkpoint
 from ssd.model.foreign import to_torchvision_ssd300
@@ -40,11 +41,12 @@ def export(trained: Path, out: Path, which: str | None = None) -> tuple[str, str
     check_place(out.parent)
     checkpoint = open_checkpoint(trained, which)
     config = config_of(checkpoint, {})
-    backbone, size = config.model.backbone, config.model.input_size
-    if (backbone, size) != ("vgg16", 300):
+    backbone, size, width = config.model.backbone, config.model.input_size, config.model.pyramid
+    if (backbone, size, width) != ("vgg16", 300, 0):
+        pyramid = f" with a pyramid of {width} channels" if width else ""
         raise UserError(
-            f"the model of {checkpoint.path} is {backbone} at {size} pixels, but torchvision has "
-            "an SSD for vgg16 at 300 only: export such a run"
+            f"the model of {checkpoint.path} is {backbone}{pyramid} at {in_words(size)} pixels, "
+            "but torchvision has an SSD for vgg16 at 300 only, without a pyramid: export such a run"
         )
     buffer = io.BytesIO()
     torch.save(to_torchvision_ssd300(checkpoint.weights), buffer)
@@ -87,7 +89,7 @@ model = ssd300_vgg16(
 )
 model.anchor_generator = DefaultBoxGenerator(
     {[list(feature_map.aspect_ratios) for feature_map in maps]},
-    scales={[size / model.input_size for size in sizes]},
+    scales={[size / model.shorter_side for size in sizes]},
     steps={[feature_map.step for feature_map in maps]},
     clip={model.clamp_boxes},
 )

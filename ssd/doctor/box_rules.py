@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssd.common.sides import Size, both, in_words
 from ssd.data.findings import Finding
 from ssd.structures import DataSet, FloatArray, IntArray
 
@@ -58,12 +59,13 @@ class Boxes:
         return f"{self.data.classes[self.labels[row] - 1]!r} at ({corners})"
 
 
-def box_findings(objects: Boxes, input_size: int) -> Iterator[Finding]:
+def box_findings(objects: Boxes, input_size: Size) -> Iterator[Finding]:
     """Boxes below one pixel at the model's input, and boxes that cover the whole image."""
     sides = (objects.boxes[:, 2:] - objects.boxes[:, :2]) / objects.sizes
-    tiny = f"is less than a pixel wide or high at {input_size} pixels"
+    height, width = both(input_size)
+    tiny = f"is less than a pixel wide or high at {in_words(input_size)} pixels"
     for rows, kind, what in (
-        ((sides * input_size < 1).any(1), "box below one pixel", tiny),
+        ((sides * (width, height) < 1).any(1), "box below one pixel", tiny),
         ((sides >= WHOLE_IMAGE).all(1), "box of the whole image", "covers the whole image"),
     ):
         for row in np.flatnonzero(rows).tolist():

@@ -18,6 +18,7 @@ import numpy as np
 
 from ssd.common.errors import UserError
 from ssd.common.machine import usable_cores
+from ssd.common.sides import Size
 from ssd.common.words import counted
 from ssd.config import DataConfig, EvaluationConfig
 from ssd.config.data import SHARE
@@ -66,7 +67,7 @@ class Checked:
 
 
 def check_data(
-    config: DataConfig, input_size: int, evaluation: EvaluationConfig | None = None
+    config: DataConfig, input_size: Size, evaluation: EvaluationConfig | None = None
 ) -> Checked:
     """Reads all annotations and images of both splits and applies every rule.
 
@@ -74,7 +75,7 @@ def check_data(
 
     Args:
         config: the section of the config.
-        input_size: of the model, in pixels.
+        input_size: of the model: height and width in pixels, or one number.
         evaluation: the section of the config, of which the limits are held against the data.
 
     Raises:
@@ -144,7 +145,7 @@ def _unless_lost(split: Split, findings: Iterable[Finding]) -> Iterator[Finding]
     return iter(()) if lost else iter(findings)
 
 
-def split_findings(data: DataSet, files: Files, input_size: int) -> Iterator[Finding]:
+def split_findings(data: DataSet, files: Files, input_size: Size) -> Iterator[Finding]:
     """The findings about the images of a split and the objects in them."""
     for record in data.records:
         yield from image_findings(record, files[record.path])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ssd.common.sides import in_words
 from ssd.config import ModelConfig
 from ssd.data.findings import Finding
 from ssd.doctor.suggest import Shapes, suggest
@@ -52,7 +53,7 @@ def judge_boxes(
         ]
     message = (
         f"{misfits:,} of {total:,} objects ({percent(misfits, total)}) overlap no default box by "
-        f"IoU {match_iou:g} at {model.input_size} pixels; {better}"
+        f"IoU {match_iou:g} at {in_words(model.input_size)} pixels; {better}"
     )
     findings = [Finding("objects that no default box fits", False, message)] if are_many else []
     return findings, ["", *lines]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ssd.common.files import write_whole
+from ssd.common.sides import Size, in_words
 from ssd.common.text_table import text_table
 from ssd.common.words import counted
 from ssd.config import DataConfig, EvaluationConfig, LossConfig, ModelConfig
@@ -97,7 +98,7 @@ def report_data(
 def write_details(
     path: Path,
     data: DataConfig,
-    input_size: int,
+    input_size: Size,
     match_iou: float,
     checked: Checked,
     statistics: Statistics,
@@ -121,13 +122,13 @@ def write_picture(
     statistics: Statistics,
     train: Objects,
     maps: Sequence[FeatureMap],
-    input_size: int,
+    input_size: Size,
 ) -> None:
     """The statistics as one picture."""
     figure = data_figure(
         {row.name: row.objects for row in statistics.classes},
         train.sizes(input_size).astype(np.float64),
-        train.aspect_ratios().astype(np.float64),
+        train.aspect_ratios(input_size).astype(np.float64),
         [shape for feature_map in maps for shape in box_shapes(feature_map)],
         {row.name: (row.unmatched, row.objects) for row in statistics.sizes},
     )
@@ -173,7 +174,7 @@ def class_table(rows: Sequence[ClassRow]) -> Iterator[str]:
         yield f"… and {len(rows) - SHOWN_CLASSES} more in {DETAILS}"
 
 
-def size_table(statistics: Statistics, input_size: int, match_iou: float) -> Iterator[str]:
+def size_table(statistics: Statistics, input_size: Size, match_iou: float) -> Iterator[str]:
     """Training objects by size, those that no default box fits, and the quantiles."""
     cells = [
         (
@@ -184,7 +185,7 @@ def size_table(statistics: Statistics, input_size: int, match_iou: float) -> Ite
         for row in statistics.sizes
     ]
     yield ""
-    yield text_table((f"size at {input_size} pixels", "objects", "unmatched"), cells)
+    yield text_table((f"size at {in_words(input_size)} pixels", "objects", "unmatched"), cells)
     best = "training gives it the best one nevertheless"
     yield f"unmatched: no default box overlaps the object by IoU {match_iou:g}; {best}"
     yield ""

@@ -13,6 +13,7 @@ import torch
 
 from ssd.augment.batch import preprocess_of
 from ssd.augment.library import library_transform
+from ssd.common.sides import both
 from ssd.config import AugmentConfig, DataConfig, ModelConfig
 from ssd.data.dataset import DetectionDataset
 from ssd.data.layout import locate
@@ -67,7 +68,7 @@ def write_sheet(
         pictures = {picture.name: picture for picture in shown(batch, loaded.classes, model)}
         for name, picture in pictures.items():
             # At a small input, letters would be as large as the objects.
-            large = fit(picture, max(model.input_size, SIDE))
+            large = fit(picture, max(*both(model.input_size), SIDE))
             rows.setdefault(name, []).append(draw(large))
     path = out / SHEET
     cv2.imwrite(str(path), sheet(list(rows.values()))[..., ::-1])
@@ -99,7 +100,8 @@ def shown(batch: Batch, classes: Sequence[str], model: ModelConfig) -> Iterator[
     """The images of a batch as they can be seen, with their objects."""
     mean_3, std_3 = torch.tensor(model.pixel_mean), torch.tensor(model.pixel_std)
     levels_BSS3 = (batch.images.permute(0, 2, 3, 1) * std_3 + mean_3).round().clamp(0, 255).byte()
-    corners_BG4 = batch.boxes * model.input_size
+    height, width = both(model.input_size)
+    corners_BG4 = batch.boxes * torch.tensor([width, height, width, height])
     for name, pixels, corners_G4, labels_G in zip(
         batch.image_ids,
         levels_BSS3.numpy(),
@@ -117,12 +119,12 @@ def shown(batch: Batch, classes: Sequence[str], model: ModelConfig) -> Iterator[
 
 def sheet(rows: Sequence[Sequence[Pixels]]) -> Pixels:
     """Images of one size in rows and columns, white between and around them."""
-    side = rows[0][0].shape[0]
-    step = side + GAP
+    height, width = rows[0][0].shape[:2]
+    y_step, x_step = height + GAP, width + GAP
     columns = max(len(row) for row in rows)
-    canvas = np.full((len(rows) * step + GAP, columns * step + GAP, 3), 255, np.uint8)
+    canvas = np.full((len(rows) * y_step + GAP, columns * x_step + GAP, 3), 255, np.uint8)
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
-            top, left = GAP + y * step, GAP + x * step
-            canvas[top : top + side, left : left + side] = image
+            top, left = GAP + y * y_step, GAP + x * x_step
+            canvas[top : top + height, left : left + width] = image
     return canvas

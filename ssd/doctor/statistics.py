@@ -1,12 +1,13 @@
 """Statistics of a data set: objects by class, their sizes and shapes at the model's input.
 
 A size is the square root of a box's area. Sizes and aspect ratios (width / height) are those in
-the image as it is resized to the model's square input, without random changes.
+the image as it is resized to the model's input, without random changes.
 Letters: `N` objects, `n` of them at a time, `P` default boxes, `C` classes without background.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ssd.common.progress import Progress
+from ssd.common.sides import Size, both
 from ssd.geometry.boxes import pairwise_iou, to_corner_form
 from ssd.structures import BoolArray, FloatArray, IntArray, Record
 
@@ -39,15 +41,17 @@ class Objects:
     labels: IntArray
     boxes: FloatArray
 
-    def sizes(self, input_size: int) -> FloatArray:
+    def sizes(self, input_size: Size) -> FloatArray:
         """Square roots [N] of the areas, in pixels of the model's input."""
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
-        return np.asarray(np.sqrt(sides.prod(1)) * np.float32(input_size))
+        scale = math.sqrt(math.prod(both(input_size)))
+        return np.asarray(np.sqrt(sides.prod(1)) * np.float32(scale))
 
-    def aspect_ratios(self) -> FloatArray:
+    def aspect_ratios(self, input_size: Size) -> FloatArray:
         """Width / height [N] at the model's input."""
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
-        return sides[:, 0] / sides[:, 1]
+        height, width = both(input_size)
+        return np.asarray(sides[:, 0] / sides[:, 1] * np.float32(width / height))
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def describe(
     evaluation: Objects,
     classes: Sequence[str],
     unmatched_N: BoolArray,
-    input_size: int,
+    input_size: Size,
 ) -> Statistics:
     """Builds the tables; `unmatched_N` belongs to the training objects."""
     sizes_N = train.sizes(input_size)
@@ -145,7 +149,7 @@ def describe(
         rows,
         size_rows(sizes_N, unmatched_N),
         quantiles(sizes_N),
-        quantiles(train.aspect_ratios()),
+        quantiles(train.aspect_ratios(input_size)),
     )
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ssd.common.progress import Progress
+from ssd.common.sides import Size, both
 from ssd.doctor.statistics import best_overlaps, unmatched
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.structures import FloatArray
@@ -70,7 +71,7 @@ class Shapes:
 def suggest(
     boxes_N4: FloatArray,
     maps: Sequence[FeatureMap],
-    input_size: int,
+    input_size: Size,
     match_iou: float,
     clamp: bool = False,
 ) -> tuple[Shapes, int] | None:
@@ -81,7 +82,7 @@ def suggest(
     Args:
         boxes_N4: the objects, xyxy relative to the image.
         maps: the default boxes in use.
-        input_size: of the model.
+        input_size: of the model: height and width in pixels, or one number.
         match_iou: the overlap at which a default box fits.
         clamp: as for `default_boxes`.
     """
@@ -110,9 +111,10 @@ def suggest(
     return (best, left) if left < before else None
 
 
-def by_k_means(boxes_N4: FloatArray, input_size: int, in_use: Shapes) -> Iterator[Shapes]:
+def by_k_means(boxes_N4: FloatArray, input_size: Size, in_use: Shapes) -> Iterator[Shapes]:
     """The shapes in the middle of those of the objects: of their elongations, and of both."""
-    sides_N2 = (boxes_N4[:, 2:] - boxes_N4[:, :2]).astype(np.float64) * input_size
+    height, width = both(input_size)
+    sides_N2 = (boxes_N4[:, 2:] - boxes_N4[:, :2]).astype(np.float64) * (width, height)
     sizes = k_means(np.sqrt(sides_N2.prod(1)), len(in_use.sizes))
     ratios = k_means(sides_N2.max(1) / sides_N2.min(1), NUM_RATIOS)
     own_sizes = tuple(sorted({round(size, 1) for size in sizes if size >= SMALLEST_SIZE}))

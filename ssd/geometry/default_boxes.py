@@ -3,7 +3,8 @@
 Every position of every feature map has boxes of a few shapes: a square of the map's own size, a
 square whose side is the geometric mean of this and the next map's size, and for every aspect
 ratio `a` one box of `a` and one of `1/a`. By default nothing is clipped to the image (Caffe's
-`clip: false`).
+`clip: false`). Shapes are in pixels of the input, so that a square is square there even if the
+input is not.
 Source: Liu et al., SSD, section 2.2, and Caffe's `PriorBoxLayer`.
 """
 
@@ -16,21 +17,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssd.common.sides import Size, both
+
 
 @dataclass(frozen=True)
 class FeatureMap:
     """The layout of the default boxes on one feature map; lengths in pixels of the input.
 
     Attributes:
-        size: rows and columns of the map.
-        step: distance between two neighbouring positions.
+        size: rows and columns of the map; one number if they are equal.
+        step: distance between two neighbouring rows and columns; one number if they are equal.
         min_size: side of the small square.
         max_size: the next map's `min_size`.
         aspect_ratios: each `a` > 1 adds a box of `a` and one of `1/a`.
     """
 
-    size: int
-    step: float
+    size: Size
+    step: float | tuple[float, float]
     min_size: float
     max_size: float
     aspect_ratios: tuple[float, ...]
@@ -53,7 +56,7 @@ def box_shapes(feature_map: FeatureMap) -> list[tuple[float, float]]:
 
 
 def default_boxes(
-    feature_maps: Sequence[FeatureMap], input_size: int, *, clamp: bool = False
+    feature_maps: Sequence[FeatureMap], input_size: Size, *, clamp: bool = False
 ) -> Tensor:
     """Default boxes [P, 4] as (centre x, centre y, width, height) relative to the image, float32.
 
@@ -61,18 +64,23 @@ def default_boxes(
 
     Args:
         feature_maps: finest first.
-        input_size: width and height of the image in pixels.
+        input_size: height and width of the input in pixels; one number if they are equal.
         clamp: whether widths and heights are limited to the image's, as in torchvision's
             `DefaultBoxGenerator`; centres stay where they are.
     """
     rows = []
     for feature_map in feature_maps:
-        centres = [(index + 0.5) * feature_map.step for index in range(feature_map.size)]
+        y_centres, x_centres = (
+            [(index + 0.5) * step for index in range(count)]
+            for count, step in zip(both(feature_map.size), both(feature_map.step), strict=True)
+        )
         shapes = box_shapes(feature_map)
         rows += [
-            (x, y, width, height) for y in centres for x in centres for width, height in shapes
+            (x, y, width, height) for y in y_centres for x in x_centres for width, height in shapes
         ]
-    boxes_P4 = (torch.tensor(rows, dtype=torch.float64) / input_size).float()
+    input_height, input_width = both(input_size)
+    sides_4 = torch.tensor([input_width, input_height] * 2, dtype=torch.float64)
+    boxes_P4 = (torch.tensor(rows, dtype=torch.float64) / sides_4).float()
     if clamp:
         boxes_P4[:, 2:].clamp_(max=1)
     return boxes_P4

@@ -1,9 +1,13 @@
-"""Batch normalisation and initial weights, shared by the backbones and the head."""
+"""Batch normalisation, initial weights and sizes of maps, shared by the backbones and the head."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ssd.common.sides import Size, both
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -21,6 +25,12 @@ class BatchNorm(nn.BatchNorm2d):
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         return super().forward(input)
+
+
+def halved(input_size: Size, times: Iterable[int]) -> list[tuple[int, int]]:
+    """Rows and columns of maps after so many halvings of an input, each of them rounded up."""
+    height, width = both(input_size)
+    return [(-(-height // 2**count), -(-width // 2**count)) for count in times]
 
 
 def xavier_init(module: nn.Module) -> None:

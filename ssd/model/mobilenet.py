@@ -7,13 +7,13 @@ al., MobileNetV3, section 6.3, take the map of stride 16.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ssd.model.layers import BatchNorm, xavier_init
+from ssd.common.sides import Size, both
+from ssd.model.layers import BatchNorm, halved, xavier_init
 
 TAPPED_BLOCKS = (7, 13)
 TAPPED_CHANNELS = (240, 672)
@@ -23,7 +23,7 @@ BOX_SCALES = (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)
 
 
 class MobileNetV3Large(nn.Module):
-    """Seven feature maps of strides 8 … 512 from images [B, 3, S, S], S ≥ 96.
+    """Seven feature maps of strides 8 … 512 from images [B, 3, H, W], both ≥ 96.
 
     `features` has torchvision's names, so its weights fit as they are.
     """
@@ -34,11 +34,11 @@ class MobileNetV3Large(nn.Module):
         *((2,), (2,)),
     )
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(self, input_size: Size) -> None:
         super().__init__()
         self.channels = (*TAPPED_CHANNELS, LAST_CHANNELS, *EXTRA_CHANNELS)
-        self.map_sizes = [math.ceil(input_size / 2**power) for power in range(3, 10)]
-        self.box_sizes = [scale * input_size for scale in BOX_SCALES]
+        self.map_sizes = halved(input_size, range(3, 10))
+        self.box_sizes = [scale * min(both(input_size)) for scale in BOX_SCALES]
         from torchvision.models import mobilenet_v3_large  # imports PyTorch's compiler
 
         self.features = mobilenet_v3_large(weights=None).features

@@ -13,6 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ssd.common.errors import UserError
+from ssd.common.sides import Size, in_words
 from ssd.model.layers import BatchNorm, xavier_init
 
 INPUT_SIZE = 300
@@ -39,11 +40,11 @@ class ResNet50(nn.Module):
     box_sizes = (21, 45, 99, 153, 207, 261, 315)
     aspect_ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(self, input_size: Size) -> None:
         super().__init__()
         if input_size != INPUT_SIZE:
             raise UserError(
-                f"model.input_size is {input_size}, but resnet50 takes {INPUT_SIZE}; "
+                f"model.input_size is {in_words(input_size)}, but resnet50 takes {INPUT_SIZE}; "
                 "other sizes need another model.backbone"
             )
         self.features = stages_of_stride_8()

@@ -1,12 +1,14 @@
-"""The detector: backbone → feature maps → head → Predictions."""
+"""The detector: backbone → feature maps (→ pyramid) → head → Predictions."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from ssd.common.errors import UserError
+from ssd.common.sides import Size, both, in_words, one_or_both
 from ssd.config import ModelConfig
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
+from ssd.model.feature_pyramid import FeaturePyramid
 from ssd.model.head import MultiboxHead
 from ssd.model.mobilenet import MobileNetV3Large
 from ssd.model.resnet import ResNet50
@@ -31,6 +33,7 @@ class SSD(nn.Module):
 
     Attributes:
         backbone: images → feature maps, finest first.
+        pyramid: feature maps → maps of the same sizes for the head; None for the backbone's own.
         head: feature maps → Predictions.
         is_frozen: whether the pretrained part of the backbone stays as it is.
         default_boxes: [P, 4] float32, centre form, relative to the image; a buffer that follows
@@ -39,9 +42,16 @@ class SSD(nn.Module):
 
     default_boxes: Tensor
 
-    def __init__(self, backbone: Backbone, head: MultiboxHead, default_boxes_P4: Tensor) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: MultiboxHead,
+        default_boxes_P4: Tensor,
+        pyramid: FeaturePyramid | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.pyramid = pyramid
         self.head = head
         self.register_buffer("default_boxes", default_boxes_P4, persistent=False)
 
@@ -64,8 +74,9 @@ class SSD(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Predictions:
-        """Predictions for normalised images [B, 3, S, S], in the order of `default_boxes`."""
-        predictions: Predictions = self.head(self.backbone(images))
+        """Predictions for normalised images [B, 3, H, W], in the order of `default_boxes`."""
+        maps = self.backbone(images)
+        predictions: Predictions = self.head(maps if self.pyramid is None else self.pyramid(maps))
         return predictions
 
 
@@ -90,15 +101,16 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
     """
     backbone = build_backbone(config)
     maps = feature_maps(backbone, config)
+    pyramid = FeaturePyramid(backbone.channels, config.pyramid) if config.pyramid else None
     head = MultiboxHead(
-        backbone.channels,
+        [config.pyramid] * len(maps) if pyramid else backbone.channels,
         [feature_map.boxes_per_position for feature_map in maps],
         num_classes,
         separable=backbone.separable_head,
         scale=config.head_scale,
     )
     boxes_P4 = default_boxes(maps, config.input_size, clamp=config.clamp_boxes)
-    model = SSD(backbone, head, boxes_P4)
+    model = SSD(backbone, head, boxes_P4, pyramid)
     if config.freeze == "backbone":
         model.freeze()
     return model
@@ -107,9 +119,9 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
 def build_backbone(config: ModelConfig) -> Backbone:
     """The backbone that `config` names, with random weights."""
     match config.backbone:
-        case "mobilenet_v3_large" | "ssd7" if config.input_size < SMALLEST_INPUT:
+        case "mobilenet_v3_large" | "ssd7" if config.shorter_side < SMALLEST_INPUT:
             raise UserError(
-                f"model.input_size is {config.input_size}, but {config.backbone} needs "
+                f"model.input_size is {in_words(config.input_size)}, but {config.backbone} needs "
                 f"{SMALLEST_INPUT} or more"
             )
         case "vgg16":
@@ -129,7 +141,7 @@ def build_backbone(config: ModelConfig) -> Backbone:
 def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[FeatureMap]:
     """The layout of the default boxes on each feature map.
 
-    The step between positions is the network's stride. Maps of three positions a side or fewer
+    The step between positions is the network's stride. Rows or columns that are three or fewer
     are spread evenly over the image, as in Caffe's SSD300 (steps 8 16 32 64 100 300).
     """
     sizes, needed = config.box_sizes or backbone.box_sizes, len(backbone.map_sizes) + 1
@@ -137,15 +149,15 @@ def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[Feat
     if len(sizes) != needed:
         raise UserError(
             f"model.box_sizes has {len(sizes)} numbers, but {config.backbone} at input size "
-            f"{config.input_size} needs {needed}: one for each feature map and one more"
+            f"{in_words(config.input_size)} needs {needed}: one for each feature map and one more"
         )
-    return [
-        FeatureMap(
-            size,
-            FIRST_STRIDE * 2**index if size > 3 else config.input_size / size,
-            sizes[index],
-            sizes[index + 1],
-            backbone.aspect_ratios[index] if ratios is None else tuple(ratios),
+    maps, map_sizes = [], list[Size](backbone.map_sizes)
+    for index, size in enumerate(map_sizes):
+        y_step, x_step = (
+            FIRST_STRIDE * 2**index if count > 3 else side / count
+            for count, side in zip(both(size), both(config.input_size), strict=True)
         )
-        for index, size in enumerate(backbone.map_sizes)
-    ]
+        shapes = backbone.aspect_ratios[index] if ratios is None else tuple(ratios)
+        step = one_or_both(y_step, x_step)
+        maps.append(FeatureMap(size, step, sizes[index], sizes[index + 1], shapes))
+    return maps

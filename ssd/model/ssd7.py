@@ -14,11 +14,10 @@ and channels come in multiples of 16, which suits the CPU's matrix kernels. At i
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 
-from ssd.model.layers import BatchNorm, kaiming_init
+from ssd.common.sides import Size, both
+from ssd.model.layers import BatchNorm, halved, kaiming_init
 
 STEM = (16, 48)
 STAGES = ((64, 3), (128, 2), (160, 2), (160, 2))  # channels, convolutions
@@ -26,16 +25,16 @@ BOX_SCALES = (0.07, 0.17, 0.36, 0.62, 0.95)
 
 
 class SSD7(nn.Module):
-    """Four feature maps of strides 8, 16, 32 and 64 from images [B, 3, S, S], S ≥ 96."""
+    """Four feature maps of strides 8, 16, 32 and 64 from images [B, 3, H, W], both ≥ 96."""
 
     separable_head = False
     aspect_ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2,))
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(self, input_size: Size) -> None:
         super().__init__()
         self.channels = [filters for filters, _ in STAGES]
-        self.map_sizes = [math.ceil(input_size / 2**power) for power in (3, 4, 5, 6)]
-        self.box_sizes = [scale * input_size for scale in BOX_SCALES]
+        self.map_sizes = halved(input_size, (3, 4, 5, 6))
+        self.box_sizes = [scale * min(both(input_size)) for scale in BOX_SCALES]
         first, second = STEM
         self.stem = nn.Sequential(
             *convolution(3, first, stride=2), *convolution(first, second, stride=2)

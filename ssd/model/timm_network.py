@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ssd.common.errors import UserError, one_line
-from ssd.model.layers import BatchNorm, xavier_init
+from ssd.common.sides import Size, both, in_words
+from ssd.model.layers import BatchNorm, halved, xavier_init
 
 PREFIX = "timm:"
 STRIDES = (8, 16, 32)
@@ -27,13 +28,13 @@ FINEST, FIRST, LAST = 0.07, 0.15, 1.05  # sizes of default boxes relative to the
 
 
 class TimmNetwork(nn.Module):
-    """Feature maps of strides 8, 16, 32, 64 … from images [B, 3, S, S].
+    """Feature maps of strides 8, 16, 32, 64 … from images [B, 3, H, W].
 
     `features` has the names of timm's own feature extractor.
 
     Args:
         name: of the network in timm.
-        input_size: S.
+        input_size: H and W, or one number if they are equal.
 
     Raises:
         UserError: timm is missing, or has no such network, or the network has other strides.
@@ -41,23 +42,23 @@ class TimmNetwork(nn.Module):
 
     separable_head = False
 
-    def __init__(self, name: str, input_size: int) -> None:
+    def __init__(self, name: str, input_size: Size) -> None:
         super().__init__()
         check_name(name)
         self.name = name
         self.features = feature_extractor(name)
-        self.map_sizes = sides_of_maps(self.features, input_size, name)
+        self.map_sizes = sizes_of_maps(self.features, input_size, name)
         channels = list(self.features.feature_info.channels())
         self.extras = nn.ModuleList()
-        while self.map_sizes[-1] > 1:
+        while max(self.map_sizes[-1]) > 1:
             self.extras.append(extra_block(channels[-1]))
             channels.append(EXTRA_CHANNELS)
-            self.map_sizes.append((self.map_sizes[-1] + 1) // 2)
+            self.map_sizes += halved(self.map_sizes[-1], [1])
         xavier_init(self.extras)
         self.channels = channels
         maps = len(channels)
         scales = [FINEST, *np.linspace(FIRST, LAST, maps).tolist()]
-        self.box_sizes = [round(scale * input_size, 2) for scale in scales]
+        self.box_sizes = [round(scale * min(both(input_size)), 2) for scale in scales]
         inner = ((2.0, 3.0),) * max(0, maps - 3)
         self.aspect_ratios: tuple[tuple[float, ...], ...] = ((2.0,), *inner, *((2.0,),) * 2)[-maps:]
 
@@ -117,20 +118,21 @@ def check_name(name: str) -> None:
         )
 
 
-def sides_of_maps(features: nn.Module, input_size: int, name: str) -> list[int]:
-    """The sides of the network's maps for images [B, 3, S, S]."""
+def sizes_of_maps(features: Any, input_size: Size, name: str) -> list[tuple[int, int]]:
+    """Rows and columns of the network's maps for images [B, 3, H, W]."""
     reason = "its maps are not [B, channels, height, width]"
+    channels = features.feature_info.channels()
     try:
         with torch.no_grad():
-            maps = features.eval()(torch.zeros(1, 3, input_size, input_size))
+            maps = features.eval()(torch.zeros(1, 3, *both(input_size)))
         features.train()
-        if all(each.shape[-2:] == each.shape[-1:] * 2 for each in maps):
-            return [each.shape[-1] for each in maps]
+        if [each.shape[1:-2] for each in maps] == [(count,) for count in channels]:
+            return [(each.shape[2], each.shape[3]) for each in maps]
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = one_line(error)[:120]
     raise UserError(
-        f"model.backbone {PREFIX}{name} cannot take images of model.input_size {input_size} "
-        f"({reason}): take another size or network"
+        f"model.backbone {PREFIX}{name} cannot take images of model.input_size "
+        f"{in_words(input_size)} ({reason}): take another size or network"
     )
 
 

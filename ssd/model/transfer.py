@@ -26,6 +26,8 @@ FULLY_CONNECTED = {
     "classifier.3.bias": torch.Size([4096]),
 }
 BEYOND_LAYER3 = ("layer4.", "fc.")
+PYRAMID = "pyramid."
+ABOVE_BACKBONE = (PYRAMID, "head.", "conf.", "loc.")  # ours and torchvision's, ssd.pytorch's
 
 
 def copy_tensors(own: Mapping[str, Tensor], layout: Layout, given: StateDict, origin: str) -> None:
@@ -126,6 +128,8 @@ def load_detector(
 ) -> str:
     """Copies a detector's tensors into the model; class predictors get only the shared rows.
 
+    Where the two have different pyramids, or one has none, only the backbone is copied.
+
     Args:
         model: fresh from `build_model`.
         state: the file's tensors.
@@ -138,6 +142,13 @@ def load_detector(
         One line that names the kept and the fresh classes.
     """
     own, num_classes = model.state_dict(), len(classes) + 1
+    if pyramid_shapes(own) != pyramid_shapes(state):
+        ours, theirs = (
+            {name: each[name] for name in each if not name.startswith(ABOVE_BACKBONE)}
+            for each in (own, state)
+        )
+        copy_tensors(ours, layout, theirs, origin)
+        return "the backbone; all else is fresh, since model.pyramid differs"
     bias = next(name for name in own if has_classes(name) and name.endswith("bias"))
     boxes_per_position = len(own[bias]) // num_classes
     outputs = (
@@ -158,3 +169,8 @@ def load_detector(
             taken = take_rows(given, own[name], rows, num_classes) if has_classes(name) else given
             own[name].copy_(taken)
     return describe(classes, rows, by_name=file_classes is not None)
+
+
+def pyramid_shapes(state: StateDict) -> dict[str, torch.Size]:
+    """The shapes of a feature pyramid's tensors by name; empty if there is none."""
+    return {name: tensor.shape for name, tensor in state.items() if name.startswith(PYRAMID)}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssd.common.errors import UserError
+from ssd.common.sides import Size, in_words
 from ssd.model.layers import BatchNorm, kaiming_init, xavier_init
 
 FEATURES: tuple[int | str, ...] = (
@@ -85,11 +86,11 @@ class VGG16(nn.Module):
 
     separable_head = False
 
-    def __init__(self, input_size: int, *, batch_norm: bool) -> None:
+    def __init__(self, input_size: Size, *, batch_norm: bool) -> None:
         super().__init__()
-        if input_size not in PYRAMIDS:
+        if not isinstance(input_size, int) or input_size not in PYRAMIDS:
             raise UserError(
-                f"model.input_size is {input_size}, but VGG takes 300 or 512; "
+                f"model.input_size is {in_words(input_size)}, but VGG takes 300 or 512; "
                 "other sizes need another model.backbone"
             )
         pyramid = PYRAMIDS[input_size]

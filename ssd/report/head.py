@@ -134,8 +134,9 @@ def _model(model: Any) -> str:
     """A model's own words, or its backbone and the size of its input."""
     if not isinstance(model, dict) or not model.get("backbone"):
         return model if isinstance(model, str) else ""
-    size = count(model.get("input_size"))
-    return f"{model['backbone']} at {size} × {size} pixels"
+    size = model.get("input_size")
+    sides = size if isinstance(size, list) and len(size) == 2 else [size, size]
+    return f"{model['backbone']} at {' × '.join(map(count, sides))} pixels"
 
 
 def _metric(

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """The model that was evaluated; its input has `input_size` pixels a side."""
+    """The model that was evaluated; `input_size` as in the config."""
 
     backbone: str
-    input_size: int
+    input_size: int | list[int]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ssd.augment.batch import finds_compiler, preprocess_of
 from ssd.common.errors import UserError
+from ssd.common.sides import both
 from ssd.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from ssd.config.data import SHARE
 from ssd.data.learnable import (
@@ -255,8 +256,7 @@ def build_steps(
     if checkpoint is not None:
         restore(checkpoint, state, device)
     if compiles(training, device):
-        size = config.model.input_size
-        shape = torch.Size((training.batch_size, 3, size, size))
+        shape = torch.Size((training.batch_size, 3, *both(config.model.input_size)))
         compile_step(state, settings, shape, lambda line: print(line, flush=True))
     return state, settings, model if state.average is None else state.average.model, starts_from
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.common.errors import UserError
+from ssd.common.sides import in_words
 from ssd.config import ModelConfig
 from ssd.detect.load import config_of, open_checkpoint
 from ssd.model.foreign import own_name
@@ -16,7 +17,7 @@ from ssd.model.weights import NAMED, load_weights, refuse_settings
 from ssd.run.names import CONFIG
 
 BELONGS_TO_WEIGHTS = ("backbone", "aspect_ratios", "clamp_boxes", "pixel_mean", "pixel_std")
-SAME_SIZE = 1e-3  # as a share of the image's side
+SAME_SIZE = 1e-3  # as a share of the input's shorter side
 
 
 def load_initial(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str:
@@ -58,15 +59,16 @@ def refuse_other_boxes(model: SSD, config: ModelConfig, saved: ModelConfig, orig
 
     Another input size is fine as long as the boxes scale with it.
     """
-    default = [size / config.input_size for size in model.backbone.box_sizes]
+    default = [size / config.shorter_side for size in model.backbone.box_sizes]
     here, there = (
-        default if one.box_sizes is None else [size / one.input_size for size in one.box_sizes]
+        default if one.box_sizes is None else [size / one.shorter_side for size in one.box_sizes]
         for one in (config, saved)
     )
-    if any(abs(size - other) > SAME_SIZE for size, other in zip(here, there, strict=True)):
-        needed = [round(size * config.input_size, 2) for size in there]
+    pairs = zip(here, there, strict=False)
+    if len(here) != len(there) or any(abs(one - other) > SAME_SIZE for one, other in pairs):
+        side = config.shorter_side
+        found, needed = ([round(share * side, 2) for share in each] for each in (here, there))
         raise UserError(
-            f"{origin}: model.box_sizes are {[round(s * config.input_size, 2) for s in here]}, but "
-            f"these weights need {needed} at input size {config.input_size}: set model.box_sizes "
-            "to these values"
+            f"{origin}: model.box_sizes are {found}, but these weights need {needed} at input size "
+            f"{in_words(config.input_size)}: set model.box_sizes to these values"
         )

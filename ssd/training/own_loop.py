@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssd.augment.batch import preprocess_of
 from ssd.common.errors import UserError
+from ssd.common.sides import Size
 from ssd.common.words import counted
 from ssd.config import ModelConfig
 from ssd.config.settings import to_config
@@ -112,7 +113,7 @@ class Augmented(NamedTuple):
     """A batch that a model can train on.
 
     Attributes:
-        images: [B, 3, S, S] float32, normalised RGB, channels_last.
+        images: [B, 3, H, W] float32, normalised RGB, channels_last.
         boxes: [G, 4] float32 of each image, xyxy relative to the image, 0 … 1.
         labels: [G] int64 of each image.
     """
@@ -129,7 +130,7 @@ class Augment:
     also of the other images of the list.
 
     Args:
-        size: width and height of the result in pixels.
+        size: height and width of the result in pixels; one number if they are equal.
         device: where the batch is made: `cpu` or a CUDA device.
         seed: of all random changes.
         mean: RGB, 0 … 255, subtracted; also the colour of the expanded canvas.
@@ -139,7 +140,7 @@ class Augment:
 
     def __init__(
         self,
-        size: int = 300,
+        size: Size = 300,
         device: str | torch.device = "cpu",
         seed: int = 0,
         mean: Sequence[float] | None = None,
@@ -148,7 +149,7 @@ class Augment:
     ) -> None:
         default = ModelConfig()
         model = ModelConfig(
-            input_size=size,
+            input_size=size if isinstance(size, int) else list(size),
             pixel_mean=default.pixel_mean if mean is None else [float(level) for level in mean],
             pixel_std=default.pixel_std if std is None else [float(level) for level in std],
         )

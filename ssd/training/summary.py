@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd.augment.batch import finds_compiler
+from ssd.common.sides import in_words
 from ssd.common.words import counted
 from ssd.config import Config, DataConfig
 from ssd.data.doubts import loud_doubt
@@ -32,6 +33,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     if data.unlabelled:
         changed.append(f"{counted(data.unlabelled, 'image')} without a label file")
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    pyramid = f" with a pyramid of {width} channels" if (width := config.model.pyramid) else ""
     frozen = ", backbone frozen" if config.model.freeze == "backbone" else ""
     dtype = parts.settings.dtype
     numbers = "fp32" if dtype is None else str(dtype).removeprefix("torch.")
@@ -52,7 +54,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         ),
         "classes": class_counts(parts.objects_per_class),
         "rare": rare_classes(parts),
-        "model": f"{config.model.backbone} at {config.model.input_size} pixels: "
+        "model": f"{config.model.backbone}{pyramid} at {in_words(config.model.input_size)} pixels: "
         f"{parameters / 1e6:.1f} million parameters, {len(model.default_boxes)} default boxes"
         f"{frozen}",
         "boxes": parts.boxes_from,

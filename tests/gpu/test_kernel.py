@@ -43,7 +43,7 @@ def on_gpu(samples):
 
 
 @pytest.mark.parametrize(("antialias", "colours_last"), list(product((True, False), repeat=2)))
-@pytest.mark.parametrize("size", [300, 321, 512])
+@pytest.mark.parametrize("size", [300, 321, 512, (256, 400)])
 def test_the_kernel_equals_pixels(samples, on_gpu, antialias, colours_last, size):
     from ssd.augment import kernel
 

@@ -188,6 +188,8 @@ def test_settings_of_the_parts_are_those_of_the_config():
     plain = ssd.Augment(64, engine="none", mean=np.zeros(3), std=torch.ones(3))
     batch = plain([np.full((64, 64, 3), 7, np.uint8)], [[]], [[]])
     torch.testing.assert_close(batch.images, torch.full((1, 3, 64, 64), 7.0))
+    wide = ssd.Augment((64, 96), engine="none")
+    assert wide([np.zeros((9, 9, 3), np.uint8)], [[]], [[]]).images.shape == (1, 3, 64, 96)
 
 
 def test_the_diagnosis_needs_no_torch_and_the_import_no_time():

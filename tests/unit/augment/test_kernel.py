@@ -135,6 +135,16 @@ def test_combinations_equal_pixels(pack, tmp_path, step):
 
 
 @needs_interpreter
+def test_combinations_of_another_height_than_width_equal_pixels(pack, tmp_path):
+    inputs = combined(pack, COMBINATIONS[::211], 16)
+    jobs = {
+        f"{size}, {variant}": ((16, 16), (*inputs, size, MEAN, STD, *variant))
+        for size, variant in zip([(12, 25), (31, 9)] * 2, VARIANTS, strict=True)
+    }
+    assert_equal_to_pixels(interpreted(tmp_path, jobs), jobs)
+
+
+@needs_interpreter
 def test_sizes_tiles_and_types(pack, tmp_path):
     small = plan_of_sizes(pack, [(1, 1), (1, 9), (7, 1), (5, 400), (131, 37), (60, 60)])
     large = plan_of_sizes(pack, [(2000, 3000)])
@@ -149,6 +159,8 @@ def test_sizes_tiles_and_types(pack, tmp_path):
         "large": ((32, 32), (*large, 24, MEAN, STD, False)),
         "large, shrunk": ((256, 256), (*large, 250, MEAN, STD, True, True)),
         "large, cropped": ((32, 32), (*in_window(*large, (2900, 1930, 3000, 2000)), 24, *rest)),
+        "wide": ((8, 32), (*small, (20, 50), MEAN, STD, True)),
+        "high": ((16, 16), (*expanded, [45, 21], MEAN, STD, False, True)),
         "tiles": (kernel.TILE, (*expanded, 40, *rest)),
         "beside the image": ((16, 16), (*beside, 16, *rest)),
         "bf16": ((16, 16), (*few, 16, *rest, torch.bfloat16)),
@@ -196,7 +208,7 @@ def test_every_variant_compiles_for_a_gpu(capability, tmp_path, monkeypatch):
     variants = [*product(VARIANTS, ("fp32", "bf16", "fp16"), (1,)), (VARIANTS[1], "fp32", 5)]
     for (antialias, colours_last), dtype, views in variants:
         constants = {
-            "SIZE": 300,
+            "SIZE": (300, 200),
             "MEAN": MEAN,
             "STD": STD,
             "ANTIALIAS": antialias,

@@ -13,6 +13,7 @@ from ssd.augment.crop import CROP_DRAWS, draw_crop
 from ssd.augment.mix import MIX_DRAWS, MixedPlan, draw_mixed_plan
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import DRAWS, draw_plan
+from ssd.common.sides import both
 from ssd.config import AugmentConfig
 from ssd.structures import to_device
 
@@ -182,7 +183,7 @@ def test_mixed_images_equal_a_naive_loop_over_their_pixels(batch, antialias):
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("size", [17, 90])
+@pytest.mark.parametrize("size", [17, 90, (24, 61)])
 def test_a_mosaic_is_four_images_pasted_on_a_canvas(pack, antialias, size):
     """Its window is cut from the canvas and resized by torch: nothing shows where views meet."""
     rng, (height, width) = np.random.default_rng(1), (24, 31)
@@ -200,7 +201,7 @@ def test_a_mosaic_is_four_images_pasted_on_a_canvas(pack, antialias, size):
         x1, y1, x2, y2 = plan.windows[index].tolist()
         cut = canvas[y1 + 2 * height : y2 + 2 * height, x1 + 2 * width : x2 + 2 * width]
         cut = torch.from_numpy(cut).permute(2, 0, 1)[None]
-        expected = interpolate(cut, (size, size), mode="bilinear", antialias=antialias)[0]
+        expected = interpolate(cut, both(size), mode="bilinear", antialias=antialias)[0]
         expected = expected.flip(2) if plan.flip[index] else expected
         np.testing.assert_allclose(levels[index], expected.permute(1, 2, 0), atol=1e-3)
 

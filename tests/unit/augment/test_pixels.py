@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from ssd.augment.colours import change_colours
 from ssd.augment.pixels import apply_plan
 from ssd.augment.plan import draw_plan, identity_plan
+from ssd.common.sides import both
 from ssd.config import AugmentConfig
 from ssd.data.dataset import pack
 from ssd.structures import Sample
@@ -29,9 +30,9 @@ def windowed(samples, *windows):
 
 
 def resized(image_HW3, size, antialias):
-    """The oracle: torch's own bilinear resize, in float64; [size, size, 3]."""
+    """The oracle: torch's own bilinear resize, in float64; [size, size, 3], or of two sides."""
     image = torch.as_tensor(image_HW3, dtype=torch.float64).permute(2, 0, 1)[None]
-    small = interpolate(image, (size, size), mode="bilinear", antialias=antialias)
+    small = interpolate(image, both(size), mode="bilinear", antialias=antialias)
     return small[0].permute(1, 2, 0).numpy()
 
 
@@ -41,7 +42,7 @@ def grey_levels(images_B3SS):
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("size", [1, 31, 60, 150])
+@pytest.mark.parametrize("size", [1, 31, 60, 150, (24, 90), (81, 7)])
 def test_a_plain_resize_equals_torch(pack, size, antialias):
     images = [random_image(*each) for each in SIZES]
     samples = pack(images, [[]] * len(images))
@@ -72,7 +73,7 @@ def test_the_output_is_float32_and_channels_last(pack):
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("size", [17, 90])
+@pytest.mark.parametrize("size", [17, 90, (17, 90), (90, 40)])
 def test_a_window_equals_cropping_first(pack, size, antialias):
     image = random_image(70, 110)
     windows = [(0, 0, 110, 70), (13, 9, 97, 41), (109, 69, 110, 70), (30, 0, 31, 70)]

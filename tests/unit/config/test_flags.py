@@ -39,6 +39,19 @@ def test_the_beginning_of_a_name_is_not_taken_for_it():
         parse("--training.epoch", "3")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model.input_size", "256x512"],
+        ["--model.input_size=256x512"],
+        ["--model.input_size", "[256, 512]"],
+        ["--model.input_size=[256,512]"],
+    ],
+)
+def test_an_input_size_has_two_spellings(words):
+    assert parse(*words)["model"] == {"input_size": [256, 512]}
+
+
 def test_a_value_may_begin_with_a_dash():
     assert parse("r", "--seeds", "-3", "1")["seeds"] == [-3, 1]
 

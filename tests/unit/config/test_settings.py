@@ -24,6 +24,31 @@ def test_workers_are_auto_or_a_number(given, meant):
     assert to_config({"data": {"workers": given}}).data.workers == meant
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [(320, 320), ([320, 320], 320), ([256, 512], [256, 512]), ([512, 64], [512, 64])],
+)
+def test_an_input_size_is_a_number_or_height_and_width(given, meant):
+    config = to_config({"model": {"input_size": given}})
+    assert config.model.input_size == meant
+    assert config.model.shorter_side == (meant if isinstance(meant, int) else min(meant))
+    assert to_config(parse_yaml(to_yaml(config), "it")) == config
+    assert ("input_size: 320\n" in to_yaml(config)) == (meant == 320)
+
+
+@pytest.mark.parametrize("wrong", [63, 4096, [63, 300], [300, 4096], [300], [300, 300, 300], []])
+def test_an_impossible_input_size_is_told(wrong):
+    with pytest.raises(UserError, match=r"or \[height, width\] of two such numbers$") as caught:
+        to_config({"model": {"input_size": wrong}})
+    assert str(caught.value).startswith(f"model.input_size is {wrong}, but has to be at least 64")
+
+
+@pytest.mark.parametrize("wrong", ["wide", 300.5, [300, 300.5], [300, "x"]])
+def test_an_input_size_of_another_type_is_told(wrong):
+    with pytest.raises(UserError, match=r"model.input_size is .*, but has to be a whole number or"):
+        to_config({"model": {"input_size": wrong}})
+
+
 def test_how_images_are_read_changes_no_result():
     fast, slow = (
         Config(data=DataConfig(workers=workers, cache=cache, cache_gb=gb))

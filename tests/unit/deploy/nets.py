@@ -9,6 +9,7 @@ import torch
 from torchvision.ops import box_iou
 
 from ssd.augment.batch import preprocess_of
+from ssd.common.sides import both, one_or_both
 from ssd.config import Config, EvaluationConfig, ModelConfig
 from ssd.deploy.compare import same_objects
 from ssd.deploy.facts import Facts
@@ -47,7 +48,7 @@ def lively(model, size, spread=1.0):
                 module.running_var.uniform_(0.7, 1.3)
                 module.weight.uniform_(0.8, 1.2)
                 module.bias.uniform_(-0.1, 0.1)
-        predictions = model(spread * torch.randn(1, 3, size, size))
+        predictions = model(spread * torch.randn(1, 3, *both(size)))
         for layers, wanted, found in (
             (model.head.logits, 3.0, predictions.logits),
             (model.head.locations, 1.0, predictions.locations),
@@ -59,10 +60,15 @@ def lively(model, size, spread=1.0):
 
 
 def random_detector(backbone="ssd7", **thresholds):
-    """A detector for three classes."""
+    """A detector for three classes.
+
+    A name may end in `+pyramid`, for a feature pyramid, and in `+wide`, for another input.
+    """
     torch.manual_seed(3)
-    size = SIZES.get(backbone, 300)
-    config = Config(model=ModelConfig(backbone, size), evaluation=EvaluationConfig(**thresholds))
+    name, *kinds = backbone.split("+")
+    size = [96, 160] if "wide" in kinds else SIZES.get(name, 300)
+    network = ModelConfig(name, size, pyramid=32 if "pyramid" in kinds else 0)
+    config = Config(model=network, evaluation=EvaluationConfig(**thresholds))
     preprocess = preprocess_of(config.model, config.augment)
     spread = 58 / preprocess.std[0]  # of pixels; VGG16 takes them as they are
     model = lively(build_model(config.model, len(CLASSES) + 1).eval(), size, spread)
@@ -73,7 +79,7 @@ def facts_of(detector, form="detections", pixels=False, **changed):
     preprocess, config = detector.preprocess, detector.config
     values = {
         "classes": detector.classes,
-        "input_size": preprocess.size,
+        "input_size": one_or_both(*both(preprocess.size)),
         "pixel_mean": tuple(preprocess.mean),
         "pixel_std": tuple(preprocess.std),
         "antialias": preprocess.antialias,

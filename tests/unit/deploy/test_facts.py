@@ -16,6 +16,14 @@ def test_facts_come_back_as_they_were_written():
     assert read_facts(metadata) == facts
 
 
+def test_an_input_of_another_height_than_width():
+    facts = facts_of(random_detector(), input_size=(96, 160))
+    metadata = facts.metadata()
+    assert metadata["input_size"] == "[96, 160]"
+    assert read_facts(metadata) == facts
+    assert read_facts(metadata | {"input_size": "300"}).input_size == 300
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -30,6 +38,10 @@ def test_facts_come_back_as_they_were_written():
         ("pixel_std", "[1, NaN, 1]", "pixel_std holds nan"),
         ("input_size", "100000", "input_size is 100000, above"),
         ("input_size", "0", "input_size is 0"),
+        ("input_size", "[96, 100000]", r"input_size is \[96, 100000\], above"),
+        ("input_size", "[96, 0]", "input_size is 0"),
+        ("input_size", "[96, 96, 96]", "input_size is"),
+        ("input_size", '"96x96"', "input_size is"),
         ("step", '"x"', "step is 'x'"),
         ("nms_iou", "null", "nms_iou holds None"),
         ("top_k", "[" * 100_000, "top_k is"),

@@ -20,9 +20,15 @@ from tests.unit.deploy.nets import assert_same, expected, photo
 SIZES = [(97, 131), (33, 300), (211, 53), (65, 77), (301, 129)]
 BACKBONES = [
     "ssd7",
+    "ssd7+pyramid",
+    "ssd7+wide",
     "timm:convnext_atto",
     pytest.param("timm:efficientnet_b0", marks=pytest.mark.long),
     *(pytest.param(name, marks=pytest.mark.long) for name in get_args(Backbone) if name != "ssd7"),
+    pytest.param("vgg16+pyramid", marks=pytest.mark.long),
+    pytest.param("resnet50+pyramid", marks=pytest.mark.long),
+    pytest.param("mobilenet_v3_large+pyramid", marks=pytest.mark.long),
+    pytest.param("timm:efficientnet_b0+pyramid", marks=pytest.mark.long),
 ]
 
 
@@ -47,7 +53,10 @@ def test_detections_are_those_of_the_model(exported, backbone):
     [
         ("ssd7", False),
         ("ssd7", True),
-        *(pytest.param(each.values[0], False, marks=each.marks) for each in BACKBONES[3:]),
+        ("ssd7+pyramid", False),
+        ("ssd7+wide", False),
+        ("ssd7+wide", True),
+        *(pytest.param(each.values[0], False, marks=each.marks) for each in BACKBONES[5:]),
     ],
 )
 def test_raw_outputs_are_those_of_the_model(exported, backbone, pixels):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ssd.common.sides import both
 from ssd.config import Backbone
 from ssd.deploy.compare import BOX_BOUND, SCORE_BOUND, compare_raw, raw
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, Objects, input_of
@@ -18,7 +19,7 @@ from tests.unit.deploy.nets import assert_same, expected, photo
 pytestmark = [
     pytest.mark.long,
     pytest.mark.parametrize("suffix", [".onnx", ".xml"]),
-    pytest.mark.parametrize("backbone", get_args(Backbone)),
+    pytest.mark.parametrize("backbone", [*get_args(Backbone), "ssd7+pyramid", "ssd7+wide"]),
 ]
 ODD_SIZES = [(97, 131), (33, 301), (211, 53), (65, 77), (1201, 1603)]
 BATCH = 5
@@ -65,7 +66,8 @@ def test_detections(exported, pictures, backbone, suffix):
             wanted = expected(detector, pixels)
             assert_same(wanted, found(pixels), most)
             height, width = pixels.shape[:2]
-            scale = np.array([width, height] * 2, np.float32) / found.facts.input_size
+            input_height, input_width = both(found.facts.input_size)
+            scale = np.array([width / input_width, height / input_height] * 2, np.float32)
             assert_same(wanted, objects_in(together, place, scale), most)
 
 

@@ -15,7 +15,7 @@ SIZES = [(37, 61), (300, 41), (129, 300), (1, 1), (1, 700), (999, 2), (301, 299)
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("size", [64, 300])
+@pytest.mark.parametrize("size", [64, 300, (64, 160), (200, 96)])
 def test_both_are_the_resize_of_training(size, antialias):
     preprocess = Preprocess(size, MEAN, STD, antialias)
     for height, width in SIZES:

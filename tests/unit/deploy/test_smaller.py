@@ -9,7 +9,7 @@ from ssd.deploy.smaller import HALF_LAYERS, INT8_LAYERS, halved, network, quanti
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install '.[export]'")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install '.[export]'")
 
-BACKBONES = ["ssd7", "mobilenet_v3_large"]
+BACKBONES = ["ssd7", "mobilenet_v3_large", "ssd7+pyramid"]
 
 
 def images(count, size=96):

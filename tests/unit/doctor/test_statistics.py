@@ -61,7 +61,12 @@ def test_objects_equal_a_naive_loop(train_difficult):
     sides = [(b[2] - b[0], b[3] - b[1]) for _, _, b in rows]
     sizes = [300 * math.sqrt(w * h) for w, h in sides]
     np.testing.assert_allclose(objects.sizes(300), sizes, rtol=1e-4)
-    np.testing.assert_allclose(objects.aspect_ratios(), [w / h for w, h in sides], rtol=1e-4)
+    np.testing.assert_allclose(objects.aspect_ratios(300), [w / h for w, h in sides], rtol=1e-4)
+    sides = [(160 * w, 96 * h) for w, h in sides]
+    sizes = [math.sqrt(w * h) for w, h in sides]
+    np.testing.assert_allclose(objects.sizes([96, 160]), sizes, rtol=1e-4)
+    ratios = objects.aspect_ratios([96, 160])
+    np.testing.assert_allclose(ratios, [w / h for w, h in sides], rtol=1e-4)
 
 
 @pytest.mark.parametrize("at_a_time", [1, 700, 1 << 20])

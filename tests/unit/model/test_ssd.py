@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ssd.common.errors import UserError
+from ssd.common.sides import both
 from ssd.config import ModelConfig
 from ssd.model.head import channels_to_boxes
 from ssd.model.layers import BatchNorm
@@ -12,6 +13,9 @@ from ssd.model.ssd import build_model, is_pretrained
 from ssd.model.vgg import L2Norm
 
 SMALL = ["ssd7", "mobilenet_v3_large"]
+
+
+OBLONG = [[96, 160], [200, 333], [512, 128]]
 
 
 def build_without_memory(backbone, size):
@@ -23,17 +27,17 @@ def build_without_memory(backbone, size):
 @pytest.mark.parametrize(
     ("backbone", "size"),
     [
-        *[(backbone, size) for backbone in SMALL for size in (96, 300, 320, 333, 512)],
+        *[(backbone, size) for backbone in SMALL for size in (96, 300, 320, 333, 512, *OBLONG)],
         *[(backbone, size) for backbone in ("vgg16", "vgg16_bn") for size in (300, 512)],
         ("resnet50", 300),
     ],
 )
 def test_maps_and_predictions_have_the_promised_shapes(backbone, size):
     model = build_without_memory(backbone, size)
-    images = torch.empty(2, 3, size, size, device="meta")
+    images = torch.empty(2, 3, *both(size), device="meta")
     promised = zip(model.backbone.channels, model.backbone.map_sizes, strict=True)
     maps = [tuple(features.shape) for features in model.backbone(images)]
-    assert maps == [(2, channels, side, side) for channels, side in promised]
+    assert maps == [(2, channels, *both(sides)) for channels, sides in promised]
     predictions = model(images)
     assert predictions.logits.shape == (2, len(model.default_boxes), 4)
     assert predictions.locations.shape == (2, len(model.default_boxes), 4)
@@ -141,6 +145,9 @@ def test_seed_decides_the_initial_weights():
         (ModelConfig("vgg16", 320), "320, but VGG takes 300 or 512"),
         (ModelConfig("resnet50", 512), "512, but resnet50 takes 300"),
         (ModelConfig("ssd7", 95), "95, but ssd7 needs 96 or more"),
+        (ModelConfig("ssd7", [200, 95]), "200x95, but ssd7 needs 96 or more"),
+        (ModelConfig("vgg16", [300, 512]), "300x512, but VGG takes 300 or 512; other sizes"),
+        (ModelConfig("resnet50", [300, 512]), "300x512, but resnet50 takes 300; other sizes"),
         (ModelConfig("ssd7", 300, box_sizes=[10, 20]), "has 2 numbers, but ssd7 .* needs 5"),
     ],
 )
@@ -153,6 +160,18 @@ def test_impossible_models_are_refused(config, message):
 def test_box_sizes_override_those_of_the_backbone():
     model = build_model(ModelConfig("ssd7", 200, box_sizes=[20, 40, 80, 120, 180]), 3)
     assert model.default_boxes[0, 2:].tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_the_boxes_of_a_backbone_grow_with_the_shorter_side():
+    wide, high = (build_model(ModelConfig("ssd7", size), 3) for size in ([96, 160], [160, 96]))
+    square = build_model(ModelConfig("ssd7", 96), 3)
+    assert wide.backbone.box_sizes == high.backbone.box_sizes == square.backbone.box_sizes
+    shapes = [
+        (model.default_boxes[:, 2:] * torch.tensor(sides)).unique(dim=0)
+        for model, sides in ((wide, (160, 96)), (high, (96, 160)), (square, (96, 96)))
+    ]
+    for each in shapes[:2]:
+        torch.testing.assert_close(each, shapes[2], atol=1e-4, rtol=1e-5)
 
 
 def test_boxes_are_clamped_only_where_asked_for():

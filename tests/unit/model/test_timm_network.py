@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ssd.common.errors import UserError
+from ssd.common.sides import both
 from ssd.config import ModelConfig
 from ssd.model.ssd import build_model
 from ssd.model.weights import load_weights
@@ -21,14 +22,17 @@ def config(name, **more):
         ("resnet18", 300, [38, 19, 10, 5, 3, 2, 1]),
         ("tf_efficientnet_lite0", 128, [16, 8, 4, 2, 1]),
         ("convnext_atto", 96, [12, 6, 3, 2, 1]),
+        ("resnet18", [96, 160], [(12, 20), (6, 10), (3, 5), (2, 3), (1, 2), (1, 1)]),
     ],
 )
 def test_maps_of_strides_8_to_the_last_position(name, size, sides):
     model = build_model(config(name, input_size=size), 4)
-    maps = model.backbone(torch.zeros(1, 3, size, size))
-    assert [each.shape[-1] for each in maps] == sides == model.backbone.map_sizes
+    height, width = both(size)
+    maps = model.backbone(torch.zeros(1, 3, height, width))
+    sides = [(side, side) if isinstance(side, int) else side for side in sides]
+    assert [each.shape[-2:] for each in maps] == sides == model.backbone.map_sizes
     assert [each.shape[1] for each in maps] == list(model.backbone.channels)
-    predictions = model(torch.zeros(2, 3, size, size))
+    predictions = model(torch.zeros(2, 3, height, width))
     assert predictions.logits.shape == (2, len(model.default_boxes), 4)
     assert model.training
     assert all(each.training for each in model.modules())
@@ -68,3 +72,11 @@ def test_weights_that_do_not_fit(tmp_path):
 def test_networks_that_cannot_be_a_backbone(name, size, told):
     with pytest.raises(UserError, match=told):
         build_model(config(name, input_size=size), 4)
+
+
+def test_a_pyramid_above_it():
+    model = build_model(config("resnet18", input_size=128, pyramid=32), 4).eval()
+    maps = model.pyramid(model.backbone(torch.zeros(1, 3, 128, 128)))
+    assert [each.shape[1:] for each in maps] == [(32, *size) for size in model.backbone.map_sizes]
+    logits = model(torch.zeros(1, 3, 128, 128)).logits
+    assert logits.shape == (1, len(model.default_boxes), 4)

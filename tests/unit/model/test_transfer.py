@@ -276,3 +276,13 @@ def test_fc6_and_fc7_are_the_subsampled_fully_connected_layers():
     assert fc[0].weight[1023, 511, 2, 0] == 4092 * 8192 + 11 * 49 + 6 * 7
     assert fc[2].weight[5, 9, 0, 0] == 20 * 4096 + 36
     assert fc[0].bias[2] == fc[2].bias[2] == 8
+
+
+def test_a_detector_of_another_project_gives_a_pyramid_its_backbone(load):
+    state = ssd_pytorch_state(21)
+    model, told = load(state, replace(SSD_PYTORCH, pyramid=32), ["cat"])
+    assert told == "ssd.pth (the backbone; all else is fresh, since model.pyramid differs)"
+    assert torch.equal(model.backbone.extras[3][2].weight, state["extras.7.weight"])
+    del state["extras.7.weight"]
+    with pytest.raises(UserError, match=r"lacks extras\.7\.weight"):
+        load(state, replace(SSD_PYTORCH, pyramid=32), ["cat"])

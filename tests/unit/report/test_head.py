@@ -39,6 +39,9 @@ def test_an_evaluation_that_names_what_it_is_of(step_row):
         ("Checkpoint", "step_900"),
         ("Date", "2026-11-28 13:37"),
     ]
+    evaluation["model"] = {"backbone": "ssd7", "input_size": [256, 512]}
+    told = dict(facts(evaluation, CONFIG, {}, [], []))
+    assert told["Model"] == "ssd7 at 256 × 512 pixels"
 
 
 def test_an_older_evaluation_is_named_by_the_run(step_row):

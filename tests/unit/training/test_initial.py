@@ -64,6 +64,16 @@ def test_a_run_may_go_on_at_another_input_size(run, sizes):
     assert "step_2" in load_initial(build_model(config, 3), config, ["cat", "dog"])
 
 
+def test_a_run_may_go_on_at_another_height_than_width(run):
+    """With boxes that grow with the shorter side."""
+    for size, sizes in (([128, 200], [8.96, 21.76, 46.08, 79.36, 121.6]), ([192, 96], None)):
+        config = ModelConfig("ssd7", size, str(run[0]), sizes)
+        assert "step_2" in load_initial(build_model(config, 3), config, ["cat", "dog"])
+    config = ModelConfig("ssd7", [128, 200], str(run[0]), [6.72, 16.32, 34.56, 59.52, 91.2])
+    with pytest.raises(UserError, match=r"need \[8.96, 21.76, .*\] at input size 128x200"):
+        load_initial(build_model(config, 3), config, ["cat", "dog"])
+
+
 def test_default_boxes_of_another_size_are_refused(run):
     config = ModelConfig("ssd7", 128, str(run[0]), [6.72, 16.32, 34.56, 59.52, 91.2])
     with pytest.raises(UserError, match=r"need \[8.96, 21.76, .*\] at input size 128"):
@@ -80,3 +90,25 @@ def test_a_folder_of_something_else_is_no_run(tmp_path):
 def test_the_names_of_published_weights_win_over_folders(tmp_path):
     (tmp_path / "none").mkdir()
     assert load_initial(build_model(SMALL, 3), SMALL, ["cat", "dog"]) == "random"
+
+
+def test_a_pyramid_keeps_the_backbone_of_a_run_without_one(run, tmp_path):
+    folder, averaged = run
+    config = ModelConfig("ssd7", 96, str(folder), pyramid=16)
+    model = build_model(config, 3)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    told = load_initial(model, config, ["cat", "dog"])
+    assert told.endswith("(the backbone; all else is fresh, since model.pyramid differs)")
+    own, given = model.state_dict(), averaged.state_dict()
+    for name, value in own.items():
+        assert torch.equal(value, (given if name.startswith("backbone.") else fresh)[name]), name
+    saved = Config(model=replace(SMALL, pyramid=16))
+    state = {"model": own, "average": None}
+    save_checkpoint(tmp_path / "new" / "checkpoints", 3, state, to_yaml(saved), ["cat", "dog"])
+    same = replace(config, weights=str(tmp_path / "new"))
+    model = build_model(same, 3)
+    assert load_initial(model, same, ["cat", "dog"]).endswith("(classes kept: cat, dog)")
+    assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
+    for width in (0, 8):
+        other = replace(same, pyramid=width)
+        assert "the backbone; all" in load_initial(build_model(other, 3), other, ["cat", "dog"])
