@@ -27,6 +27,7 @@ VOC_CLASSES = [
 COCO = {number: name for number, name in enumerate(COCO_CATEGORIES, start=1) if name != "N/A"}
 # Configs that go on top of another one, and which.
 ON_TOP_OF = {
+    "plus.yaml": "ssd300_vgg16_coco.yaml",
     "spikes_question.yaml": "spikes.yaml",
     "torchvision_weights.yaml": "custom_coco.yaml",
 }
