@@ -38,6 +38,9 @@ def suppress_shape(boxes: Tensor, scores: Tensor, iou: float, least: float, most
     return torch.empty_like(scores)
 
 
+ROUNDING = 1e-3  # more than that of a difference of logits
+
+
 class RawGraph(nn.Module):
     """Images → the score of every class in every default box, and the box.
 
@@ -88,22 +91,20 @@ class DetectionGraph(RawGraph):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Boxes, scores, labels and counts."""
         predictions, sides_4 = self.predictions(images)
-        scores_BPC = predictions.logits.softmax(-1)
-        # Of a trained network, most default boxes hold nothing in any image.
-        best_P = scores_BPC[..., 1:].amax((0, 2))
-        used_N = (best_P > self.config.score_threshold).nonzero()[:, 0]
-        scores_BNL = scores_BPC.index_select(1, used_N)[..., 1:]
+        used_N = self.used(predictions.logits).nonzero()[:, 0]
+        scores_BNL = predictions.logits.index_select(1, used_N).softmax(-1)[..., 1:]
         scores_BLN = above(scores_BNL.transpose(1, 2), self.config.score_threshold)
         boxes_BN4, finite_BN = finite_boxes(
             predictions.locations.index_select(1, used_N), self.model.default_boxes[used_N]
         )
         # Boxes without a score follow, so that there are always enough to choose from.
-        extra = min(self.config.top_k, len(best_P))
+        num_boxes = len(self.model.default_boxes)
+        extra = min(self.config.top_k, num_boxes)
         boxes_BN4 = pad(boxes_BN4, (0, 0, 0, extra))
         kept_BLN = self.kept(pad(scores_BLN, (0, extra)), boxes_BN4, pad(finite_BN, (0, extra)))
         classes = kept_BLN.shape[1]
         # Of equal scores the first counts, by default box and then by class: ONNX's TopK says so.
-        wanted = min(self.config.max_detections, len(best_P) * classes)
+        wanted = min(self.config.max_detections, num_boxes * classes)
         scores_BD, pair_BD = kept_BLN.transpose(1, 2).flatten(1).topk(wanted)
         box_BD = pair_BD // classes
         found_BD = scores_BD > 0
@@ -114,6 +115,16 @@ class DetectionGraph(RawGraph):
             torch.where(found_BD, pair_BD - box_BD * classes + 1, 0),
             found_BD.sum(1),
         )
+
+    def used(self, logits_BPC: Tensor) -> Tensor:
+        """The default boxes [P] that may hold an object in an image; of a trained network, few.
+
+        The score of a class is at most the sigmoid of its lead over the background, so that a box
+        in which no class leads enough needs no softmax.
+        """
+        threshold = torch.tensor(self.config.score_threshold, dtype=torch.float64)
+        least = float(threshold.logit()) - ROUNDING
+        return (logits_BPC[..., 1:].amax(-1) - logits_BPC[..., 0] > least).any(0)
 
     def kept(self, scores_BLN: Tensor, boxes_BN4: Tensor, finite_BN: Tensor) -> Tensor:
         """The scores [B, L, N] of the boxes that stay in each class; 0 for all others."""

@@ -1,4 +1,4 @@
-"""Images → the input of an exported network, by NumPy alone.
+"""Images → the input of an exported network, by NumPy and OpenCV alone.
 
 The result is that of `ssd.augment.pixels` for a whole image, to float32's precision.
 
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -39,10 +40,13 @@ def network_input(
     """
     S, Z = both(size)
     rows_SW3 = _resampled(image_HW3, S, antialias)
-    resized_ZS3 = _resampled(rows_SW3.transpose(1, 0, 2), Z, antialias)  # columns first
-    resized_ZS3 -= np.array(mean, np.float32)
-    resized_ZS3 /= np.array(std, np.float32)
-    return np.ascontiguousarray(resized_ZS3.transpose(2, 1, 0))[None]
+    resized_ZS3 = _resampled(cv2.transpose(rows_SW3), Z, antialias)  # columns first
+    input_13SZ = np.empty((1, 3, S, Z), np.float32)
+    for colour, plane_ZS in enumerate(cv2.split(resized_ZS3)):
+        plane_SZ = input_13SZ[0, colour]
+        np.subtract(plane_ZS.T, np.float32(mean[colour]), out=plane_SZ)
+        plane_SZ /= np.float32(std[colour])
+    return input_13SZ
 
 
 @lru_cache(4)  # for pictures of the same size one after another
