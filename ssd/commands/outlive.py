@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 
 from ssd.common.errors import UserError
+from ssd.training.signals import FORWARDED_SIGNALS
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>
@@ -20,6 +21,8 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>
 
 def outlive(command: Callable[[], None], file: str) -> int:
     """Returns the exit status of a command. Its process gets the signals that this one gets.
+
+    Those of a terminal reach both by themselves, as they go to a whole group.
 
     Args:
         command: ends with sys.exit, after any error is printed.
@@ -33,7 +36,7 @@ def outlive(command: Callable[[], None], file: str) -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
     child = os.fork()
     if child == 0:
-        os.setpgid(0, 0)  # Ctrl-C in a terminal reaches a whole group, and would reach it twice
+        os.environ[FORWARDED_SIGNALS] = "1"
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _end_with(command)
@@ -70,10 +73,11 @@ def _wait_for(child: int) -> tuple[int, set[int]]:
     """The exit status of a process, or minus the signal that ended it; the signals passed on."""
     forwarded = set()
     while True:
-        number = signal.sigwait({*FORWARDED, signal.SIGCHLD})
-        if number != signal.SIGCHLD:
-            forwarded.add(int(number))
-            os.kill(child, number)
+        told = signal.sigwaitinfo({*FORWARDED, signal.SIGCHLD})
+        if told.si_signo != signal.SIGCHLD:
+            forwarded.add(told.si_signo)
+            if told.si_code <= 0:  # from a process, not from the terminal
+                os.kill(child, told.si_signo)
             continue
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:

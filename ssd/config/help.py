@@ -117,6 +117,8 @@ def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 def rule_of(name: str) -> str:
     """The rule for the value of a setting, in words."""
+    if name == "model.input_size":
+        return "a whole number or [height, width]"
     section, key = name.split(".")
     return _in_words(get_type_hints(type(getattr(Config(), section)))[key])
 

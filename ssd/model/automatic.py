@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,44 +14,72 @@ from ssd.model.foreign import TORCHVISION_SETTINGS
 from ssd.model.timm_network import PREFIX, fetch_classifier
 from ssd.model.weights import DETECTOR, IMAGENET, fetch, imagenet_weights
 
+ORIGIN = "model.weights auto"
 COST = "with few images, expect lower scores"
 
 
 def choose_weights(config: ModelConfig) -> tuple[ModelConfig, str]:
     """Replaces `auto` by the file of the published weights that suit the network best.
 
-    A whole detector is best, which there is for the settings of torchvision's SSD300, then the
-    backbone of a classifier. A file in torchvision's cache is taken as it is; its name holds the
-    start of its SHA-256. Weights for a network of timm stay in its own cache.
-
     Returns:
         The section with the file, with `imagenet` for a network of timm, or with `none`; and a
         line that says why there are none, or nothing.
+
+    Raises:
+        UserError: there are none, but they are to be frozen; or the file is not what was published.
+    """
+    try:
+        found = published_for(config)
+    except UserError as error:
+        if config.freeze == "backbone":
+            raise UserError(
+                f"model.freeze is backbone, but there is nothing to freeze. {error}"
+            ) from error
+        return replace(config, weights="none"), f"random; {COST}. {error}"
+    if found != "imagenet":
+        check_digest(Path(found))
+    return replace(config, weights=found), ""
+
+
+def published_for(config: ModelConfig) -> str:
+    """The file of the weights, or `imagenet` for a network of timm, which has its own cache.
+
+    A whole detector is best, which there is for the settings of torchvision's SSD300, then the
+    backbone of a classifier.
+
+    Raises:
+        UserError: there are none, or they can not be fetched.
     """
     name = config.backbone
-    origin = "model.weights auto"
-    try:
-        if name.startswith(PREFIX):
-            fetch_classifier(name.removeprefix(PREFIX), None, origin)
-            return replace(config, weights="imagenet"), ""
-        if name not in IMAGENET:
-            return replace(config, weights="none"), f"random: nobody publishes any for {name}"
-        is_theirs = all(
-            getattr(config, setting) == value for setting, value in TORCHVISION_SETTINGS.items()
+    if name.startswith(PREFIX):
+        fetch_classifier(name.removeprefix(PREFIX), None, ORIGIN)
+        return "imagenet"
+    if name not in IMAGENET:
+        raise UserError(f"{ORIGIN}: nobody publishes weights for {name}")
+    is_theirs = all(
+        getattr(config, setting) == value for setting, value in TORCHVISION_SETTINGS.items()
+    )
+    return str(cached(DETECTOR if is_theirs else imagenet_weights(config), name))
+
+
+def check_digest(file: Path) -> None:
+    """Raises a UserError unless a file has the SHA-256 that begins as its name ends."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if not digest.startswith(file.stem.rsplit("-", 1)[-1]):
+        raise UserError(
+            f"{ORIGIN}: {file} is not what was published (its SHA-256 is {digest[:8]}…): remove "
+            "it, and it is fetched anew"
         )
-        published = DETECTOR if is_theirs else imagenet_weights(config)
-        return replace(config, weights=str(cached(published, name, origin))), ""
-    except UserError as error:
-        return replace(config, weights="none"), f"random; {COST}. {error}"
 
 
-def cached(published: str, network: str, origin: str) -> Path:
+def cached(published: str, network: str) -> Path:
     """The file of weights that torchvision publishes, which is fetched if it is not there."""
     from torchvision.models import get_weight
 
     name = get_weight(published).url.rsplit("/", 1)[-1]
     path = Path(torch.hub.get_dir(), "checkpoints", name)
     if not path.is_file():
-        print(f"{origin}: fetching {name}", flush=True)
-        fetch(published, network, origin)
+        print(f"{ORIGIN}: fetching {name}", flush=True)
+        fetch(published, network, ORIGIN)
     return path

@@ -122,7 +122,7 @@ def build_backbone(config: ModelConfig) -> Backbone:
         case "mobilenet_v3_large" | "ssd7" if config.shorter_side < SMALLEST_INPUT:
             raise UserError(
                 f"model.input_size is {in_words(config.input_size)}, but {config.backbone} needs "
-                f"{SMALLEST_INPUT} or more"
+                f"{SMALLEST_INPUT} or more on each side"
             )
         case "vgg16":
             return VGG16(config.input_size, batch_norm=False)

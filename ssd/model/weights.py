@@ -138,8 +138,8 @@ def read_state_dict(path: Path) -> StateDict:
     """The tensors, by name, of a file that `torch.save` wrote."""
     if not path.is_file():
         raise UserError(
-            f"model.weights is {path}, but there is no such file: give imagenet, torchvision, "
-            "none, a run folder or the path of a state_dict"
+            f"model.weights is {path}, but there is no such file: give auto, imagenet, "
+            "torchvision, none, a run folder or the path of a state_dict"
         )
     try:
         with path.open("rb") as file:

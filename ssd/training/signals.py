@@ -20,6 +20,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 SAVING = [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
 STOPPING_RUN = "stopping after this step; once more ends at once, without saving"
 SAME_REQUEST_SECONDS = 2.0
+FORWARDED_SIGNALS = "SSD_FORWARDED_SIGNALS"  # set where a process gets those of another one
 
 
 class Stopped(BaseException):
@@ -92,6 +93,9 @@ class Signals:
             os.write(2, over_the_bar + self._told)
 
     def _is_passed_on(self) -> bool:
-        """Returns whether torchrun is repeating a signal that the terminal sent to every rank."""
+        """Returns whether another process is repeating a signal that both of them got.
+
+        That is torchrun, or the process that waits for one which runs an exported file.
+        """
         repeated = time.monotonic() - self._asked_at < SAME_REQUEST_SECONDS
-        return repeated and "TORCHELASTIC_RUN_ID" in os.environ
+        return repeated and not {"TORCHELASTIC_RUN_ID", FORWARDED_SIGNALS}.isdisjoint(os.environ)

@@ -76,7 +76,9 @@ def mixing(config: Config, closing_epoch: int | None) -> str:
     """The share of the images with mosaic and mixup, and for how long; else nothing."""
     augment = config.augment
     if not augment.mixes:
-        return ""
+        return "augment.close_epochs has nothing to close" if augment.close_epochs else ""
+    if closing_epoch == 0:
+        return "no mosaic and no mixup: augment.close_epochs is as long as the training"
     if config.training.batch_size == 1:
         return "no mosaic and no mixup: a batch of one image (training.batch_size) has no others"
     end = "" if closing_epoch is None else f", in the first {counted(closing_epoch, 'epoch')}"

@@ -1,9 +1,8 @@
 """Resuming with other settings: what is refused, what is told, and what the run folder keeps."""
 
 import json
-import os
+import runpy
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -215,28 +214,26 @@ def test_settings_that_do_nothing_or_harm_are_told(tool, mistaken, small_run, tm
     assert "model.fit_boxes has nothing to do" in done.stdout
 
 
-def test_chosen_weights_are_named_and_fetched_once(small_run, repository, tmp_path):
+def test_chosen_weights_are_named_and_fetched_once(
+    small_run, repository, tmp_path, monkeypatch, capfd
+):
     name = get_weight(IMAGENET["mobilenet_v3_large"]).url.rsplit("/", 1)[-1]
     cached = tmp_path / "hub" / "checkpoints" / name
     cached.parent.mkdir(parents=True)
     torch.save(mobilenet_v3_large(weights=None).state_dict(), cached)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("ssd.model.automatic.check_digest", lambda file: None)
     network = ("--model.backbone", "mobilenet_v3_large", "--model.weights", "auto")
     run = tmp_path / "run"
-    command = [
-        sys.executable,
-        repository / "tools" / "train.py",
-        *small_run,
-        *network,
-        "--out",
-        run,
-    ]
-    environment = os.environ | {"TORCH_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
 
     def told(steps):
-        words = [*command, "--training.steps", steps]
-        return subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
+        command = [repository / "tools" / "train.py", *small_run, *network, "--out", run]
+        monkeypatch.setattr(sys, "argv", [*map(str, command), "--training.steps", steps])
+        with pytest.raises(SystemExit, match="0"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        return capfd.readouterr().out
 
-    assert f"\nweights   {cached} (the backbone)" in told("2").stdout
+    assert f"\nweights   {cached} (the backbone)" in told("2")
     assert yaml.safe_load((run / "config.yaml").read_text())["model"]["weights"] == str(cached)
     cached.unlink()
-    assert "fetching" not in told("4").stdout
+    assert "fetching" not in told("4")

@@ -275,7 +275,7 @@ def test_a_file_that_ends_its_process_ends_the_command_in_one_line(tmp_path):
     path = forged(tmp_path / "model.onnx", nodes=nodes, constants=constants, boxes=None)
     Image.fromarray(photo(9, 9)).save(tmp_path / "photo.png")
     done = subprocess.run(
-        [sys.executable, "-m", "ssd", "predict", path, tmp_path / "photo.png"],
+        [sys.executable, "-m", "ssd", "predict", "--out", "found", path, tmp_path / "photo.png"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

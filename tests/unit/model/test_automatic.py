@@ -1,5 +1,6 @@
 """`model.weights auto`."""
 
+import hashlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from torchvision.models import get_weight
 
+from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.model.automatic import choose_weights
+from ssd.model.automatic import check_digest, choose_weights, published_for
 from ssd.model.foreign import TORCHVISION_SETTINGS
 from ssd.model.weights import DETECTOR, IMAGENET
 
@@ -35,20 +37,22 @@ def put(cache: Path, published: str) -> Path:
 @pytest.mark.parametrize("backbone", IMAGENET)
 def test_a_cached_file_is_named(cache, backbone):
     path = put(cache, IMAGENET[backbone])
-    config = ModelConfig(backbone, weights="auto")
-    assert choose_weights(config) == (ModelConfig(backbone, weights=str(path)), "")
+    assert published_for(ModelConfig(backbone, weights="auto")) == str(path)
 
 
 def test_a_whole_detector_is_taken_where_all_settings_are_its_own(cache):
     put(cache, IMAGENET["vgg16"])
     detector = put(cache, DETECTOR)
     config = ModelConfig(weights="auto", **TORCHVISION_SETTINGS)
-    assert choose_weights(config)[0].weights == str(detector)
+    assert published_for(config) == str(detector)
 
 
 @pytest.mark.parametrize(
     ("backbone", "reason"),
-    [("ssd7", "nobody publishes any for ssd7"), ("resnet50", "cannot be fetched (<urlopen error")],
+    [
+        ("ssd7", "nobody publishes weights for ssd7"),
+        ("resnet50", "cannot be fetched (<urlopen error"),
+    ],
 )
 def test_without_any_a_line_says_why(backbone, reason):
     config, told = choose_weights(ModelConfig(backbone, weights="auto"))
@@ -72,5 +76,18 @@ def test_a_fetched_file_is_the_cached_one(cache, monkeypatch):
         return {"conv1.weight": torch.zeros(1)}
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
-    config, _ = choose_weights(ModelConfig("resnet50", weights="auto"))
-    assert Path(config.weights).is_file()
+    assert Path(published_for(ModelConfig("resnet50", weights="auto"))).is_file()
+
+
+def test_a_file_that_is_not_what_was_published_is_named(cache, tmp_path):
+    path = put(cache, IMAGENET["resnet50"])
+    with pytest.raises(UserError, match=rf"{path} is not what was published .* remove it"):
+        choose_weights(ModelConfig("resnet50", weights="auto"))
+    sound = tmp_path / f"net-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
+    sound.write_bytes(b"weights")
+    check_digest(sound)
+
+
+def test_nothing_cannot_be_frozen():
+    with pytest.raises(UserError, match="nothing to freeze.*nobody publishes weights for ssd7"):
+        choose_weights(ModelConfig("ssd7", weights="auto", freeze="backbone"))
