@@ -24,16 +24,15 @@ from ssd.data.order import Order
 from ssd.data.source import load_data, load_parts
 from ssd.detect.detector import Detector
 from ssd.loss.rare import class_weights
-from ssd.model.automatic import choose_weights
 from ssd.model.device import autocast_dtype, choose_device
 from ssd.model.ssd import SSD, build_model
 from ssd.run.checkpoint import Checkpoint
 from ssd.structures import DataSet
 from ssd.training.average import MovingAverage
 from ssd.training.changes import refuse_another_run
+from ssd.training.choices import choose
 from ssd.training.compiled import compile_step
 from ssd.training.feed import Feed
-from ssd.training.fitted_boxes import fit_boxes
 from ssd.training.initial import load_initial
 from ssd.training.length import Length, closing_epoch, length_of
 from ssd.training.optimizer import build_optimizer, learning_rates, scaled_learning_rate
@@ -116,14 +115,9 @@ def build(
     graphs = uses_graphs(training, device)
     feed = build_feed(config, train_data, order, steps, device, graphs)
     classes = train_data.classes
-    boxes_from = ""
-    if config.model.fit_boxes and checkpoint is None:
-        fitted, boxes_from = made_by_first_rank(partial(fit_boxes, config, train_data))
-        config = replace(config, model=fitted)
-    random_because = ""
-    if config.model.weights == "auto" and checkpoint is None:
-        chosen, random_because = made_by_first_rank(partial(choose_weights, config.model))
-        config = replace(config, model=chosen)
+    boxes_from = random_because = ""
+    if checkpoint is None:
+        config, boxes_from, random_because = choose(config, train_data)
     optimizer = scaled_learning_rate(config.optimizer, order.images_per_step)
     config = replace(config, optimizer=optimizer)
     state, settings, model, starts_from = build_steps(
