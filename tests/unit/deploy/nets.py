@@ -103,7 +103,7 @@ def expected(detector, pixels):
 
 
 def suppress_each_other(one, place, other, match, nms_iou=0.45):
-    """Whether two objects are of one class and overlap too much for both to stay."""
+    """Tells two objects of one class that overlap too much for both to stay."""
     boxes = (torch.from_numpy(each.boxes[at])[None] for each, at in ((one, place), (other, match)))
     return one.labels[place] == other.labels[match] and box_iou(*boxes).item() > nms_iou
 
