@@ -98,13 +98,12 @@ class DetectionGraph(RawGraph):
             predictions.locations.index_select(1, used_N), self.model.default_boxes[used_N]
         )
         # Boxes without a score follow, so that there are always enough to choose from.
-        num_boxes = len(self.model.default_boxes)
-        extra = min(self.config.top_k, num_boxes)
+        extra = min(self.config.top_k, len(self.model.default_boxes))
         boxes_BN4 = pad(boxes_BN4, (0, 0, 0, extra))
         kept_BLN = self.kept(pad(scores_BLN, (0, extra)), boxes_BN4, pad(finite_BN, (0, extra)))
         classes = kept_BLN.shape[1]
         # Of equal scores the first counts, by default box and then by class: ONNX's TopK says so.
-        wanted = min(self.config.max_detections, num_boxes * classes)
+        wanted = min(self.config.max_detections, extra * classes)  # more cannot be kept
         scores_BD, pair_BD = kept_BLN.transpose(1, 2).flatten(1).topk(wanted)
         box_BD = pair_BD // classes
         found_BD = scores_BD > 0

@@ -66,6 +66,25 @@ def run(runtime, path, config, predictions, default_boxes):
 
 
 @pytest.mark.parametrize(
+    ("background", "count"), [(80.0, 0), (0.0, 5)], ids=["nothing", "one place"]
+)
+def test_more_may_be_asked_for_than_few_candidates_give(background, count, tmp_path):
+    """Fewer default boxes are in use than the detections that are asked for."""
+    config = EvaluationConfig(top_k=5, max_detections=1000, nms_iou=1)
+    default_boxes = torch.cat([torch.rand(P, 2), 0.05 + 0.3 * torch.rand(P, 2)], 1)
+    logits = torch.tensor([80.0, 0, 0, 0]).repeat(1, P, 1)
+    logits[:, :7] = torch.tensor([background, 9, 0, 0])
+    predictions = Predictions(logits, torch.randn(1, P, 4))
+    ((boxes, scores, labels),) = run(
+        in_onnxruntime, tmp_path / "model.onnx", config, predictions, default_boxes
+    )
+    (wanted,) = postprocess(predictions, default_boxes, config)
+    assert len(scores) == len(wanted.scores) == count
+    assert labels.tolist() == wanted.labels.tolist()
+    np.testing.assert_allclose(boxes, wanted.boxes, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
     "config",
     [
         EvaluationConfig(),
