@@ -180,18 +180,25 @@ def test_a_run_and_its_file_show_the_ground_truth(deployed, tool, small_shapes, 
     assert "1 source without ground truth in the evaluation data" in done.stdout
 
 
-def test_ctrl_c_ends_a_pipe_and_keeps_the_results(deployed, repository, tmp_path):
+@pytest.mark.parametrize("to_both", [False, True], ids=["one process", "its group"])
+def test_ctrl_c_ends_a_pipe_and_keeps_the_results(deployed, repository, tmp_path, to_both):
+    """The file runs in a second process; a signal that reaches both counts once."""
     _, file, _ = deployed
     command = [sys.executable, "-m", "ssd", "predict", file, "-", "--write", "yolo"]
     environment = os.environ | {"PYTHONPATH": str(repository)}
-    process = subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, stderr=-1)
+    process = subprocess.Popen(
+        command, env=environment, stdin=-1, stdout=-1, stderr=-1, start_new_session=True
+    )
     picture = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
     last = tmp_path / "predictions/yolo/labels/stdin/000002.txt"
     process.stdin.write(3 * picture)
     process.stdin.flush()
     while not last.exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    if to_both:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
     assert process.stderr.readline() == b"\n"
     assert b"stopping after this image" in process.stderr.readline()
     told, _ = process.communicate(picture)

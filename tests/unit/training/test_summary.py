@@ -62,6 +62,9 @@ def test_mosaic_and_mixup_are_told_with_their_end(lines):
     assert mixing(config, 45) == "mosaic 0.5, mixup 0.25, in the first 45 epochs"
     alone = to_config({"augment": augment, "training": {"batch_size": 1}})
     assert mixing(alone, 45).startswith("no mosaic and no mixup: a batch of one image")
+    assert mixing(config, 0).startswith("no mosaic and no mixup: augment.close_epochs is as long")
+    closing = to_config({"augment": {"close_epochs": 2}})
+    assert mixing(closing, 3) == "augment.close_epochs has nothing to close"
 
 
 def test_a_run_that_sees_each_image_once_keeps_none(lines):
