@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from ssd.common.sides import both
 from ssd.config.limits import LARGEST, SMALLEST, check_limits, require
 
-Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssd7"]
+Backbone = Literal["vgg16", "vgg16_bn", "resnet50", "mobilenet_v3_large", "ssdlite", "ssd7"]
 BoxLoss = Literal["smooth_l1", "giou", "ciou"]
 ClassLoss = Literal["hard_negatives", "focal"]
 Divisor = Literal["step_positives", "rank_positives", "image_positives", "batch_positives_and_size"]
@@ -25,9 +25,10 @@ class ModelConfig:
 
     backbone: Backbone | str = "ssd7"
     """The network. `vgg16`: as in the paper. `vgg16_bn`: for training without pretrained weights.
-    `resnet50`: as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssd7`: seven
-    layers that train on a CPU. `timm:NAME`: any convolutional network of the package timm (pip
-    install timm), with additional layers until a map has one position."""
+    `resnet50`: as in NVIDIA's SSD300. `mobilenet_v3_large`: for small devices. `ssdlite`:
+    torchvision's SSDLite320, faster, without a map for small objects. `ssd7`: seven layers that
+    train on a CPU. `timm:NAME`: any convolutional network of the package timm (pip install timm),
+    with additional layers until a map has one position."""
 
     input_size: int | list[int] = 300
     """Width and height, in pixels, to which images are resized: one number, or [height, width]. The
@@ -36,10 +37,11 @@ class ModelConfig:
     weights: str = "none"
     """The initial weights. `none`: random. `auto`: published ones, if they are in the cache or can
     be fetched; the run's config names the file. `imagenet`: the backbone of a classifier,
-    downloaded by torchvision. `torchvision`: its SSD300 trained on COCO, also downloaded; see
-    the recipe `torchvision_weights`. Or a path: a run or checkpoint folder of this framework, or
-    a `state_dict` of torchvision's SSD300 or classifiers, or of ssd.pytorch's SSD or reduced VGG.
-    A whole detector's class predictors are kept for the classes that it shares by name."""
+    downloaded by torchvision. `torchvision`: its SSD300 or SSDLite320 trained on COCO, also
+    downloaded; see the recipes `torchvision_weights` and `ssdlite_weights`. Or a path: a run or
+    checkpoint folder of this framework, or a `state_dict` of torchvision's detectors or
+    classifiers, or of ssd.pytorch's SSD or reduced VGG. A whole detector's class predictors are
+    kept for the classes that it shares by name."""
 
     box_sizes: list[float] | None = None
     """Sizes of the default boxes in input pixels: one per feature map, then the upper size of the

@@ -45,7 +45,7 @@ EXACT: Settings = {
 LICENCES = {
     "none": "the choice of who trained it: from random weights, on the data above",
     "imagenet": "as ImageNet permits: from torchvision's weights (BSD 3-Clause), trained on it",
-    "torchvision": "as COCO permits: from torchvision's SSD300 (BSD 3-Clause), trained on it",
+    "torchvision": "as COCO permits: from torchvision's detector (BSD 3-Clause), trained on it",
 }
 
 

@@ -10,9 +10,9 @@ import torch
 
 from ssd.common.errors import UserError
 from ssd.config import ModelConfig
-from ssd.model.foreign import TORCHVISION_SETTINGS
+from ssd.model.foreign import published_detector
 from ssd.model.timm_network import PREFIX, fetch_classifier
-from ssd.model.weights import DETECTOR, IMAGENET, fetch, imagenet_weights
+from ssd.model.weights import IMAGENET, fetch, imagenet_weights, overlay
 
 ORIGIN = "model.weights auto"
 COST = "with few images, expect lower scores"
@@ -44,7 +44,7 @@ def choose_weights(config: ModelConfig) -> tuple[ModelConfig, str]:
 def published_for(config: ModelConfig) -> str:
     """The file of the weights, or `imagenet` for a network of timm, which has its own cache.
 
-    A whole detector is best, which there is for the settings of torchvision's SSD300, then the
+    A whole detector is best, which there is for the settings of torchvision's two, then the
     backbone of a classifier.
 
     Raises:
@@ -54,12 +54,14 @@ def published_for(config: ModelConfig) -> str:
     if name.startswith(PREFIX):
         fetch_classifier(name.removeprefix(PREFIX), None, ORIGIN)
         return "imagenet"
+    detector = published_detector(name)
+    if all(getattr(config, setting) == value for setting, value in detector.settings.items()):
+        return str(cached(detector.weights, name))
+    if name == detector.settings["backbone"] and name not in IMAGENET:
+        raise UserError(f"{ORIGIN}: these settings have no published weights ({overlay(detector)})")
     if name not in IMAGENET:
         raise UserError(f"{ORIGIN}: nobody publishes weights for {name}")
-    is_theirs = all(
-        getattr(config, setting) == value for setting, value in TORCHVISION_SETTINGS.items()
-    )
-    return str(cached(DETECTOR if is_theirs else imagenet_weights(config), name))
+    return str(cached(imagenet_weights(config), name))
 
 
 def check_digest(file: Path) -> None:

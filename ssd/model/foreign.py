@@ -7,11 +7,13 @@ differ: all these projects keep Caffe's layers and its order of default boxes an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
 StateDict = Mapping[str, Tensor]
+Layout = Callable[[str], str]
 
 # By category id, from 1 on; `N/A` where an id was never used.
 COCO_CATEGORIES = (
@@ -55,11 +57,23 @@ TORCHVISION_SETTINGS: dict[str, object] = {
     "input_size": 300,
     "box_sizes": COCO_BOX_SIZES,
 }
+# torchvision's SSDLite320; the sizes of its default boxes are the backbone's own.
+SSDLITE_SETTINGS: dict[str, object] = {
+    "backbone": "ssdlite",
+    "input_size": 320,
+    "box_sizes": None,
+    "aspect_ratios": None,
+    "clamp_boxes": True,
+    "pixel_mean": [127.5, 127.5, 127.5],
+    "pixel_std": [127.5, 127.5, 127.5],
+}
 # ssd.pytorch's sizes at 300 pixels, by the number of outputs; its configuration for COCO has 201.
 SSD_PYTORCH_BOX_SIZES = {21: VOC_BOX_SIZES, 81: COCO_BOX_SIZES, 201: COCO_BOX_SIZES}
 
 # Index of the pool before conv5_1 in VGG's `features`.
 CONV5_POOL = 23
+# Index of the block of MobileNetV3 that torchvision splits after its expansion.
+SPLIT_BLOCK = 13
 
 
 def own_name(name: str) -> str:
@@ -89,6 +103,25 @@ def to_torchvision_ssd300(state: StateDict) -> dict[str, Tensor]:
     return {torchvision_name(name): tensor for name, tensor in state.items()}
 
 
+def ssdlite_name(name: str) -> str:
+    """The name of one of our tensors in torchvision's `ssdlite320_mobilenet_v3_large`."""
+    if predictor := re.match(r"head\.(logits|locations)\.(\d+)\.(\d)\.", name):
+        part = "classification_head" if predictor[1] == "logits" else "regression_head"
+        # Depthwise convolution and norm are one block there, and the last convolution another.
+        layer = "1" if predictor[3] == "3" else f"0.{predictor[3]}"
+        return f"head.{part}.module_list.{predictor[2]}.{layer}.{name[predictor.end() :]}"
+    if feature := re.match(r"backbone\.features\.(\d+)\.", name):
+        index, rest = int(feature[1]), name[feature.end() :]
+        if index == SPLIT_BLOCK:
+            rest = rest.removeprefix("block.")
+            if rest.startswith("0."):  # the expansion
+                return f"backbone.features.0.{index}.{rest.removeprefix('0.')}"
+            return f"backbone.features.1.0.{rest}"
+        after = index > SPLIT_BLOCK
+        return f"backbone.features.{int(after)}.{index - SPLIT_BLOCK * after}.{rest}"
+    return name.replace("backbone.extras.", "backbone.extra.")
+
+
 def ssd_pytorch_name(name: str) -> str:
     """The name of one of our tensors in ssd.pytorch (github.com/amdegroot)."""
     name = name.replace("head.logits.", "conf.").replace("head.locations.", "loc.")
@@ -116,3 +149,47 @@ def ssd_pytorch_settings(state: StateDict) -> dict[str, object]:
 def reduced_vgg_name(name: str) -> str:
     """The name of one of our tensors in Caffe's reduced VGG, `vgg16_reducedfc.pth`."""
     return ssd_pytorch_name(name).removeprefix("vgg.")
+
+
+class Published(NamedTuple):
+    """A detector that torchvision publishes, trained on COCO.
+
+    Attributes:
+        weights: the name of its weights there.
+        network: the name of its function there.
+        settings: of the section `model`, which these weights need.
+        layout: the name of one of our tensors → its name there.
+        recipe: the one of ours that has these settings.
+        sign: the name of a tensor that no other file has.
+    """
+
+    weights: str
+    network: str
+    settings: Mapping[str, object]
+    layout: Layout
+    recipe: str
+    sign: str
+
+
+SSD300 = Published(
+    "SSD300_VGG16_Weights.COCO_V1",
+    "ssd300_vgg16",
+    TORCHVISION_SETTINGS,
+    torchvision_name,
+    "torchvision_weights",
+    sign="head.classification_head.module_list.0.weight",
+)
+SSDLITE320 = Published(
+    "SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+    "ssdlite320_mobilenet_v3_large",
+    SSDLITE_SETTINGS,
+    ssdlite_name,
+    "ssdlite_weights",
+    sign="head.classification_head.module_list.0.1.weight",
+)
+PUBLISHED = SSD300, SSDLITE320
+
+
+def published_detector(backbone: str) -> Published:
+    """The detector of torchvision that a backbone is for; SSD300 for all that have none."""
+    return SSDLITE320 if backbone == SSDLITE_SETTINGS["backbone"] else SSD300

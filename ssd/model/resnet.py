@@ -35,6 +35,7 @@ class ResNet50(nn.Module):
     """
 
     separable_head = False
+    first_stride = 8
     channels = CHANNELS
     map_sizes = (38, 19, 10, 5, 3, 1)
     box_sizes = (21, 45, 99, 153, 207, 261, 315)

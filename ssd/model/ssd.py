@@ -10,7 +10,7 @@ from ssd.config import ModelConfig
 from ssd.geometry.default_boxes import FeatureMap, default_boxes
 from ssd.model.feature_pyramid import FeaturePyramid
 from ssd.model.head import MultiboxHead
-from ssd.model.mobilenet import MobileNetV3Large
+from ssd.model.mobilenet import MobileNetV3Large, SSDLite, normalise_as_torchvision
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd7 import SSD7
 from ssd.model.timm_network import PREFIX, TimmNetwork
@@ -19,7 +19,6 @@ from ssd.structures import Predictions
 
 Backbone = VGG16 | ResNet50 | MobileNetV3Large | SSD7 | TimmNetwork
 
-FIRST_STRIDE = 8
 SMALLEST_INPUT = 96
 ADDED = (
     "extras",
@@ -111,6 +110,8 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
     )
     boxes_P4 = default_boxes(maps, config.input_size, clamp=config.clamp_boxes)
     model = SSD(backbone, head, boxes_P4, pyramid)
+    if isinstance(backbone, SSDLite):
+        normalise_as_torchvision(model)
     if config.freeze == "backbone":
         model.freeze()
     return model
@@ -119,7 +120,7 @@ def build_model(config: ModelConfig, num_classes: int) -> SSD:
 def build_backbone(config: ModelConfig) -> Backbone:
     """The backbone that `config` names, with random weights."""
     match config.backbone:
-        case "mobilenet_v3_large" | "ssd7" if config.shorter_side < SMALLEST_INPUT:
+        case "mobilenet_v3_large" | "ssdlite" | "ssd7" if config.shorter_side < SMALLEST_INPUT:
             raise UserError(
                 f"model.input_size is {in_words(config.input_size)}, but {config.backbone} needs "
                 f"{SMALLEST_INPUT} or more on each side"
@@ -132,6 +133,8 @@ def build_backbone(config: ModelConfig) -> Backbone:
             return ResNet50(config.input_size)
         case "mobilenet_v3_large":
             return MobileNetV3Large(config.input_size)
+        case "ssdlite":
+            return SSDLite(config.input_size)
         case "ssd7":
             return SSD7(config.input_size)
         case other:
@@ -154,7 +157,7 @@ def feature_maps(backbone: Backbone | Pyramid, config: ModelConfig) -> list[Feat
     maps, map_sizes = [], list[Size](backbone.map_sizes)
     for index, size in enumerate(map_sizes):
         y_step, x_step = (
-            FIRST_STRIDE * 2**index if count > 3 else side / count
+            backbone.first_stride * 2**index if count > 3 else side / count
             for count, side in zip(both(size), both(config.input_size), strict=True)
         )
         shapes = backbone.aspect_ratios[index] if ratios is None else tuple(ratios)

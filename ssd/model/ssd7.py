@@ -28,6 +28,7 @@ class SSD7(nn.Module):
     """Four feature maps of strides 8, 16, 32 and 64 from images [B, 3, H, W], both ≥ 96."""
 
     separable_head = False
+    first_stride = 8
     aspect_ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2,))
 
     def __init__(self, input_size: Size) -> None:

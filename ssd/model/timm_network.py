@@ -41,6 +41,7 @@ class TimmNetwork(nn.Module):
     """
 
     separable_head = False
+    first_stride = 8
 
     def __init__(self, name: str, input_size: Size) -> None:
         super().__init__()

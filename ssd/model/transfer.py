@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from ssd.common.errors import UserError
 from ssd.common.untrusted import LONGEST_NAME
 from ssd.model.class_rows import describe, has_classes, shared_rows, take_rows
-from ssd.model.foreign import StateDict, own_name, reduced_vgg_name
+from ssd.model.foreign import Layout, StateDict, own_name, reduced_vgg_name
+from ssd.model.mobilenet import SSDLite
 from ssd.model.resnet import ResNet50
 from ssd.model.ssd import SSD, Backbone
 from ssd.model.ssd7 import SSD7
 from ssd.model.timm_network import TimmNetwork, load_timm_classifier
 from ssd.model.vgg import VGG16
-
-Layout = Callable[[str], str]
 
 FULLY_CONNECTED = {
     "classifier.0.weight": torch.Size([4096, 512 * 7 * 7]),
@@ -25,6 +24,11 @@ FULLY_CONNECTED = {
     "classifier.3.weight": torch.Size([4096, 4096]),
     "classifier.3.bias": torch.Size([4096]),
 }
+SSDLITE_NEEDS = (
+    "ssdlite, whose last layers have half the channels, can only start from a detector's weights: "
+    "set model.weights to torchvision, none, a file of torchvision's ssdlite320_mobilenet_v3_large "
+    "or the folder of a run with ssdlite"
+)
 BEYOND_LAYER3 = ("layer4.", "fc.")
 PYRAMID = "pyramid."
 ABOVE_BACKBONE = (PYRAMID, "head.", "conf.", "loc.")  # ours and torchvision's, ssd.pytorch's
@@ -74,6 +78,8 @@ def load_classifier(backbone: Backbone, state: StateDict, origin: str) -> str:
             f"{origin} holds no detector, but ssd7 can only start from a detector's weights: set "
             "model.weights to none, or to the folder of a run with ssd7"
         )
+    if isinstance(backbone, SSDLite):
+        raise UserError(f"{origin} holds no detector: {SSDLITE_NEEDS}")
     if isinstance(backbone, TimmNetwork):
         return load_timm_classifier(backbone, state, origin)
     if isinstance(backbone, ResNet50):

@@ -43,6 +43,7 @@ class Pyramid:
     map_sizes: tuple[int, ...]
     box_sizes: tuple[float, ...]
     aspect_ratios: tuple[tuple[float, ...], ...]
+    first_stride: int = 8
 
 
 SSD300 = Pyramid(
@@ -85,6 +86,7 @@ class VGG16(nn.Module):
     """
 
     separable_head = False
+    first_stride = 8
 
     def __init__(self, input_size: Size, *, batch_norm: bool) -> None:
         super().__init__()

@@ -14,24 +14,23 @@ from ssd.common.tensor_file import is_plain, load_tensors
 from ssd.common.untrusted import short
 from ssd.config import ModelConfig
 from ssd.model.foreign import (
+    PUBLISHED,
     REDUCED_VGG_SETTINGS,
     SSD_PYTORCH_CLASSES,
     TORCHVISION_CLASSES,
-    TORCHVISION_SETTINGS,
     VOC_BOX_SIZES,
+    Published,
     StateDict,
+    published_detector,
     ssd_pytorch_name,
     ssd_pytorch_settings,
-    torchvision_name,
 )
 from ssd.model.ssd import SSD
 from ssd.model.timm_network import TimmNetwork, load_timm_classifier
-from ssd.model.transfer import load_classifier, load_detector, load_reduced_vgg
+from ssd.model.transfer import SSDLITE_NEEDS, load_classifier, load_detector, load_reduced_vgg
 
-OVERLAY = "configs/torchvision_weights.yaml has all that torchvision's SSD300 needs"
 PAGE = "docs/weights.md has what weights need"
 NAMED = ("none", "auto", "imagenet", "torchvision")
-DETECTOR = "SSD300_VGG16_Weights.COCO_V1"
 SECONDS_WITHOUT_ANSWER = 20.0
 
 IMAGENET = {
@@ -67,15 +66,17 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
     if config.weights == "imagenet" and isinstance(model.backbone, TimmNetwork):
         return f"{config.weights} ({load_timm_classifier(model.backbone, None, origin)})"
     state = fetch_or_read(config, origin)
-    if any(name.startswith("head.classification_head.module_list.") for name in state):
-        refuse_settings(config, TORCHVISION_SETTINGS, origin)
-        told = load_detector(model, state, torchvision_name, TORCHVISION_CLASSES, classes, origin)
+    theirs = [detector for detector in PUBLISHED if detector.sign in state]
+    if theirs:
+        refuse_settings(config, theirs[0].settings, origin, overlay(theirs[0]))
+        layout = theirs[0].layout
+        told = load_detector(model, state, layout, TORCHVISION_CLASSES, classes, origin)
     elif "vgg.0.weight" in state:
         resolved = replace(config, box_sizes=config.box_sizes or VOC_BOX_SIZES)  # VGG's default
-        refuse_settings(resolved, ssd_pytorch_settings(state), origin, PAGE)
+        refuse_settings(resolved, ssd_pytorch_settings(state), origin)
         told = load_detector(model, state, ssd_pytorch_name, SSD_PYTORCH_CLASSES, classes, origin)
     elif "0.weight" in state:
-        refuse_settings(config, REDUCED_VGG_SETTINGS, origin, PAGE)
+        refuse_settings(config, REDUCED_VGG_SETTINGS, origin)
         told = load_reduced_vgg(model, state, origin)
     else:
         told = load_classifier(model.backbone, state, origin)
@@ -85,6 +86,8 @@ def load_weights(model: SSD, config: ModelConfig, classes: Sequence[str]) -> str
 def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
     """The tensors that `config.weights` names: published ones or those of a file."""
     match config.weights:
+        case "imagenet" if config.backbone == "ssdlite":
+            raise UserError(f"{origin}: {SSDLITE_NEEDS}")
         case "imagenet" if config.backbone == "ssd7":
             raise UserError(
                 f"{origin}: there are no pretrained weights for ssd7: set model.weights to none, "
@@ -94,8 +97,9 @@ def fetch_or_read(config: ModelConfig, origin: str) -> StateDict:
             return fetch(imagenet_weights(config), config.backbone, origin)
         case "torchvision":
             # Checked first, so that a mistake does not cost a download of 136 MB.
-            refuse_settings(config, TORCHVISION_SETTINGS, origin)
-            return fetch(DETECTOR, "ssd300_vgg16", origin)
+            detector = published_detector(config.backbone)
+            refuse_settings(config, detector.settings, origin, overlay(detector))
+            return fetch(detector.weights, detector.network, origin)
         case path:
             return read_state_dict(Path(os.path.expanduser(path)))  # keeps an unknown ~user
 
@@ -163,8 +167,13 @@ def read_state_dict(path: Path) -> StateDict:
     )
 
 
+def overlay(detector: Published) -> str:
+    """The recipe with the settings of a detector, in a few words."""
+    return f"configs/{detector.recipe}.yaml has all that torchvision's {detector.network} needs"
+
+
 def refuse_settings(
-    config: ModelConfig, wanted: Mapping[str, object], origin: str, advice: str = OVERLAY
+    config: ModelConfig, wanted: Mapping[str, object], origin: str, advice: str = PAGE
 ) -> None:
     """Raises a UserError unless the model has the settings that the weights need."""
 

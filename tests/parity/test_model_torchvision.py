@@ -1,12 +1,15 @@
-"""The network, its default boxes and its detections equal torchvision's SSD300."""
+"""Network, default boxes and detections equal torchvision's SSD300 and SSDLite320."""
 
 import pytest
 import torch
-from torchvision.models.detection import ssd300_vgg16
+from torch import nn
+from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.image_list import ImageList
 
 from ssd.config import EvaluationConfig, ModelConfig
 from ssd.detect.postprocess import postprocess
+from ssd.geometry.boxes import to_corner_form
+from ssd.model.foreign import SSDLITE_SETTINGS
 from ssd.model.ssd import build_model
 from ssd.model.weights import load_weights
 from ssd.structures import Predictions
@@ -69,3 +72,34 @@ def test_detections_equal_torchvision(sharpness, ours, theirs):
         torch.testing.assert_close(one.scores, other["scores"], atol=1e-4, rtol=0)
         torch.testing.assert_close(300 * one.boxes, other["boxes"], atol=0.05, rtol=0)
         assert torch.equal(one.labels, other["labels"])
+
+
+@torch.no_grad()
+def test_ssdlite_equals_torchvision(tmp_path):
+    """To the bit: both are the same layers, whose norms have statistics as after a training."""
+    torch.manual_seed(0)
+    theirs = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21)
+    for layer in theirs.eval().modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.uniform_(-0.1, 0.1)
+            layer.running_var.uniform_(0.0, 0.02)  # so small that the layers' eps matters
+            layer.weight.uniform_(0.1, 0.3)
+            layer.bias.uniform_(-0.1, 0.1)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    config = ModelConfig(weights=str(tmp_path / "theirs.pth"), **SSDLITE_SETTINGS)
+    model = build_model(config, num_classes=21).eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) == sum(
+        parameter.numel() for parameter in theirs.parameters()
+    )
+    told = load_weights(model, config, [f"class {row}" for row in range(1, 21)])
+    assert "fresh" not in told
+
+    images = torch.randn(2, 3, 320, 320)
+    maps = list(theirs.backbone(images).values())
+    expected = theirs.head(maps)
+    predictions = model(images)
+    assert expected["cls_logits"].std() > 0.01
+    assert torch.equal(predictions.logits, expected["cls_logits"])
+    assert torch.equal(predictions.locations, expected["bbox_regression"])
+    boxes = theirs.anchor_generator(ImageList(images, [(320, 320)] * 2), maps)[0]
+    torch.testing.assert_close(320 * to_corner_form(model.default_boxes), boxes, rtol=0, atol=1e-4)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from torchvision.models.detection import ssd300_vgg16
 
 from ssd.config.model import Backbone
 from ssd.config.settings import read_config
@@ -29,6 +28,7 @@ COCO = {number: name for number, name in enumerate(COCO_CATEGORIES, start=1) if 
 ON_TOP_OF = {
     "plus.yaml": "ssd300_vgg16_coco.yaml",
     "spikes_question.yaml": "spikes.yaml",
+    "ssdlite_weights.yaml": "custom_voc.yaml",
     "torchvision_weights.yaml": "custom_coco.yaml",
 }
 
@@ -97,13 +97,14 @@ def roots(tmp_path_factory):
     return {"voc": voc, "coco": coco}
 
 
-TRAINED = {  # a config for each backbone, one with weights for the whole detector, and what differs
+TRAINED = {  # a config for each backbone, two with weights for the whole detector, and what differs
     "quickstart.yaml": {},
     "custom_voc.yaml": {"backbone": "vgg16_bn"},
     "ssd300_vgg16_voc.yaml": {},
     "ssd300_resnet50_coco.yaml": {},
     "ssd320_mobilenet_v3_coco.yaml": {},
     "torchvision_weights.yaml": {},
+    "ssdlite_weights.yaml": {},
 }
 
 
@@ -116,8 +117,8 @@ def pytest_generate_tests(metafunc):
 
 def blank_weights(network):
     """What torchvision would fetch, by names and shapes; the values are nothing special."""
-    detector = network == "ssd300_vgg16"
-    make = ssd300_vgg16 if detector else getattr(torchvision.models, network)
+    detector = network.startswith("ssd")
+    make = getattr(torchvision.models.detection if detector else torchvision.models, network)
     with torch.device("meta"):
         model = make(weights=None, **({"weights_backbone": None} if detector else {}))
     return {

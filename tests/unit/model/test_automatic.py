@@ -11,8 +11,8 @@ from torchvision.models import get_weight
 from ssd.common.errors import UserError
 from ssd.config import ModelConfig
 from ssd.model.automatic import check_digest, choose_weights, published_for
-from ssd.model.foreign import TORCHVISION_SETTINGS
-from ssd.model.weights import DETECTOR, IMAGENET
+from ssd.model.foreign import PUBLISHED
+from ssd.model.weights import IMAGENET
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +40,11 @@ def test_a_cached_file_is_named(cache, backbone):
     assert published_for(ModelConfig(backbone, weights="auto")) == str(path)
 
 
-def test_a_whole_detector_is_taken_where_all_settings_are_its_own(cache):
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda published: published.network)
+def test_a_whole_detector_is_taken_where_all_settings_are_its_own(cache, published):
     put(cache, IMAGENET["vgg16"])
-    detector = put(cache, DETECTOR)
-    config = ModelConfig(weights="auto", **TORCHVISION_SETTINGS)
+    detector = put(cache, published.weights)
+    config = ModelConfig(weights="auto", **published.settings)
     assert published_for(config) == str(detector)
 
 
@@ -51,6 +52,7 @@ def test_a_whole_detector_is_taken_where_all_settings_are_its_own(cache):
     ("backbone", "reason"),
     [
         ("ssd7", "nobody publishes weights for ssd7"),
+        ("ssdlite", "have no published weights (configs/ssdlite_weights.yaml has all that"),
         ("resnet50", "cannot be fetched (<urlopen error"),
     ],
 )

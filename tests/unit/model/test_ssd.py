@@ -12,7 +12,7 @@ from ssd.model.layers import BatchNorm
 from ssd.model.ssd import build_model, is_pretrained
 from ssd.model.vgg import L2Norm
 
-SMALL = ["ssd7", "mobilenet_v3_large"]
+SMALL = ["ssd7", "mobilenet_v3_large", "ssdlite"]
 
 
 OBLONG = [[96, 160], [200, 333], [512, 128]]
@@ -45,7 +45,7 @@ def test_maps_and_predictions_have_the_promised_shapes(backbone, size):
 
 @pytest.mark.parametrize(
     ("backbone", "size", "count"),
-    [("vgg16", 300, 8732), ("vgg16", 512, 24564), ("resnet50", 300, 8732)],
+    [("vgg16", 300, 8732), ("vgg16", 512, 24564), ("resnet50", 300, 8732), ("ssdlite", 320, 3234)],
 )
 def test_models_have_as_many_boxes_as_published(backbone, size, count):
     assert len(build_without_memory(backbone, size).default_boxes) == count

@@ -101,12 +101,13 @@ def test_nothing_is_fetched_for_a_model_that_is_set_otherwise(monkeypatch):
         weights.fetch_or_read(ModelConfig("ssd7", weights="torchvision"), "model.weights x")
 
 
-def test_the_overlay_config_sets_what_the_detector_needs(repository):
+@pytest.mark.parametrize("published", foreign.PUBLISHED, ids=lambda one: one.network)
+def test_the_overlay_config_sets_what_the_detector_needs(published, repository):
     configs = repository / "configs"
-    for base in ("custom_voc.yaml", "quickstart.yaml", "ssd300_vgg16_voc.yaml"):
-        config = read_config([configs / base, configs / "torchvision_weights.yaml"])
+    for base in ("custom_voc.yaml", "quickstart.yaml", "ssd320_mobilenet_v3_coco.yaml"):
+        config = read_config([configs / base, configs / f"{published.recipe}.yaml"])
         assert config.model.weights == "torchvision"
-        weights.refuse_settings(config.model, foreign.TORCHVISION_SETTINGS, "overlay")
+        weights.refuse_settings(config.model, published.settings, "overlay")
 
 
 def test_vgg_has_weights_at_both_scales_of_pixels():
@@ -124,6 +125,13 @@ def test_ssd7_starts_from_nobodys_weights(mobilenet_file):
     config = ModelConfig("ssd7", 96, str(mobilenet_file))
     with pytest.raises(UserError, match=r"holds no detector, .* the folder of a run with ssd7"):
         load_weights(build_model(config, 3), config, CLASSES)
+
+
+def test_ssdlite_starts_from_no_classifier(mobilenet_file):
+    for given in ("imagenet", str(mobilenet_file)):
+        config = ModelConfig("ssdlite", 96, given)
+        with pytest.raises(UserError, match="ssdlite, .* can only start from a detector's weights"):
+            load_weights(build_model(config, 3), config, CLASSES)
 
 
 def test_a_missing_file_is_named(tmp_path):
