@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ssd.common.errors import UserError
 from ssd.common.text_table import text_table
+from ssd.common.words import counted
 from ssd.config.flags import CommandLine
 from ssd.run.names import EVALUATION, METRICS
 from ssd.run.results import StoredEvaluation, read_evaluation
@@ -63,10 +64,15 @@ def comparison(folders: Sequence[Path]) -> str:
     header = ("", *(folder.name or str(folder) for folder in folders))
     lines = [
         *((name, *(row[name] for row in rows)) for name in rows[0]),
+        ("evaluated on", *map(evaluated_on, results)),
         (f"mAP ({metrics[0]})", *(percent(result.mAP) for result in results)),
         *((name, *(percent(result.per_class.get(name)) for result in results)) for name in classes),
     ]
-    return text_table(header, lines)
+    table = text_table(header, lines)
+    first = results[0].num_images, results[0].num_ground_truth
+    if any((result.num_images, result.num_ground_truth) != first for result in results):
+        table += "\n\nthe runs were evaluated on different images: their scores do not compare"
+    return table
 
 
 def evaluation_of(folder: Path) -> StoredEvaluation:
@@ -88,6 +94,14 @@ def training_figures(folder: Path) -> dict[str, str]:
         "images seen": f"{seen:,}" if steps else "–",
         "best mAP": percent(max((row.mAP for row in evaluations), default=None)),
     }
+
+
+def evaluated_on(result: StoredEvaluation) -> str:
+    """The images that a run was evaluated on, in a few words."""
+    if result.num_images is None or result.split is None:
+        return "–"
+    names = [result.split] if isinstance(result.split, str) else result.split
+    return f"{counted(result.num_images, 'image')} of {' and '.join(names)}"
 
 
 def percent(value: float | None) -> str:

@@ -12,7 +12,7 @@ from ssd.steps import EvaluationRow
 def run(tmp_path, step_row):
     """Writes a run folder with its rows and its evaluation."""
 
-    def write(name, scores, metric="voc_area", per_class=None):
+    def write(name, scores, metric="voc_area", per_class=None, **more):
         folder = tmp_path / name
         folder.mkdir()
         rows = []
@@ -20,6 +20,7 @@ def run(tmp_path, step_row):
             rows += [step_row(step=step, num_images=8), EvaluationRow(step, 0, metric, score, {})]
         (folder / "metrics.jsonl").write_bytes(b"".join(map(format_row, rows)))
         content = {"metric": metric, "mAP": scores[-1], "per_class": per_class or {"cat": 0.5}}
+        content |= more
         (folder / "evaluation.json").write_text(json.dumps(content))
         return folder
 
@@ -40,6 +41,17 @@ def test_the_runs_stand_side_by_side(run):
     assert table["mAP (voc_area)"][-4:] == ["50.0", "%", "25.0", "%"]
     assert table["cat"][-4:] == ["50.0", "%", "25.0", "%"]
     assert table["dog"][-2:] == ["–", "–"]
+
+
+def test_runs_on_different_images_are_told(run):
+    one, other, third = (
+        run(name, [0.2], split="val", num_images=9, num_ground_truth={"cat": cats})
+        for name, cats in (("one", 4), ("other", 4), ("third", 5))
+    )
+    alike, unlike = comparison([one, other]), comparison([one, third])
+    assert cells(alike)["evaluated on"][-3:] == ["images", "of", "val"]
+    assert "do not compare" not in alike
+    assert "evaluated on different images" in unlike
 
 
 def test_runs_that_are_measured_differently_are_refused(run):
