@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,15 +70,13 @@ def annotate_yolo(
         findings.repaired(OTHER_COUNT, told + counted(len(described.names or []), "name"))
     paths: dict[Path, str] = {}
     for split in splits:
-        for path in images_of(root, split, described, images, findings, repairs):
-            if paths.get(path) == split:
-                repairs[LISTED_TWICE] += 1
-                findings.repaired(LISTED_TWICE, f"{path}: {split} has it twice")
-            elif path in paths:
-                both = f"in {paths[path]} and in {split}"
-                twice = f"{path} is listed twice, {both}: use every image only once"
-                findings.broken("listed twice", twice)
-            paths[path] = split
+        _list_once(
+            paths,
+            images_of(root, split, described, images, findings, repairs),
+            split,
+            findings,
+            repairs,
+        )
     labels_of: list[Labels] = []
     kept: list[tuple[Path, Path]] = []
     for path in paths:
@@ -101,6 +99,25 @@ def annotate_yolo(
         Listed(own, path, 0, 0, source) for own, (path, source) in zip(ids, kept, strict=True)
     ]
     return _to_columns(listed, labels_of, described, repairs)
+
+
+def _list_once(
+    paths: dict[Path, str],
+    more: Iterable[Path],
+    split: str,
+    findings: Findings,
+    repairs: Counter[str],
+) -> None:
+    """Adds the images of a split to `paths`, which has the split of each, and tells repetitions."""
+    for path in more:
+        if paths.get(path) == split:
+            repairs[LISTED_TWICE] += 1
+            findings.repaired(LISTED_TWICE, f"{path}: {split} has it twice")
+        elif path in paths:
+            both = f"in {paths[path]} and in {split}"
+            twice = f"{path} is listed twice, {both}: use every image only once"
+            findings.broken("listed twice", twice)
+        paths[path] = split
 
 
 def _no_labels(
