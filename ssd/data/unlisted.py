@@ -15,8 +15,9 @@ from ssd.data.findings import Collect
 from ssd.data.layout import recognise
 from ssd.data.names import IMAGE_SUFFIXES, FileIndex
 from ssd.data.survey import given_folder
-from ssd.data.yolo import TEXTS, describe, images_of
+from ssd.data.yolo import TEXTS
 from ssd.data.yolo_labels import label_finder
+from ssd.data.yolo_splits import describe, images_of
 
 Files = dict[Path, list[str]]  # the names of files, by their folder
 

@@ -10,8 +10,8 @@ from ssd.common.untrusted import short
 from ssd.config import DataConfig
 from ssd.data.layouts import FEW, Layout, ends_of, is_in, tops
 from ssd.data.survey import DESCRIPTIONS, WORDS, Survey, given_folder, key
-from ssd.data.yolo import NAME_FILES, describe, split_path
 from ssd.data.yolo_labels import label_names
+from ssd.data.yolo_splits import NAME_FILES, describe, split_path
 
 
 def find_yolo(root: Path, found: Survey, config: DataConfig) -> Layout | None:
