@@ -43,13 +43,14 @@ class Preprocess:
     ) -> Batch:
         """The augmented batch: a pure function of the samples, their epochs and the seed.
 
-        Mosaic and mixup end before the `closing_epoch`, if there is one, and need two images.
+        Mosaic and mixup need two images. From the `closing_epoch` on, if there is one, images are
+        whole and alone: without mosaic, mixup, expansion and crop.
         """
         if config.engine != "device":  # `library` has already changed the samples
             return self.evaluation_batch(samples)
         if config.mixes and len(samples.keys) > 1:
             return self._batch(samples, draw_mixed_plan(samples, seed, config, closing_epoch))
-        return self._batch(samples, draw_plan(samples, seed, config))
+        return self._batch(samples, draw_plan(samples, seed, config, closing_epoch))
 
     def evaluation_batch(self, samples: PackedSamples) -> Batch:
         """The whole images, resized."""

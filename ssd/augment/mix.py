@@ -69,7 +69,8 @@ def draw_mixed_plan(
         samples: the batch, which the partners are drawn from.
         seed: of the run.
         config: the section of the config.
-        closing_epoch: the first epoch without mosaic and mixup, counted from 0; None for none.
+        closing_epoch: the first epoch, counted from 0, without mosaic, mixup, expansion and crop;
+            None for none.
     """
     counts = sum(DRAWS), sum(MIX_DRAWS)
     draws_BN = uniforms(samples.keys, samples.epochs, seed, sum(counts))
@@ -81,7 +82,7 @@ def draw_mixed_plan(
         is_open_B1 = samples.epochs[:, None] < closing_epoch
         mosaic_B1, mixup_B1 = mosaic_B1 & is_open_B1, mixup_B1 & is_open_B1
 
-    plan = plan_from(samples, chain_BN, config)
+    plan = plan_from(samples, chain_BN, config, closing_epoch)
     sources_B5 = _sources(partners_B4)
     sampler_B, windows_B4 = _draw_mosaic(samples, sources_B5[:, :4], point_B2, chain_BN, config)
     windows_B4 = torch.where(mosaic_B1, windows_B4, plan.windows)

@@ -81,24 +81,37 @@ def identity_plan(samples: PackedSamples) -> Plan:
     )
 
 
-def draw_plan(samples: PackedSamples, seed: int, config: AugmentConfig) -> Plan:
-    """The random plan of a batch; the parts that `config` switches off do nothing."""
+def draw_plan(
+    samples: PackedSamples, seed: int, config: AugmentConfig, closing_epoch: int | None = None
+) -> Plan:
+    """The random plan of a batch; the parts that `config` switches off do nothing.
+
+    From the `closing_epoch` on, counted from 0, images are whole: neither expanded nor cropped.
+    """
     draws_BN = uniforms(samples.keys, samples.epochs, seed, sum(DRAWS))
-    return plan_from(samples, draws_BN, config)
+    return plan_from(samples, draws_BN, config, closing_epoch)
 
 
-def plan_from(samples: PackedSamples, draws_BN: Tensor, config: AugmentConfig) -> Plan:
+def plan_from(
+    samples: PackedSamples,
+    draws_BN: Tensor,
+    config: AugmentConfig,
+    closing_epoch: int | None = None,
+) -> Plan:
     """The plan that `sum(DRAWS)` uniform random numbers for each image stand for."""
     colours_B9, expand_B4, flip_B1, crop_BN = draws_BN.split_with_sizes(DRAWS, 1)
     colour = COLOUR_PROBABILITY if config.photometric else 0.0
 
-    windows_B4 = draw_canvas(
-        _image_windows(samples), expand_B4, config.expand_probability, config.expand_max
-    )
+    whole_B4 = _image_windows(samples)
+    windows_B4 = draw_canvas(whole_B4, expand_B4, config.expand_probability, config.expand_max)
     sampler_B = torch.zeros_like(samples.keys)
     if config.crop:
         objects = samples.boxes, samples.labels
         sampler_B, windows_B4 = draw_crop(windows_B4, *objects, crop_BN, config.crop_min_scale)
+    if closing_epoch is not None:
+        is_open_B = samples.epochs < closing_epoch
+        windows_B4 = windows_B4.where(is_open_B[:, None], whole_B4)
+        sampler_B = sampler_B * is_open_B
 
     flip_B = flip_B1[:, 0] < config.flip_probability
     boxes_BG4, labels_BG = move_boxes(samples.boxes, samples.labels, windows_B4, flip_B)

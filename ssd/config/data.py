@@ -173,8 +173,8 @@ class AugmentConfig:
     batch. It keeps the objects of both."""
 
     close_epochs: int = 0
-    """Number of epochs at the end of the training that go without mosaic and mixup. With
-    `training.min_steps`, it grows in proportion."""
+    """Number of epochs at the end of the training that show whole images, as detection will:
+    without mosaic, mixup, expansion and crop. With `training.min_steps`, it grows in proportion."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""

@@ -37,7 +37,7 @@ class Feed:
         device: where it trains.
         graphs: whether to make the batches as CUDA graphs.
         repeats: whether some image comes more than once; `data.cache` auto keeps none otherwise.
-        closing_epoch: the first epoch without mosaic and mixup, if there is one.
+        closing_epoch: the first epoch with whole images, if there is one.
 
     Attributes:
         workers: processes that decode images.

@@ -163,7 +163,7 @@ class Augment:
         if self.config.close_epochs:
             raise UserError(
                 "ssd.Augment does not know how long training is: leave `close_epochs` out, and "
-                "make another one without mosaic and mixup for the last epochs"
+                "make another one without mosaic, mixup, expansion and crop for the last epochs"
             )
         self.preprocess = preprocess_of(model, self.config)
         self._taken = 0

@@ -65,6 +65,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
         if parts.device.type == "cpu" or finds_compiler()
         else "without its fused kernel, slower: Triton finds no C compiler: install gcc or set CC",
         "mixing": mixing(config, parts.feed.closing_epoch),
+        "closing": closing(config, parts.feed.closing_epoch),
         "changed": f"\n{' ' * INDENT}".join(map(str, changes)),
         "lr": "" if base.lr_images is None else f"{scaled} / {base.lr_images}",
         "results": str(run_dir),
@@ -76,13 +77,24 @@ def mixing(config: Config, closing_epoch: int | None) -> str:
     """The share of the images with mosaic and mixup, and for how long; else nothing."""
     augment = config.augment
     if not augment.mixes:
-        return "augment.close_epochs has nothing to close" if augment.close_epochs else ""
+        return ""
     if closing_epoch == 0:
         return "no mosaic and no mixup: augment.close_epochs is as long as the training"
     if config.training.batch_size == 1:
         return "no mosaic and no mixup: a batch of one image (training.batch_size) has no others"
     end = "" if closing_epoch is None else f", in the first {counted(closing_epoch, 'epoch')}"
     return f"mosaic {augment.mosaic_probability:g}, mixup {augment.mixup_probability:g}{end}"
+
+
+def closing(config: Config, closing_epoch: int | None) -> str:
+    """The epochs that show whole images; nothing if there are none."""
+    augment = config.augment
+    if closing_epoch is None:
+        return ""
+    changes = augment.mixes or augment.crop or augment.expand_probability
+    if augment.engine != "device" or not changes:
+        return "augment.close_epochs has nothing to close"
+    return f"whole images from epoch {closing_epoch + 1} on (augment.close_epochs)"
 
 
 def same_split(data: DataConfig) -> str:

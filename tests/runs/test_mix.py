@@ -1,4 +1,4 @@
-"""Whole runs with mosaic and mixup: resuming, and the closing phase without them."""
+"""Whole runs with mosaic and mixup: resuming, and the closing phase with whole images."""
 
 import shutil
 
@@ -29,9 +29,9 @@ def test_a_resume_across_the_start_of_the_closing_phase_changes_nothing(tool, fl
     assert differences(tmp_path / "whole", tmp_path / "cut") == []
 
 
-def test_a_run_that_is_all_closing_phase_is_one_without_mosaic_and_mixup(tool, flags, tmp_path):
+def test_a_run_that_is_all_closing_phase_is_one_with_whole_images(tool, flags, tmp_path):
     for out, more in {
-        "plain": (),
+        "plain": ("--augment.crop", "false", "--augment.expand_probability", "0"),
         "closed": (*MIXED, "--augment.close_epochs", "3"),
         "mixed": (*MIXED, "--augment.close_epochs", "2"),
     }.items():

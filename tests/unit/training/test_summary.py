@@ -10,7 +10,7 @@ from ssd.run.checkpoints import newest_intact
 from ssd.training import cache_place
 from ssd.training.build import build
 from ssd.training.start import train
-from ssd.training.summary import mixing, summary
+from ssd.training.summary import closing, mixing, summary
 from ssd.training.trainer import DONE
 
 SPLITS = {"train_split": "trainval", "eval_split": "test"}
@@ -63,8 +63,18 @@ def test_mosaic_and_mixup_are_told_with_their_end(lines):
     alone = to_config({"augment": augment, "training": {"batch_size": 1}})
     assert mixing(alone, 45).startswith("no mosaic and no mixup: a batch of one image")
     assert mixing(config, 0).startswith("no mosaic and no mixup: augment.close_epochs is as long")
-    closing = to_config({"augment": {"close_epochs": 2}})
-    assert mixing(closing, 3) == "augment.close_epochs has nothing to close"
+
+
+def test_the_closing_epochs_are_told():
+    assert closing(to_config({}), None) == ""
+    chain = to_config({"augment": {"close_epochs": 2}})
+    assert closing(chain, 3) == "whole images from epoch 4 on (augment.close_epochs)"
+    still = {"crop": False, "expand_probability": 0}
+    mixed = to_config({"augment": {"close_epochs": 2, "mixup_probability": 0.5, **still}})
+    assert closing(mixed, 3).startswith("whole images")
+    for nothing in (still, {"engine": "none"}, {"engine": "library"}):
+        config = to_config({"augment": {"close_epochs": 2, **nothing}})
+        assert closing(config, 3) == "augment.close_epochs has nothing to close"
 
 
 def test_a_run_that_sees_each_image_once_keeps_none(lines):
