@@ -56,7 +56,7 @@ def published_for(config: ModelConfig) -> str:
         return "imagenet"
     detector = published_detector(name)
     if all(getattr(config, setting) == value for setting, value in detector.settings.items()):
-        return str(cached(detector.weights, name))
+        return str(cached(detector.weights, detector.network))
     if name == detector.settings["backbone"] and name not in IMAGENET:
         raise UserError(f"{ORIGIN}: these settings have no published weights ({overlay(detector)})")
     if name not in IMAGENET:
