@@ -1,6 +1,5 @@
 """What signals ask of a run."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ def test_the_first_signal_asks_to_stop(number, status):
     before = signal.getsignal(number)
     with Signals() as asked:
         assert not asked.stop
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert asked.stop
         assert asked.status == status
     assert signal.getsignal(number) == before
@@ -24,16 +23,16 @@ def test_the_first_signal_asks_to_stop(number, status):
 def test_a_second_ctrl_c_in_a_program_is_its_own():
     """No exit: a notebook keeps what it holds."""
     with Signals() as asked:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert asked.stop
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_sigusr1_asks_to_save_as_often_as_it_comes():
     with Signals() as asked:
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)
             assert asked.save
             assert not asked.stop
             asked.save = False
@@ -46,12 +45,12 @@ def test_a_stop_ends_what_may_be_interrupted_whether_it_comes_before_or_within(b
     def evaluate(asked):
         with asked.interrupting():
             reached.append("begun")
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             reached.append("done")
 
     with Signals() as asked:
         if before:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Stopped):
             evaluate(asked)
         assert reached == ([] if before else ["begun"])
@@ -60,7 +59,7 @@ def test_a_stop_ends_what_may_be_interrupted_whether_it_comes_before_or_within(b
 
 def test_a_save_interrupts_nothing():
     with Signals() as asked, asked.interrupting():
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
     assert asked.save
 
 
@@ -68,8 +67,8 @@ STOPPED_TWICE = """
 import os, signal, sys
 from ssd.training.signals import Signals
 with Signals():
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
     sys.exit("the second signal did not end it")
 """
 
@@ -83,6 +82,6 @@ def test_under_torchrun_one_ctrl_c_comes_twice(monkeypatch):
     """From the terminal, and passed on by torchrun."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
     with Signals() as asked:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert asked.stop
