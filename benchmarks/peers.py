@@ -59,16 +59,20 @@ class TorchvisionDataset(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         record = self.records[index]
-        wanted = record.trained_on(True)
-        boxes: Any = tv_tensors.BoundingBoxes(
-            torch.from_numpy(record.boxes[wanted]),
-            format="XYXY",
-            canvas_size=(record.height, record.width),
-        )
-        target = {"boxes": boxes, "labels": torch.from_numpy(record.labels[wanted])}
         with Image.open(record.path) as image:
-            made: Example = self.chain(image.convert("RGB"), target)
+            made: Example = self.chain(image.convert("RGB"), target_of(record))
         return made
+
+
+def target_of(record: Record) -> Target:
+    """The objects of an image, as torchvision's transforms take them."""
+    wanted = record.trained_on(True)
+    boxes: Any = tv_tensors.BoundingBoxes(
+        torch.from_numpy(record.boxes[wanted]),
+        format="XYXY",
+        canvas_size=(record.height, record.width),
+    )
+    return {"boxes": boxes, "labels": torch.from_numpy(record.labels[wanted])}
 
 
 def torchvision_batches(

@@ -7,7 +7,7 @@ augmentation, optimizer and schedule are those of torchvision's reference script
 `references/detection/README.md`, "SSDlite320 MobileNetV3-Large", and `presets.py` with
 `data_augmentation="ssdlite"`. In its favour, images are decoded once, and the CPU computes in
 bfloat16. The learning rate is the script's 0.15 for 192 images, scaled to the batch, and falls with
-the clock. `--optimizer adamw` takes that of our recipe for own data instead.
+the clock.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torchvision.io import decode_image
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.transforms import v2
 
+from benchmarks.peers import Example, target_of
 from ssd.config import DataConfig
 from ssd.data.source import load_data
 from ssd.evaluation.detections import DetectionTable, write_detections
@@ -34,7 +35,6 @@ from ssd.structures import DataSet, Record
 
 BATCH = 16
 WARMUP = 1000  # steps, or those of the first epoch if they are fewer
-Example = tuple[Tensor, dict[str, Tensor]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--minutes", type=float, default=15, help="time to train, without start")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--optimizer", choices=("sgd", "adamw"), default="sgd")
     flags = parser.parse_args(arguments)
     torch.manual_seed(flags.seed)
     data = DataConfig(format="voc", root=flags.root)
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = ssdlite320_mobilenet_v3_large(
         weights=None, weights_backbone=None, num_classes=len(train_data.classes) + 1
     )
-    steps = train(model, train_data.records, flags.optimizer, flags.minutes * 60)
+    steps = train(model, train_data.records, flags.minutes * 60)
     print(f"{steps:,} steps of {BATCH} images in {flags.minutes:g} minutes")
     flags.out.mkdir(parents=True, exist_ok=True)
     write_detections(
@@ -68,21 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def train(model: nn.Module, records: Sequence[Record], name: str, seconds: float) -> int:
+def train(model: nn.Module, records: Sequence[Record], seconds: float) -> int:
     """Trains for some seconds by the reference script's loop; returns the number of steps."""
-    decays = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decays}, {"params": others, "weight_decay": 0.0}]
-    optimizer: torch.optim.Optimizer
-    if name == "sgd":
-        highest = 0.15 * BATCH / 192
-        optimizer = torch.optim.SGD(groups, lr=highest, momentum=0.9, weight_decay=4e-5)
-    else:
-        highest = 0.002
-        optimizer = torch.optim.AdamW(groups, lr=highest, weight_decay=0.05)
+    highest = 0.15 * BATCH / 192
+    optimizer = torch.optim.SGD(model.parameters(), lr=highest, momentum=0.9, weight_decay=4e-5)
     model.train()
     batches = endless_batches(records)
-    warmup = min(WARMUP, len(records) // BATCH)
+    warmup = max(1, min(WARMUP, len(records) // BATCH))
     start, step = time.perf_counter(), 0
     while (passed := (time.perf_counter() - start) / seconds) < 1:
         images, targets = next(batches)
@@ -121,14 +112,8 @@ def endless_batches(records: Sequence[Record]) -> Iterator[tuple[list[Tensor], l
 
 def example_of(record: Record) -> Example:
     """A decoded image and its objects, as torchvision's transforms take them."""
-    wanted = record.trained_on(True)
-    boxes: Any = tv_tensors.BoundingBoxes(
-        torch.from_numpy(record.boxes[wanted]),
-        format="XYXY",
-        canvas_size=(record.height, record.width),
-    )
     image: Any = tv_tensors.Image(decode_image(str(record.path), mode="RGB"))
-    return image, {"boxes": boxes, "labels": torch.from_numpy(record.labels[wanted])}
+    return image, target_of(record)
 
 
 @torch.inference_mode()

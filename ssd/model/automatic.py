@@ -57,10 +57,11 @@ def published_for(config: ModelConfig) -> str:
     detector = published_detector(name)
     if all(getattr(config, setting) == value for setting, value in detector.settings.items()):
         return str(cached(detector.weights, detector.network))
-    if name == detector.settings["backbone"] and name not in IMAGENET:
-        raise UserError(f"{ORIGIN}: these settings have no published weights ({overlay(detector)})")
     if name not in IMAGENET:
-        raise UserError(f"{ORIGIN}: nobody publishes weights for {name}")
+        reason = f"nobody publishes weights for {name}"
+        if name == detector.settings["backbone"]:
+            reason = f"these settings have no published weights ({overlay(detector)})"
+        raise UserError(f"{ORIGIN}: {reason}")
     return str(cached(imagenet_weights(config), name))
 
 

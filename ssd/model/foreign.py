@@ -192,4 +192,4 @@ PUBLISHED = SSD300, SSDLITE320
 
 def published_detector(backbone: str) -> Published:
     """The detector of torchvision that a backbone is for; SSD300 for all that have none."""
-    return SSDLITE320 if backbone == SSDLITE_SETTINGS["backbone"] else SSD300
+    return next((each for each in PUBLISHED if each.settings["backbone"] == backbone), SSD300)

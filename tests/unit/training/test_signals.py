@@ -64,7 +64,7 @@ def test_a_save_interrupts_nothing():
 
 
 STOPPED_TWICE = """
-import os, signal, sys
+import signal, sys
 from ssd.training.signals import Signals
 with Signals():
     signal.raise_signal(signal.SIGTERM)
