@@ -15,6 +15,7 @@ from ssd.deploy.compare import same_objects
 from ssd.deploy.facts import Facts
 from ssd.deploy.runtime import Objects
 from ssd.detect.detector import Detector
+from ssd.model.mobilenet import SSDLite
 from ssd.model.ssd import build_model
 
 CLASSES = ("cat", "dog", "emu")
@@ -37,7 +38,7 @@ def photo(height, width, seed=0, gray=False):
 
 
 def lively(model, size, spread=1.0):
-    """Gives a random network statistics of its own, and outputs as spread as a trained one's.
+    """Gives a random network statistics of its own, and scores that differ from place to place.
 
     `spread` is the standard deviation of its input.
     """
@@ -48,9 +49,12 @@ def lively(model, size, spread=1.0):
                 module.running_var.uniform_(0.7, 1.3)
                 module.weight.uniform_(0.8, 1.2)
                 module.bias.uniform_(-0.1, 0.1)
+            elif isinstance(module, torch.nn.Conv2d) and isinstance(model.backbone, SSDLite):
+                # Its own initial weights are so small that all places have the same scores.
+                torch.nn.init.kaiming_normal_(module.weight, a=0.8)
         predictions = model(spread * torch.randn(1, 3, *both(size)))
         for layers, wanted, found in (
-            (model.head.logits, 3.0, predictions.logits),
+            (model.head.logits, 1.0, predictions.logits),
             (model.head.locations, 1.0, predictions.locations),
         ):
             for layer in layers:
