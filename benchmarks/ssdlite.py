@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = ssdlite320_mobilenet_v3_large(
         weights=None, weights_backbone=None, num_classes=len(train_data.classes) + 1
     )
-    steps = train(model, train_data.records, flags.minutes * 60)
+    kept = [example_of(record) for record in train_data.records]
+    steps = train(model, kept, flags.minutes * 60)
     print(f"{steps:,} steps of {BATCH} images in {flags.minutes:g} minutes")
     flags.out.mkdir(parents=True, exist_ok=True)
     write_detections(
@@ -67,13 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def train(model: nn.Module, records: Sequence[Record], seconds: float) -> int:
+def train(model: nn.Module, examples: Sequence[Example], seconds: float) -> int:
     """Trains for some seconds by the reference script's loop; returns the number of steps."""
+    if len(examples) < BATCH:
+        raise SystemExit(f"{len(examples)} images are too few for a batch of {BATCH}")
     highest = 0.15 * BATCH / 192
     optimizer = torch.optim.SGD(model.parameters(), lr=highest, momentum=0.9, weight_decay=4e-5)
     model.train()
-    batches = endless_batches(records)
-    warmup = max(1, min(WARMUP, len(records) // BATCH))
+    batches = endless_batches(examples)
+    warmup = max(1, min(WARMUP, len(examples) // BATCH))
     start, step = time.perf_counter(), 0
     while (passed := (time.perf_counter() - start) / seconds) < 1:
         images, targets = next(batches)
@@ -91,7 +94,7 @@ def train(model: nn.Module, records: Sequence[Record], seconds: float) -> int:
     return step
 
 
-def endless_batches(records: Sequence[Record]) -> Iterator[tuple[list[Tensor], list[Any]]]:
+def endless_batches(examples: Sequence[Example]) -> Iterator[tuple[list[Tensor], list[Any]]]:
     """Batches of augmented images and their targets, in a new order in each epoch."""
     chain = v2.Compose(
         [
@@ -102,11 +105,10 @@ def endless_batches(records: Sequence[Record]) -> Iterator[tuple[list[Tensor], l
             v2.ToPureTensor(),
         ]
     )
-    kept = [example_of(record) for record in records]
     while True:
-        order = torch.randperm(len(kept)).tolist()
+        order = torch.randperm(len(examples)).tolist()
         for first in range(0, len(order) - BATCH + 1, BATCH):
-            made = [chain(*kept[index]) for index in order[first : first + BATCH]]
+            made = [chain(*examples[index]) for index in order[first : first + BATCH]]
             yield [image for image, _ in made], [target for _, target in made]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ssd.common.errors import UserError
 from ssd.common.text_table import text_table
 from ssd.common.words import counted
+from ssd.config.data import SHARE
 from ssd.config.flags import CommandLine
 from ssd.run.names import EVALUATION, METRICS
 from ssd.run.results import StoredEvaluation, read_evaluation
@@ -69,9 +70,14 @@ def comparison(folders: Sequence[Path]) -> str:
         *((name, *(percent(result.per_class.get(name)) for result in results)) for name in classes),
     ]
     table = text_table(header, lines)
-    first = results[0].num_images, results[0].num_ground_truth
-    if any((result.num_images, result.num_ground_truth) != first for result in results):
-        table += "\n\nthe runs were evaluated on different images: their scores do not compare"
+    known = [result for result in results if result.num_images is not None]
+    if any(
+        (result.num_images, result.num_ground_truth)
+        != (known[0].num_images, known[0].num_ground_truth)
+        for result in known
+    ):
+        told = "the runs were evaluated on different images or classes"
+        table += f"\n\n{told}: their scores do not compare"
     return table
 
 
@@ -100,8 +106,11 @@ def evaluated_on(result: StoredEvaluation) -> str:
     """The images that a run was evaluated on, in a few words."""
     if result.num_images is None or result.split is None:
         return "–"
+    images = counted(result.num_images, "image")
+    if result.split == SHARE:
+        return f"{images} held out"
     names = [result.split] if isinstance(result.split, str) else result.split
-    return f"{counted(result.num_images, 'image')} of {' and '.join(names)}"
+    return f"{images} of {' and '.join(names)}"
 
 
 def percent(value: float | None) -> str:

@@ -172,9 +172,9 @@ class AugmentConfig:
     """Probability that an image, or its mosaic, is blended half and half with another image of its
     batch. It keeps the objects of both."""
 
-    close_epochs: int = 0
-    """Number of epochs at the end of the training that show whole images, as detection will:
-    without mosaic, mixup, expansion and crop. With `training.min_steps`, it grows in proportion."""
+    closing_share: float = 0.0
+    """Share of the training, at its end, that shows whole images, as detection will: without
+    mosaic, mixup, expansion and crop. Transforms of `library` stay."""
 
     def __post_init__(self) -> None:
         """Refuses impossible settings."""
@@ -187,7 +187,7 @@ class AugmentConfig:
             flip_probability=(0, 1),
             mosaic_probability=(0, 1),
             mixup_probability=(0, 1),
-            close_epochs=(0, LARGEST),
+            closing_share=(0, 1),
         )
         unused = self.engine == "none" and self.library is not None
         require(not unused, "augment.engine", "none", "library if augment.library is set")

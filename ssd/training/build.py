@@ -192,7 +192,7 @@ def build_feed(
         graphs=graphs and finds_compiler(),  # without one, `pixels.py` reads the plan on the host
         repeats=last_epoch > first_epoch,
         closing_epoch=closing_epoch(
-            config.augment.close_epochs, config.training, steps.stop, order.steps_per_epoch
+            config.augment.closing_share, steps.stop, order.steps_per_epoch
         ),
     )
 

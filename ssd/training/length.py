@@ -38,17 +38,15 @@ def length_of(
     return Length(epochs * steps_per_epoch, further, epochs > training.epochs)
 
 
-def closing_epoch(
-    close_epochs: int, training: TrainingConfig, last_step: int, steps_per_epoch: int
-) -> int | None:
-    """The first epoch, counted from 0, of the last `close_epochs`; None for no such phase.
+def closing_epoch(share: float, last_step: int, steps_per_epoch: int) -> int | None:
+    """The first epoch, counted from 0, of the last `share` of a run; None if there is none.
 
-    What `training.min_steps` adds to a training by epochs makes them more in proportion. Where
-    `training.steps` ends amid an epoch, they are as many whole epochs and that part of one.
+    It is the one that begins nearest to that share. The first epoch of a run is closed only if all
+    are, by a share of 1.
     """
-    if close_epochs == 0:
+    if share == 0:
         return None
-    epochs = last_step // steps_per_epoch
-    if training.steps is None:
-        close_epochs = -(-close_epochs * epochs // training.epochs)
-    return max(0, epochs - close_epochs)
+    if share == 1:
+        return 0
+    first = max(1, round((1 - share) * last_step / steps_per_epoch))
+    return first if first * steps_per_epoch < last_step else None

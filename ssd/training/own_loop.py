@@ -160,9 +160,9 @@ class Augment:
                 "ssd.Augment makes the batch on its device: run the transforms of a library on the "
                 "images before, and leave `library` and `engine` out"
             )
-        if self.config.close_epochs:
+        if self.config.closing_share:
             raise UserError(
-                "ssd.Augment does not know how long training is: leave `close_epochs` out, and "
+                "ssd.Augment does not know how long training is: leave `closing_share` out, and "
                 "make another one without mosaic, mixup, expansion and crop for the last epochs"
             )
         self.preprocess = preprocess_of(model, self.config)

@@ -79,7 +79,7 @@ def mixing(config: Config, closing_epoch: int | None) -> str:
     if not augment.mixes:
         return ""
     if closing_epoch == 0:
-        return "no mosaic and no mixup: augment.close_epochs is as long as the training"
+        return "no mosaic and no mixup: augment.closing_share is the whole training"
     if config.training.batch_size == 1:
         return "no mosaic and no mixup: a batch of one image (training.batch_size) has no others"
     end = "" if closing_epoch is None else f", in the first {counted(closing_epoch, 'epoch')}"
@@ -91,10 +91,13 @@ def closing(config: Config, closing_epoch: int | None) -> str:
     augment = config.augment
     if closing_epoch is None:
         return ""
+    if augment.engine == "library":
+        return "augment.closing_share does nothing: it needs augment.engine device"
     changes = augment.mixes or augment.crop or augment.expand_probability
-    if augment.engine != "device" or not changes:
-        return "augment.close_epochs has nothing to close"
-    return f"whole images from epoch {closing_epoch + 1} on (augment.close_epochs)"
+    if augment.engine == "none" or not changes:
+        return "augment.closing_share has nothing to close"
+    but = "" if augment.library is None else ", but for the transforms of augment.library"
+    return f"whole images from epoch {closing_epoch + 1} on (augment.closing_share){but}"
 
 
 def same_split(data: DataConfig) -> str:

@@ -183,8 +183,8 @@ def test_settings_of_the_parts_are_those_of_the_config():
         ssd.MultiboxLoss(boxes).match([torch.rand(1, 4)], [torch.ones(2, dtype=torch.int64)])
     with pytest.raises(ssd.UserError, match="leave `library` and `engine` out"):
         ssd.Augment(library="mine.yaml")
-    with pytest.raises(ssd.UserError, match="leave `close_epochs` out"):
-        ssd.Augment(mosaic_probability=1, close_epochs=5)
+    with pytest.raises(ssd.UserError, match="leave `closing_share` out"):
+        ssd.Augment(mosaic_probability=1, closing_share=0.2)
     plain = ssd.Augment(64, engine="none", mean=np.zeros(3), std=torch.ones(3))
     batch = plain([np.full((64, 64, 3), 7, np.uint8)], [[]], [[]])
     torch.testing.assert_close(batch.images, torch.full((1, 3, 64, 64), 7.0))

@@ -17,7 +17,7 @@ def flags(small_run):
 
 
 def test_a_resume_across_the_start_of_the_closing_phase_changes_nothing(tool, flags, tmp_path):
-    flags += [*MIXED, "--augment.close_epochs", "1", "--checkpoint.every_steps", "2"]
+    flags += [*MIXED, "--augment.closing_share", "0.3", "--checkpoint.every_steps", "2"]
     for out in ("whole", "cut"):
         done = tool("train.py", *flags, "--checkpoint.keep", "9", "--out", out)
         assert done.returncode == 0, done.stderr
@@ -32,8 +32,8 @@ def test_a_resume_across_the_start_of_the_closing_phase_changes_nothing(tool, fl
 def test_a_run_that_is_all_closing_phase_is_one_with_whole_images(tool, flags, tmp_path):
     for out, more in {
         "plain": ("--augment.crop", "false", "--augment.expand_probability", "0"),
-        "closed": (*MIXED, "--augment.close_epochs", "3"),
-        "mixed": (*MIXED, "--augment.close_epochs", "2"),
+        "closed": (*MIXED, "--augment.closing_share", "1"),
+        "mixed": (*MIXED, "--augment.closing_share", "0.7"),
     }.items():
         done = tool("train.py", *flags, *more, "--out", out)
         assert done.returncode == 0, done.stderr

@@ -164,13 +164,6 @@ def test_plans_are_distributed_as_in_a_naive_loop_with_other_random_numbers(pack
 
 
 @pytest.fixture(scope="module")
-def many(pack):
-    """2,000 images of 400 x 300 pixels with one object each; no pixels."""
-    samples = pack([np.zeros((1, 1, 3), np.uint8)] * 2000, [[(100, 50, 250, 200)]] * 2000)
-    return replace(samples, sizes=torch.tensor([[300, 400]]).expand(2000, 2))
-
-
-@pytest.fixture(scope="module")
 def plan_of_many(many):
     return draw_plan(many, 0, CONFIG)
 
@@ -279,20 +272,6 @@ def test_everything_off_is_the_identity(many):
     assert torch.equal(identity.windows[0], torch.tensor([0, 0, 400, 300]))
     expected = torch.tensor([100 / 400, 50 / 300, 250 / 400, 200 / 300])
     torch.testing.assert_close(identity.boxes[0, 0], expected)
-
-
-def test_the_closing_epochs_show_whole_images(many):
-    """Of images of three epochs, the last one is closed; all else is drawn as without it."""
-    epochs = torch.arange(len(many.keys)) % 3
-    mixed = replace(many, epochs=epochs)
-    ever, closed = (draw_plan(mixed, 0, CONFIG, closing) for closing in (None, 2))
-    whole = draw_plan(mixed, 0, replace(CONFIG, crop=False, expand_probability=0))
-    is_open = epochs < 2
-    for field in fields(Plan):
-        drawn, plain, found = (getattr(plan, field.name) for plan in (ever, whole, closed))
-        assert torch.equal(found[is_open], drawn[is_open]), field.name
-        assert torch.equal(found[~is_open], plain[~is_open]), field.name
-    assert not torch.equal(ever.windows[~is_open], whole.windows[~is_open])
 
 
 def test_images_without_objects_are_never_cropped(pack):

@@ -51,7 +51,12 @@ def test_runs_on_different_images_are_told(run):
     alike, unlike = comparison([one, other]), comparison([one, third])
     assert cells(alike)["evaluated on"][-3:] == ["images", "of", "val"]
     assert "do not compare" not in alike
-    assert "evaluated on different images" in unlike
+    assert "evaluated on different images or classes" in unlike
+    older = comparison([one, run("older", [0.2])])
+    assert cells(older)["evaluated on"][-1] == "–"
+    assert "do not compare" not in older
+    held_out = run("held out", [0.2], split="share", num_images=9, num_ground_truth={"cat": 4})
+    assert cells(comparison([held_out]))["evaluated on"][-4:] == ["9", "images", "held", "out"]
 
 
 def test_runs_that_are_measured_differently_are_refused(run):

@@ -104,7 +104,8 @@ def test_nothing_is_fetched_for_a_model_that_is_set_otherwise(monkeypatch):
 @pytest.mark.parametrize("published", foreign.PUBLISHED, ids=lambda one: one.network)
 def test_the_overlay_config_sets_what_the_detector_needs(published, repository):
     configs = repository / "configs"
-    for base in ("custom_voc.yaml", "quickstart.yaml", "ssd320_mobilenet_v3_coco.yaml"):
+    others = [f"{each.recipe}.yaml" for each in foreign.PUBLISHED]
+    for base in ("custom_voc.yaml", "quickstart.yaml", "ssd512_vgg16_coco.yaml", *others):
         config = read_config([configs / base, configs / f"{published.recipe}.yaml"])
         assert config.model.weights == "torchvision"
         weights.refuse_settings(config.model, published.settings, "overlay")

@@ -19,7 +19,7 @@ MAY_CHANGE = {
     *("augment.engine", "augment.library", "augment.photometric", "augment.crop"),
     *("augment.photometric_after_resize", "augment.expand_probability", "augment.expand_max"),
     *("augment.crop_min_scale", "augment.flip_probability", "augment.mosaic_probability"),
-    *("augment.mixup_probability", "augment.close_epochs"),
+    *("augment.mixup_probability", "augment.closing_share"),
     *("optimizer.lr", "optimizer.lr_images", "optimizer.weight_decay", "optimizer.bias_lr_factor"),
     *("optimizer.decay_bias_and_norm", "optimizer.schedule", "optimizer.warmup_steps"),
     *("optimizer.milestones", "optimizer.gamma"),

@@ -32,24 +32,24 @@ def test_a_run_that_evaluates_only_at_its_end_still_does():
 
 
 @pytest.mark.parametrize(
-    ("settings", "close_epochs", "last_step", "first"),
+    ("share", "last_step", "first"),
     [
-        ({"epochs": 100}, 0, 700, None),
-        ({"epochs": 100}, 15, 700, 85),
-        ({"epochs": 100}, 100, 700, 0),
-        ({"epochs": 100}, 2**62, 700, 0),
-        ({"epochs": 100, "min_steps": 2100}, 15, 2100, 255),  # three times as many
-        ({"epochs": 100, "min_steps": 4000}, 15, 572 * 7, 486),  # 572 * 15 / 100 is 85.8
-        ({"epochs": 100, "steps": 70}, 2, 70, 8),
-        ({"epochs": 100, "steps": 73}, 2, 73, 8),  # and the 3 steps of epoch 10
-        ({"steps": 3}, 1, 3, 0),
-        ({"steps": 3}, 0, 3, None),
+        (0, 700, None),
+        (0.15, 700, 85),
+        (1, 700, 0),
+        (1, 3, 0),
+        (0.2, 163 * 7, 130),  # of epochs 130.4
+        (0.9, 70, 1),  # (1 - 0.9) * 10 is a little less than 1
+        (0.2, 73, 8),  # 8.3, and the run ends amid an epoch
+        (0.5, 8, 1),  # its second epoch has one step
+        (0.99, 70, 1),  # never the first epoch
+        (0.2, 3, None),  # less than an epoch
+        (0.2, 7, None),
+        (0.01, 70, None),  # nearest is the end
     ],
 )
-def test_the_closing_epochs_are_the_last_ones(settings, close_epochs, last_step, first):
-    training = TrainingConfig(**settings)
-    assert length_of(training, EvaluationConfig(), 7).last_step == last_step
-    assert closing_epoch(close_epochs, training, last_step, 7) == first
+def test_the_closing_epochs_are_the_last_ones(share, last_step, first):
+    assert closing_epoch(share, last_step, 7) == first
 
 
 ROW = StepRow(

@@ -62,19 +62,25 @@ def test_mosaic_and_mixup_are_told_with_their_end(lines):
     assert mixing(config, 45) == "mosaic 0.5, mixup 0.25, in the first 45 epochs"
     alone = to_config({"augment": augment, "training": {"batch_size": 1}})
     assert mixing(alone, 45).startswith("no mosaic and no mixup: a batch of one image")
-    assert mixing(config, 0).startswith("no mosaic and no mixup: augment.close_epochs is as long")
+    assert mixing(config, 0).startswith(
+        "no mosaic and no mixup: augment.closing_share is the whole"
+    )
 
 
 def test_the_closing_epochs_are_told():
     assert closing(to_config({}), None) == ""
-    chain = to_config({"augment": {"close_epochs": 2}})
-    assert closing(chain, 3) == "whole images from epoch 4 on (augment.close_epochs)"
+    chain = to_config({"augment": {"closing_share": 0.2}})
+    assert closing(chain, 3) == "whole images from epoch 4 on (augment.closing_share)"
     still = {"crop": False, "expand_probability": 0}
-    mixed = to_config({"augment": {"close_epochs": 2, "mixup_probability": 0.5, **still}})
+    mixed = to_config({"augment": {"closing_share": 0.2, "mixup_probability": 0.5, **still}})
     assert closing(mixed, 3).startswith("whole images")
-    for nothing in (still, {"engine": "none"}, {"engine": "library"}):
-        config = to_config({"augment": {"close_epochs": 2, **nothing}})
-        assert closing(config, 3) == "augment.close_epochs has nothing to close"
+    own = to_config({"augment": {"closing_share": 0.2, "library": "mine.yaml"}})
+    assert closing(own, 3).endswith(", but for the transforms of augment.library")
+    other = to_config({"augment": {"closing_share": 0.2, "engine": "library"}})
+    assert closing(other, 3).endswith("it needs augment.engine device")
+    for nothing in (still, {"engine": "none"}):
+        config = to_config({"augment": {"closing_share": 0.2, **nothing}})
+        assert closing(config, 3) == "augment.closing_share has nothing to close"
 
 
 def test_a_run_that_sees_each_image_once_keeps_none(lines):
