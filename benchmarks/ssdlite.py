@@ -28,6 +28,8 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.transforms import v2
 
 from benchmarks.peers import Example, target_of
+from ssd.commands.status import run
+from ssd.common.errors import UserError
 from ssd.config import DataConfig
 from ssd.data.source import load_data
 from ssd.evaluation.detections import DetectionTable, write_detections
@@ -37,8 +39,8 @@ BATCH = 16
 WARMUP = 1000  # steps, or those of the first epoch if they are fewer
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains, detects, and writes the detections."""
+def main(arguments: Sequence[str]) -> int:
+    """Trains, detects, and writes the detections; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("train", help="split to train on")
     parser.add_argument("evaluate", help="split to detect on")
     parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--minutes", type=float, default=15, help="time to train, without start")
+    parser.add_argument("--minutes", type=positive, default=15, help="time to train, without start")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(arguments)
+    flags.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(flags.seed)
     data = DataConfig(format="voc", root=flags.root)
     train_data = load_data(data, flags.train, None)
@@ -59,19 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = [example_of(record) for record in train_data.records]
     steps = train(model, kept, flags.minutes * 60)
     print(f"{steps:,} steps of {BATCH} images in {flags.minutes:g} minutes")
-    flags.out.mkdir(parents=True, exist_ok=True)
     write_detections(
         flags.out / "detections.json",
         detect(model.eval(), eval_data),
         eval_data.image_ids,
         eval_data.classes,
     )
+    print(f"detections: {flags.out / 'detections.json'}")
+    return 0
+
+
+def positive(text: str) -> float:
+    """A number above zero."""
+    if not (number := float(text)) > 0:
+        raise ValueError
+    return number
 
 
 def train(model: nn.Module, examples: Sequence[Example], seconds: float) -> int:
     """Trains for some seconds by the reference script's loop; returns the number of steps."""
     if len(examples) < BATCH:
-        raise SystemExit(f"{len(examples)} images are too few for a batch of {BATCH}")
+        raise UserError(f"{len(examples)} images are too few for a batch of {BATCH}")
     highest = 0.15 * BATCH / 192
     optimizer = torch.optim.SGD(model.parameters(), lr=highest, momentum=0.9, weight_decay=4e-5)
     model.train()
@@ -89,7 +100,7 @@ def train(model: nn.Module, examples: Sequence[Example], seconds: float) -> int:
         torch.autograd.backward(sum(losses.values()))
         optimizer.step()
         step += 1
-        if step % 100 == 0:
+        if step % 20 == 0:
             print(f"{step:,} steps, {100 * passed:.0f} % of the time", flush=True)
     return step
 
@@ -138,4 +149,4 @@ def detect(model: nn.Module, data: DataSet) -> DetectionTable:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -66,7 +66,7 @@ def comparison(folders: Sequence[Path]) -> str:
     lines = [
         *((name, *(row[name] for row in rows)) for name in rows[0]),
         ("evaluated on", *map(evaluated_on, results)),
-        (f"mAP ({metrics[0]})", *(percent(result.mAP) for result in results)),
+        (f"last mAP ({metrics[0]})", *(percent(result.mAP) for result in results)),
         *((name, *(percent(result.per_class.get(name)) for result in results)) for name in classes),
     ]
     table = text_table(header, lines)
@@ -85,7 +85,7 @@ def evaluation_of(folder: Path) -> StoredEvaluation:
     """The content of a run's evaluation.json."""
     file = folder / EVALUATION
     if not file.exists():
-        told = f"run ssd evaluate {folder} --checkpoint last first"
+        told = "give a run that has been evaluated (ssd evaluate RUN_DIR --checkpoint last)"
         raise UserError(f"{folder} has no {EVALUATION}: {told}")
     return read_evaluation(file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from ssd.common.errors import UserError
 from ssd.common.progress import Progress
 from ssd.common.text_table import text_table
 from ssd.common.words import counted
-from ssd.config.settings import parse_yaml, to_config
+from ssd.config.settings import read_yaml, to_config
 from ssd.detect.evaluate import located, read_data
 from ssd.evaluation.bootstrap import (
     MEAN,
@@ -47,9 +48,9 @@ def versus(first: Sequence[Path], second: Sequence[Path]) -> str:
         UserError: a run has no evaluation, the runs were not evaluated alike on the same images,
             or their data is not there any more.
     """
-    twice = {folder.resolve() for folder in first} & {folder.resolve() for folder in second}
-    if twice:
-        raise UserError(f"{min(twice)} is on both sides of --to: compare it with other runs")
+    (twice, times), *_ = Counter(folder.resolve() for folder in (*first, *second)).most_common()
+    if times > 1:
+        raise UserError(f"{twice} is given {times} times: give each run once")
     runs = [scored(folder) for folder in (*first, *second)]
     for run in runs[1:]:
         refuse_unlike(runs[0], run)
@@ -65,13 +66,14 @@ def versus(first: Sequence[Path], second: Sequence[Path]) -> str:
     drawn = "and of the runs"
     if len(runs) == 2:
         drawn = "alone: a run on each side says nothing of another seed"
-    sure = "beyond the interval" if mean.is_apart else "within the interval: it may be chance"
+    sure = "leaves out zero" if mean.is_apart else "includes zero: it may be chance"
+    verb = "is" if len(first) == 1 else "are"
     return "\n".join(
         [
             text_table(header, [*lines[1:], lines[0]]),
             "",
-            f"{', '.join(map(str, first))} {abs(100 * mean.value):.1f} points {above} "
-            f"{', '.join(map(str, second))}, {sure}",
+            f"{', '.join(map(str, first))} {verb} {abs(100 * mean.value):.1f} points {above} "
+            f"{', '.join(map(str, second))}; the interval {sure}",
             f"intervals of 95 %: {RESAMPLES:,} resamples of the "
             f"{counted(len(runs[0].data.records), 'image')} {drawn}",
         ]
@@ -88,9 +90,11 @@ def scored(folder: Path) -> Scored:
         raise UserError(f"{folder} is no folder: give run folders that have been evaluated")
     for name in (EVALUATION, DETECTIONS, CONFIG):
         if not (folder / name).exists():
-            raise UserError(f"{folder} has no {name}: run ssd evaluate {folder} first")
+            raise UserError(
+                f"{folder} has no {name}: give a run that has been evaluated (ssd evaluate RUN_DIR)"
+            )
     stored = read_evaluation(folder / EVALUATION)
-    config = located(to_config(parse_yaml((folder / CONFIG).read_text(), str(folder / CONFIG))))
+    config = located(to_config(read_yaml(folder / CONFIG)))
     return Scored(folder, stored, read_data(config, list(stored.per_class), folder / DIVISION))
 
 

@@ -129,9 +129,9 @@ def fetch(weights: str, network: str, origin: str) -> StateDict:
             " (vgg16_bn and ssd7 train better from random weights)" if network == "vgg16" else ""
         )
         raise UserError(
-            f"{origin}: the weights of {network} cannot be fetched ({one_line(error)[:120]}): give "
-            f"--model.weights PATH of a local torchvision state_dict of {network}, or "
-            f"--model.weights none to start from random weights{instead}"
+            f"{origin}: the weights of {network} cannot be fetched ({one_line(error)[:120]}): "
+            f"--model.weights PATH takes a local torchvision state_dict of {network}, and "
+            f"--model.weights none starts from random weights{instead}"
         ) from error
     finally:
         socket.setdefaulttimeout(before)
@@ -183,7 +183,10 @@ def refuse_settings(
     for name, value in wanted.items():
         found = getattr(config, name)
         if found != value:
+            told = f"use that value ({advice})"
+            if config.fit_boxes and name in ("box_sizes", "aspect_ratios"):
+                told = "leave model.fit_boxes out"
             raise UserError(
                 f"{origin}: model.{name} is {in_yaml(found)}, but these weights need "
-                f"{in_yaml(value)}: use that value ({advice})"
+                f"{in_yaml(value)}: {told}"
             )

@@ -81,7 +81,7 @@ def choose(run: Path, which: str) -> Checkpoint:
         return replace(newest, choice=f"step {newest.manifest.step}, {what}{without}")
     if which not in {str(step_of(path)) for path in paths}:
         steps = ", ".join(str(step_of(path)) for path in reversed(paths))
-        raise UserError(f"--checkpoint is {which}, but has to be best, last, or a step of {steps}")
+        raise UserError(f"--checkpoint is {which}, but has to be best, last or a step: {steps}")
     return replace(load_checkpoint(folder / f"step_{which}"), choice=f"step {which}, as given")
 
 

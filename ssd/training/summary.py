@@ -9,11 +9,12 @@ from pathlib import Path
 from ssd.augment.batch import finds_compiler
 from ssd.common.sides import in_words
 from ssd.common.words import counted
-from ssd.config import Config, DataConfig
+from ssd.config import Config
 from ssd.data.doubts import loud_doubt
 from ssd.data.findings import repairs_line
 from ssd.data.num_workers import workers_line
 from ssd.run.changes import Change
+from ssd.structures import DataSet
 from ssd.training.build import Parts
 from ssd.training.ranks import world_size
 from ssd.training.step import image_losses
@@ -28,7 +29,7 @@ def summary(config: Config, run_dir: Path, parts: Parts, changes: Sequence[Chang
     both = [data] if parts.eval_data is None else [data, parts.eval_data]
     repairs = sum((Counter(one.repairs) for one in both), Counter[str]())
     cautions = [loud_doubt(one.doubt) for one in both] + [one.missing for one in both]
-    cautions.append(same_split(config.data))
+    cautions.append(trained_on(data, parts.eval_data))
     changed = [f"{count} {name}" for name, count in data.counts.items() if count]
     if data.unlabelled:
         changed.append(f"{counted(data.unlabelled, 'image')} without a label file")
@@ -89,25 +90,27 @@ def mixing(config: Config, closing_epoch: int | None) -> str:
 def closing(config: Config, closing_epoch: int | None) -> str:
     """The epochs that show whole images; nothing if there are none."""
     augment = config.augment
-    if closing_epoch is None:
+    if augment.closing_share == 0:
         return ""
     if augment.engine == "library":
         return "augment.closing_share does nothing: it needs augment.engine device"
     changes = augment.mixes or augment.crop or augment.expand_probability
     if augment.engine == "none" or not changes:
         return "augment.closing_share has nothing to close"
+    if closing_epoch is None:
+        return "no whole images at the end: the training is too short for augment.closing_share"
     but = "" if augment.library is None else ", but for the transforms of augment.library"
     return f"whole images from epoch {closing_epoch + 1} on (augment.closing_share){but}"
 
 
-def same_split(data: DataConfig) -> str:
-    """A warning where a run evaluates on its training images; else nothing."""
-    train, evaluation = (
-        {one} if isinstance(one, str) else set(one or ())
-        for one in (data.train_split, data.eval_split)
-    )
-    told = "evaluates on the images that it trains on: data.eval_split is data.train_split"
-    return told if train == evaluation else ""
+def trained_on(train: DataSet, evaluation: DataSet | None) -> str:
+    """A warning where a run evaluates on images that it trains on; else nothing."""
+    if evaluation is None:
+        return ""
+    paths = {record.path for record in train.records}
+    both = sum(record.path in paths for record in evaluation.records)
+    images = f"{both:,} of the {counted(len(evaluation.records), 'image')}"
+    return f"trains on {images} that it evaluates on (data.eval_split)" if both else ""
 
 
 def rare_classes(parts: Parts) -> str:

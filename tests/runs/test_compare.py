@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -49,7 +50,11 @@ def test_runs_that_cannot_be_compared(runs, tmp_path):
 
     assert f"{tmp_path / 'nope'} is no folder" in refused(tmp_path / "nope")
     assert f"{tmp_path} has no evaluation.json" in refused(tmp_path)
-    assert "is on both sides of --to" in refused(runs / "b" / ".." / "a")
+    assert "is given 2 times" in refused(runs / "b" / ".." / "a")
+    not_text = tmp_path / "not text"
+    shutil.copytree(runs / "c", not_text)
+    (not_text / "config.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "config.yaml" in refused(not_text)
     changed = tmp_path / "changed"
     changed.mkdir()
     for name in ("evaluation.json", "config.yaml"):

@@ -164,7 +164,7 @@ def test_the_best_checkpoint_is_used_and_said_by_every_tool(tool, small_run, sma
         assert "passed over: run/checkpoints/step_12/state.pt is damaged" in tool(*command).stderr
         wrong = tool(*command, "--checkpoint", "7")
         assert wrong.returncode == 2
-        assert "--checkpoint is 7, but has to be best, last, or a step of 6, 12" in wrong.stderr
+        assert "--checkpoint is 7, but has to be best, last or a step: 6, 12" in wrong.stderr
     itself = tool("predict.py", checkpoints[0], picture, "--checkpoint=best")
     assert itself.returncode == 2
     assert "is a checkpoint itself: leave --checkpoint best out" in itself.stderr

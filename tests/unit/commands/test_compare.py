@@ -38,7 +38,7 @@ def test_the_runs_stand_side_by_side(run):
     assert table["steps"][-2:] == ["3", "1"]
     assert table["images seen"][-2:] == ["24", "8"]
     assert table["best mAP"][-4:] == ["62.5", "%", "25.0", "%"]
-    assert table["mAP (voc_area)"][-4:] == ["50.0", "%", "25.0", "%"]
+    assert table["last mAP (voc_area)"][-4:] == ["50.0", "%", "25.0", "%"]
     assert table["cat"][-4:] == ["50.0", "%", "25.0", "%"]
     assert table["dog"][-2:] == ["–", "–"]
 

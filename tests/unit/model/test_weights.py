@@ -91,7 +91,7 @@ def test_a_detector_that_cannot_be_fetched_names_both_ways_out(monkeypatch):
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     config = ModelConfig("vgg16", weights="torchvision", **TORCHVISION_SETTINGS)
-    with pytest.raises(UserError, match=r"PATH .* of ssd300_vgg16, or --model.weights none"):
+    with pytest.raises(UserError, match=r"PATH .* of ssd300_vgg16, and --model.weights none"):
         weights.fetch_or_read(config, "model.weights torchvision")
 
 

@@ -202,7 +202,7 @@ def test_the_best_the_last_or_one_by_its_step_is_chosen_and_told(run, capfd):
     assert given.choice == "step 4, as given"
     assert capfd.readouterr().err == ""
     for wrong in ("5", "newest", "-1", "04"):
-        with pytest.raises(UserError, match=r"best, last, or a step of 2, 4, 6$"):
+        with pytest.raises(UserError, match=r"best, last or a step: 2, 4, 6$"):
             choose(run, wrong)
 
 

@@ -69,6 +69,8 @@ def test_mosaic_and_mixup_are_told_with_their_end(lines):
 
 def test_the_closing_epochs_are_told():
     assert closing(to_config({}), None) == ""
+    short = to_config({"augment": {"closing_share": 0.2}})
+    assert closing(short, None).startswith("no whole images at the end: the training is too short")
     chain = to_config({"augment": {"closing_share": 0.2}})
     assert closing(chain, 3) == "whole images from epoch 4 on (augment.closing_share)"
     still = {"crop": False, "expand_probability": 0}
@@ -101,19 +103,20 @@ def test_what_the_user_chose_is_told_without_a_reason(lines):
 
 
 @pytest.mark.parametrize(
-    ("train_split", "eval_split", "is_told"),
+    ("train_split", "eval_split", "number"),
     [
-        ("trainval", "trainval", True),
-        (["trainval"], "trainval", True),
-        ("trainval", "test", False),
-        ("trainval", "share", False),
-        ("trainval", None, False),
+        ("trainval", "trainval", "6 of the 6"),
+        (["trainval", "test"], "test", "2 of the 2"),
+        ("test", ["trainval", "test"], "2 of the 8"),
+        ("trainval", "test", ""),
+        ("trainval", "share", ""),
+        ("trainval", None, ""),
     ],
 )
-def test_an_evaluation_on_the_training_images_is_told(lines, train_split, eval_split, is_told):
+def test_an_evaluation_on_training_images_is_told(lines, train_split, eval_split, number):
     told = lines(steps=3, train_split=train_split, eval_split=eval_split)
-    warning = "evaluates on the images that it trains on: data.eval_split is data.train_split"
-    assert told.get("caution", "") == (warning if is_told else "")
+    warning = f"trains on {number} images that it evaluates on (data.eval_split)"
+    assert told.get("caution", "") == (warning if number else "")
 
 
 def test_images_without_a_label_file_are_told(shapes):
