@@ -18,7 +18,7 @@ from ssd.steps import EvaluationRow, StepRow
 USAGE = "ssd compare RUN_DIR RUN_DIR … [--to RUN_DIR …]"
 DESCRIPTION = """
 Sets the results of several runs side by side: their length, the images they have seen, their best
-and their last score, and the AP of each class.
+score while training, and that of their last evaluation with the AP of each class.
 
     ssd compare runs/mine runs/other
     ssd compare runs/new_0 runs/new_1 runs/new_2 --to runs/old_0 runs/old_1 runs/old_2
@@ -66,16 +66,15 @@ def comparison(folders: Sequence[Path]) -> str:
     lines = [
         *((name, *(row[name] for row in rows)) for name in rows[0]),
         ("evaluated on", *map(evaluated_on, results)),
-        (f"last mAP ({metrics[0]})", *(percent(result.mAP) for result in results)),
+        ("evaluated at step", *(step_of(result) for result in results)),
+        (f"mAP ({metrics[0]})", *(percent(result.mAP) for result in results)),
         *((name, *(percent(result.per_class.get(name)) for result in results)) for name in classes),
     ]
     table = text_table(header, lines)
-    known = [result for result in results if result.num_images is not None]
-    if any(
-        (result.num_images, result.num_ground_truth)
-        != (known[0].num_images, known[0].num_ground_truth)
-        for result in known
-    ):
+    known = [
+        (one.num_images, one.num_ground_truth) for one in results if one.num_images is not None
+    ]
+    if any(counts != known[0] for counts in known):
         told = "the runs were evaluated on different images or classes"
         table += f"\n\n{told}: their scores do not compare"
     return table
@@ -111,6 +110,11 @@ def evaluated_on(result: StoredEvaluation) -> str:
         return f"{images} held out"
     names = [result.split] if isinstance(result.split, str) else result.split
     return f"{images} of {' and '.join(names)}"
+
+
+def step_of(result: StoredEvaluation) -> str:
+    """The step of the checkpoint that was evaluated."""
+    return "–" if result.step is None else f"{result.step:,}"
 
 
 def percent(value: float | None) -> str:

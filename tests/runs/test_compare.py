@@ -51,6 +51,8 @@ def test_runs_that_cannot_be_compared(runs, tmp_path):
     assert f"{tmp_path / 'nope'} is no folder" in refused(tmp_path / "nope")
     assert f"{tmp_path} has no evaluation.json" in refused(tmp_path)
     assert "is given 2 times" in refused(runs / "b" / ".." / "a")
+    with pytest.raises(UserError, match="is given 2 times"):
+        main([str(runs / "a"), str(runs / "a"), "--to", str(runs / "c")])
     not_text = tmp_path / "not text"
     shutil.copytree(runs / "c", not_text)
     (not_text / "config.yaml").write_bytes(b"\xff\xfe\x00")

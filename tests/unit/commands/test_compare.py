@@ -38,7 +38,7 @@ def test_the_runs_stand_side_by_side(run):
     assert table["steps"][-2:] == ["3", "1"]
     assert table["images seen"][-2:] == ["24", "8"]
     assert table["best mAP"][-4:] == ["62.5", "%", "25.0", "%"]
-    assert table["last mAP (voc_area)"][-4:] == ["50.0", "%", "25.0", "%"]
+    assert table["mAP (voc_area)"][-4:] == ["50.0", "%", "25.0", "%"]
     assert table["cat"][-4:] == ["50.0", "%", "25.0", "%"]
     assert table["dog"][-2:] == ["–", "–"]
 
@@ -55,7 +55,10 @@ def test_runs_on_different_images_are_told(run):
     older = comparison([one, run("older", [0.2])])
     assert cells(older)["evaluated on"][-1] == "–"
     assert "do not compare" not in older
-    held_out = run("held out", [0.2], split="share", num_images=9, num_ground_truth={"cat": 4})
+    held_out = run(
+        "held out", [0.2], split="share", step=1200, num_images=9, num_ground_truth={"cat": 4}
+    )
+    assert cells(comparison([held_out]))["evaluated at step"][-1] == "1,200"
     assert cells(comparison([held_out]))["evaluated on"][-4:] == ["9", "images", "held", "out"]
 
 

@@ -111,6 +111,12 @@ def test_the_overlay_config_sets_what_the_detector_needs(published, repository):
         weights.refuse_settings(config.model, published.settings, "overlay")
 
 
+def test_fitted_boxes_do_not_go_with_the_boxes_of_published_weights():
+    config = ModelConfig(**{**foreign.SSDLITE_SETTINGS, "box_sizes": [0.1, 0.2], "fit_boxes": True})
+    with pytest.raises(UserError, match="need null: leave model.fit_boxes out"):
+        weights.refuse_settings(config, foreign.SSDLITE_SETTINGS, "model.weights x")
+
+
 def test_vgg_has_weights_at_both_scales_of_pixels():
     divided, plain = ModelConfig("vgg16"), ModelConfig("vgg16", pixel_std=[1, 1, 1])
     assert get_weight(imagenet_weights(divided)) == VGG16_Weights.IMAGENET1K_V1
