@@ -26,6 +26,7 @@ VOC_CLASSES = [
 COCO = {number: name for number, name in enumerate(COCO_CATEGORIES, start=1) if name != "N/A"}
 # Configs that go on top of another one, and which.
 ON_TOP_OF = {
+    "imagenet_weights.yaml": "custom_voc.yaml",
     "plus.yaml": "ssd300_vgg16_coco.yaml",
     "spikes_question.yaml": "spikes.yaml",
     "ssdlite_weights.yaml": "custom_voc.yaml",
@@ -139,6 +140,8 @@ def config_of(repository):
 def test_a_config_builds_its_model(config_name, config_of):
     """On the meta device: shapes without numbers."""
     config, num_classes = config_of(config_name).model, 21
+    if config.backbone.startswith("timm:"):
+        pytest.importorskip("timm", reason="needs timm: pip install timm")
     with torch.device("meta"):
         model = build_model(config, num_classes).eval()
         predictions = model(torch.empty(1, 3, config.input_size, config.input_size))

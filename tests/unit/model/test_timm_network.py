@@ -1,11 +1,15 @@
 """Networks of timm as backbones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ssd.common.errors import UserError
 from ssd.common.sides import both
 from ssd.config import ModelConfig
+from ssd.config.recipes import find_recipe
+from ssd.config.settings import read_config
 from ssd.model.ssd import build_model
 from ssd.model.weights import load_weights
 
@@ -50,6 +54,20 @@ def test_the_layers_of_a_classifier_are_taken_from_a_file(tmp_path):
         last = model.backbone.features.eval()(images)[-1]
         expected = classifier.eval().forward_intermediates(images, intermediates_only=True)[-1]
     torch.testing.assert_close(last, expected)
+
+
+def test_the_recipe_has_the_pixels_that_its_weights_were_made_for(tmp_path):
+    recipe = read_config([find_recipe("custom_voc"), find_recipe("imagenet_weights")]).model
+    classifier = timm.create_model(recipe.backbone.removeprefix("timm:"), pretrained=False)
+    torch.save(classifier.state_dict(), tmp_path / "own.pth")
+    chosen = replace(recipe, weights=str(tmp_path / "own.pth"))
+    model = build_model(chosen, 4)
+    told = load_weights(model, chosen, ["a", "b", "c"])
+    made_for = f"model.pixel_mean {recipe.pixel_mean} and model.pixel_std {recipe.pixel_std}"
+    assert made_for in told
+    trained = {name.split(".")[0] for name, each in model.named_parameters() if each.requires_grad}
+    assert trained == {"backbone", "pyramid", "head"}
+    assert not any(each.requires_grad for each in model.backbone.features.parameters())
 
 
 def test_weights_that_do_not_fit(tmp_path):
