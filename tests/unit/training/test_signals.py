@@ -20,16 +20,22 @@ def test_the_first_signal_asks_to_stop(number, status):
     assert signal.getsignal(number) == before
 
 
+@pytest.fixture
+def python_handles_ctrl_c():
+    """A background process of a shell ignores it from its start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
 def test_a_second_ctrl_c_in_a_program_is_its_own():
     """No exit: a notebook keeps what it holds."""
-    # A background process of a shell ignores it from its start.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with Signals() as asked:
         signal.raise_signal(signal.SIGINT)
         assert asked.stop
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
 
 
 def test_sigusr1_asks_to_save_as_often_as_it_comes():
