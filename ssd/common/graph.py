@@ -11,6 +11,7 @@ Source: "CUDA graphs" in PyTorch's notes on CUDA semantics.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -59,21 +60,29 @@ class Graphs(Generic[Inputs, Result]):
             self._graphs[shapes] = None
         if self._failed or not known:
             return self._function(inputs)
-        graph = self._graphs[shapes]
+        if self._graphs[shapes] is None:
+            self._try_to_capture(shapes, inputs)
+        graph = self._graphs.get(shapes)
         if graph is None:
-            try:
-                graph = self._graphs[shapes] = self._captured(inputs)
-            except RuntimeError as error:  # CUDA's errors are of this type, out of memory included
-                self._failed = True
-                self._graphs.clear()
-                self._inputs.clear()
-                self._say(f"no CUDA graph, so steps are slower: {one_line(error)[:200]}")
-                return self._function(inputs)
+            return self._function(inputs)
         for own, tensor in zip(graph.inputs, given, strict=True):
             own.copy_(tensor, non_blocking=True)
         graph.replay()
         result: Result = copied(graph.result)
         return result
+
+    def _try_to_capture(self, shapes: Shapes, inputs: Inputs) -> None:
+        """Captures the graph of these shapes; if that fails, there are no graphs from then on.
+
+        When this returns, the error is gone, and with it the memory of the unfinished run.
+        """
+        try:
+            self._graphs[shapes] = self._captured(inputs)
+        except RuntimeError as error:  # CUDA's errors are of this type, out of memory included
+            self._failed = True
+            self._graphs.clear()
+            self._inputs.clear()
+            self._say(f"no CUDA graph, so steps are slower: {one_line(error)[:200]}")
 
     def _captured(self, inputs: Inputs) -> Graph:
         """The function's graph for inputs of these shapes."""
@@ -108,9 +117,18 @@ class CudaCapture:
     def __call__(self, function: Callable[[], Any]) -> tuple[Replay, Any]:
         """The replay of the function and the result, whose tensors each replay writes anew."""
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU meanwhile: one writes checkpoints, one runs the backward.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            result = function()
+        stream = torch.cuda.current_stream()
+        try:
+            # Other threads may use the GPU meanwhile: to write checkpoints, and for the backward.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                result = function()
+        except RuntimeError:
+            # If CUDA refuses to end the capture, PyTorch stays on the capture's stream, and its
+            # allocator keeps what other streams have used until the capture ends.
+            torch.cuda.set_stream(stream)
+            with suppress(RuntimeError):  # it has ended
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
+            raise
         return graph.replay, result
 
 

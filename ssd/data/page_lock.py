@@ -20,8 +20,7 @@ def page_lock(memory: Pixels) -> str:
     status = cudart.cudaHostRegister(memory.ctypes.data, memory.nbytes, PORTABLE)
     if int(status) == 0:
         return ""
-    with suppress(RuntimeError):  # the next kernel to start reports the failure once more
-        torch.ones(1, device="cuda")
+    forget_error()
     return str(cudart.cudaGetErrorString(status))
 
 
@@ -30,4 +29,11 @@ def page_unlock(memory: Pixels) -> None:
     with suppress(RuntimeError):  # of an earlier error, which every call to CUDA repeats
         torch.cuda.synchronize()
     cudart = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-    cudart.cudaHostUnregister(memory.ctypes.data)
+    if int(cudart.cudaHostUnregister(memory.ctypes.data)) != 0:
+        forget_error()
+
+
+def forget_error() -> None:
+    """Forgets a refusal, which the next kernel to start reports once more."""
+    with suppress(RuntimeError):
+        torch.ones(1, device="cuda")

@@ -17,6 +17,7 @@ from ssd.data.shapes import draw_shapes
 from ssd.data.voc import read_voc
 from ssd.structures import to_device
 from ssd.training.feed import Feed
+from ssd.training.graphed_batches import GraphedBatches
 from ssd.training.prefetch import prefetch
 
 # Python 3.12 and newer warn whenever a process with threads forks; PyTorch's loader does
@@ -50,6 +51,10 @@ def make_batch(samples):
     return PREPROCESS.training_batch(samples, 7, AugmentConfig())
 
 
+def make_batches(samples):
+    return [make_batch(to_device(packed, CUDA)) for packed in samples]
+
+
 def pinned_steps(dataset, workers=0):
     return training_steps(dataset, ORDER, 0, STEPS, 0, workers, pin_memory=True)
 
@@ -59,7 +64,7 @@ def expected(dataset):
     """The batches as made one after the other, without a stream, on the host."""
     made = []
     for samples in training_steps(dataset, ORDER, 0, STEPS, 0, 0, pin_memory=False):
-        batches = [make_batch(to_device(packed, CUDA)) for packed in samples]
+        batches = make_batches(samples)
         torch.cuda.synchronize()
         made.append([{name: getattr(b, name).cpu() for name in FIELDS} for b in batches])
     return made
@@ -90,12 +95,26 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_survive_a_slow_consumer_and_scarce_memory(dataset, expected, workers):
-    assert_same(read_late(prefetch(pinned_steps(dataset, workers), make_batch, CUDA)), expected)
+    assert_same(read_late(prefetch(pinned_steps(dataset, workers), make_batches, CUDA)), expected)
+
+
+@pytest.mark.parametrize("kept", ["on the host", "on the device"])
+def test_graphs_make_the_same_batches_but_for_padding(dataset, cache, expected, kept):
+    """The last step of each epoch has a smaller batch, and the pixels' buffer grows."""
+    steps = pinned_steps(dataset) if kept == "on the host" else cache.steps(ORDER, 0, STEPS, 0)
+    graphed = GraphedBatches(make_batch, CUDA, pytest.fail)
+    for ours, theirs in zip(read_late(prefetch(steps, graphed, CUDA)), expected, strict=True):
+        for our, their in zip(ours, theirs, strict=True):
+            count = their["labels"].shape[1]
+            assert not our["labels"][:, count:].any()
+            first = {name: our[name][:, :count] for name in ("boxes", "labels")}
+            for name, value in (first | {"images": our["images"]}).items():
+                assert torch.equal(value, their[name]), name
 
 
 def test_the_device_cache_makes_the_same_batches(cache, expected):
     steps = cache.steps(ORDER, 0, STEPS, 0)
-    assert_same(read_late(prefetch(steps, make_batch, CUDA)), expected)
+    assert_same(read_late(prefetch(steps, make_batches, CUDA)), expected)
 
 
 def test_auto_keeps_a_small_set_on_the_device(dataset, expected):
@@ -124,10 +143,10 @@ def test_the_device_cache_is_read_where_it_is(cache):
 def test_the_next_step_is_made_while_the_current_one_computes(dataset):
     """While the consumer's stream is busy, the side stream comes to its end."""
     packed = list(pinned_steps(dataset))
-    for _ in prefetch((step for step in packed), make_batch, CUDA):
+    for _ in prefetch((step for step in packed), make_batches, CUDA):
         pass  # compiled, and all memory is there
     torch.cuda.synchronize()
-    ready = prefetch((step for step in packed), make_batch, CUDA)
+    ready = prefetch((step for step in packed), make_batches, CUDA)
     next(ready)
     torch.cuda._sleep(2_000_000_000)  # about a second
     busy = torch.cuda.current_stream().record_event()

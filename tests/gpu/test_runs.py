@@ -1,8 +1,10 @@
 """Whole runs on a CUDA device, as CUDA graphs and compiled: `pytest -m gpu tests/gpu`."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from ssd.data.shapes import draw_shapes
 from tests.runs.compare import differences
 
 pytestmark = pytest.mark.gpu
+ROOT = Path(__file__).parents[2]
 
 STOPS_AFTER_THE_SEVENTH = """
 from unittest import mock
@@ -35,22 +38,20 @@ def shapes(tmp_path_factory):
 def train(shapes, tmp_path):
     """Trains on the GPU in a process of its own; returns what it printed."""
 
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))}
+
     def run(*flags, prepare=""):
         given = (
             *("--data.format", "voc", "--data.root", str(shapes), "--data.workers", "2"),
-            *(
-                "--model.input_size",
-                "96",
-                "--training.batch_size",
-                "4",
-                "--training.log_every",
-                "3",
-            ),
-            *("--training.device", "cuda", *flags),
+            *("--model.input_size", "96", "--training.batch_size", "4"),
+            *("--training.log_every", "3", "--training.device", "cuda", *flags),
         )
         code = f"{prepare}\nfrom ssd.commands.main import ssd\nssd()"
         command = [sys.executable, "-c", code, "train", *given]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=found, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode in (0, 143), done.stderr
         assert "slower" not in done.stdout
         return done.stdout

@@ -23,6 +23,7 @@ pytestmark = [
 
 CUDA = torch.device("cuda")
 SIZE, IMAGES, CLASSES = 96, 8, 4
+LARGE = 300  # the only size of ResNet-50, and one of VGG16's two
 
 
 @pytest.fixture
@@ -33,21 +34,20 @@ def deterministic(monkeypatch):
     torch.use_deterministic_algorithms(False)
 
 
-def new(backbone="ssd7", optimizer="sgd", dtype=torch.bfloat16, ema=True):
+def new(backbone="ssd7", optimizer="sgd", dtype=torch.bfloat16, size=SIZE):
     torch.manual_seed(1)
-    model = build_model(ModelConfig(backbone, SIZE), CLASSES)
+    model = build_model(ModelConfig(backbone, size), CLASSES)
     model.to(CUDA, memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16, init_scale=2.0**10)
-    average = MovingAverage(model, 0.99) if ema else None
     config = OptimizerConfig(name=optimizer, bias_lr_factor=2.0)
-    state = TrainState(model, build_optimizer(model, config), scaler, average)
+    state = TrainState(model, build_optimizer(model, config), scaler, MovingAverage(model, 0.99))
     rates = torch.linspace(0.01, 0.001, 300, dtype=torch.float64, device=CUDA)
     return state, StepSettings(model.default_boxes, rates, clip_norm=5.0, dtype=dtype)
 
 
-def batch(step, images=IMAGES, broken=False):
+def batch(step, images=IMAGES, broken=False, size=SIZE):
     generator = torch.Generator().manual_seed(step)
-    pixels = torch.randn(images, 3, SIZE, SIZE, generator=generator)
+    pixels = torch.randn(images, 3, size, size, generator=generator)
     if broken:
         pixels[0, 0, 0, 0] = torch.nan
     corners = 0.6 * torch.rand(images, 8, 2, generator=generator)
@@ -89,21 +89,23 @@ def test_a_graph_repeats_the_plain_step_to_the_bit(deterministic, dtype, optimiz
         assert all(map(torch.equal, everything(plain), everything(replayed))), step
 
 
-@pytest.mark.parametrize("backbone", ["ssd7", "vgg16", "resnet50"])
-def test_the_curve_of_200_replayed_steps_is_that_of_plain_ones(backbone):
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("ssd7", SIZE), ("vgg16_bn", LARGE), ("resnet50", LARGE)]
+)
+def test_the_curve_of_200_replayed_steps_is_that_of_plain_ones(deterministic, backbone, size):
     curves = []
     for as_graph in (False, True):
-        state, settings = new(backbone)
+        state, settings = new(backbone, size=size)
         run = graphs(state, settings)
         if not as_graph:
             run = lambda batches, state=state, settings=settings: train_step(  # noqa: E731
                 state, batches, settings
             )
-        figures = [run([batch(step % 20)]) for step in range(200)]
+        figures = [run([batch(step % 20, size=size)]) for step in range(200)]
         curves.append(torch.stack([f.sums.loss_under["step_positives"] for f in figures]))
-    plain, replayed = (curve.unfold(0, 20, 20).mean(1) for curve in curves)
-    assert plain[-1] < 0.7 * plain[0]
-    torch.testing.assert_close(replayed, plain, rtol=0.05, atol=0)
+    plain, replayed = curves
+    assert plain[-20:].mean() < 0.7 * plain[:20].mean()
+    assert torch.equal(replayed, plain)
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
@@ -119,14 +121,32 @@ def test_the_host_waits_for_nothing_in_a_step(dtype):
     assert waits(lambda: run(batches)) == []
 
 
+def test_after_a_capture_that_fails_steps_run_plainly_and_memory_is_given_back():
+    told = []
+    run = Graphs(lambda values: values * values.sum().item(), told.append)  # reads from the device
+    values, stream = torch.ones(4, device=CUDA), torch.cuda.current_stream()
+    assert [run(values).tolist() for _ in range(3)] == [[4.0] * 4] * 3
+    assert len(told) == 1
+    assert torch.cuda.current_stream() == stream
+    side = torch.cuda.Stream()
+    before = torch.cuda.memory_reserved()
+    for _ in range(8):  # as a batch that is made on one stream and read on another
+        part = torch.empty(2**28, dtype=torch.uint8, device=CUDA)
+        part.record_stream(side)
+        del part
+        torch.cuda.synchronize()
+    assert torch.cuda.memory_reserved() - before < 2 * 2**28
+
+
 def test_a_compiled_step_follows_the_plain_one_also_as_a_graph():
-    (plain, settings), (compiled, same) = (new("vgg16", dtype=torch.bfloat16) for _ in range(2))
+    (plain, settings), (compiled, same) = (new("vgg16", size=LARGE) for _ in range(2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's, which differ from version to version
-        compile_step(compiled, same, batch(0).images.shape, print)
+        compile_step(compiled, same, torch.Size([IMAGES, 3, LARGE, LARGE]), print)
         run = graphs(compiled, same)
         for step in range(6):
-            expected, found = train_step(plain, [batch(step)], settings), run([batch(step)])
+            batches = [batch(step, size=LARGE)]
+            expected, found = train_step(plain, batches, settings), run(batches)
             for name, value in expected.sums.by_name().items():
                 torch.testing.assert_close(found.sums.by_name()[name], value, rtol=0.05, atol=0.1)
             torch.testing.assert_close(found.grad_norm, expected.grad_norm, rtol=0.1, atol=0)

@@ -1,6 +1,7 @@
 """A step as a graph: the plain step, replayed; `tests/gpu` repeats this with real CUDA graphs."""
 
 import copy
+import sys
 from dataclasses import replace
 
 import pytest
@@ -144,11 +145,16 @@ def test_the_number_of_graphs_is_limited():
 
 
 def test_without_a_graph_a_line_says_so_once_and_all_steps_are_plain():
-    lines = []
+    lines, errors = [], []
 
     def capture(function):
         raise RuntimeError("CUDA error:\n  operation not permitted")
 
-    run = Graphs(lambda value: 2 * value, lines.append, capture)
+    def twice(value):
+        errors.append(sys.exc_info()[1])  # one would keep the memory of the unfinished run
+        return 2 * value
+
+    run = Graphs(twice, lines.append, capture)
     assert [float(run(torch.ones(()) * number)) for number in range(4)] == [0, 2, 4, 6]
     assert lines == ["no CUDA graph, so steps are slower: CUDA error: operation not permitted"]
+    assert errors == [None] * 4
