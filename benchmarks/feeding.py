@@ -122,24 +122,22 @@ def repeat(batch: Batch, train: Callable[[Batch], object], device: torch.device)
 
 
 def kernel_alone(rounds: int, device: torch.device) -> str:
-    """The rates of `kernel_rates` in a line."""
-    rates = kernel_rates(rounds, device).items()
-    parts = [f"{name} {rate:,.0f} images/s" for name, rate in rates]
+    """The rates of the augmentation kernel in a line."""
+    seconds = compare("kernel", kernel_sides(device), 10 * rounds, device).seconds
+    parts = [f"{name} {KERNEL_BATCH / taken:,.0f} images/s" for name, taken in seconds.items()]
     return f"{f'kernel, batch {KERNEL_BATCH}, 640x480':<34} {'   '.join(parts)}"
 
 
-def kernel_rates(rounds: int, device: torch.device) -> dict[str, float]:
-    """Images per second of the augmentation kernel, on 640×480 noise that is on the GPU."""
+def kernel_sides(device: torch.device) -> dict[str, Callable[[], torch.Tensor]]:
+    """Calls of the augmentation kernel on 640×480 noise that is on the GPU."""
     from ssd.augment import kernel  # Triton comes with PyTorch for GPUs only
 
     samples = to_device(noise(KERNEL_BATCH, *KERNEL_SIZE), device)
     plan, settings = draw_plan(samples, SEED, AUGMENT), preprocess_of(MODEL, AUGMENT)
     numbers = settings.size, settings.mean, settings.std, settings.antialias
-    sides = {"exact": lambda: kernel.apply_plan(samples, plan, *numbers)} | {
+    return {"exact": lambda: kernel.apply_plan(samples, plan, *numbers)} | {
         "colours last": lambda: kernel.apply_plan(samples, plan, *numbers, colours_last=True)
     }
-    seconds = compare("kernel", sides, 10 * rounds, device).seconds
-    return {name: KERNEL_BATCH / taken for name, taken in seconds.items()}
 
 
 def noise(count: int, height: int, width: int) -> PackedSamples:

@@ -14,14 +14,16 @@ padding; classes count from 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from ssd.common.tensors import changed
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -195,10 +197,8 @@ class PackedSamples:
 
     def pin_memory(self) -> PackedSamples:
         """A copy in page-locked memory; the data loader calls this by name."""
-        pinned: dict[str, Any] = {
-            name: tensor.pin_memory() for name, tensor in tensors_of(self).items()
-        }
-        return replace(self, **pinned)
+        pinned: PackedSamples = changed(self, Tensor.pin_memory)
+        return pinned
 
 
 @dataclass(frozen=True)
@@ -293,14 +293,6 @@ def to_device(item: Moved, device: torch.device) -> Moved:
 
     Copies to a GPU are asynchronous. Copies from it are complete, since the host reads them next.
     """
-    moved: dict[str, Any] = {
-        name: tensor.to(device, non_blocking=device.type == "cuda")
-        for name, tensor in tensors_of(item).items()
-    }
-    return replace(item, **moved)
-
-
-def tensors_of(item: Any) -> dict[str, Tensor]:
-    """The fields of a dataclass that are tensors, by name."""
-    values = {each.name: getattr(item, each.name) for each in fields(item)}
-    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    on_gpu = device.type == "cuda"
+    moved: Moved = changed(item, lambda tensor: tensor.to(device, non_blocking=on_gpu))
+    return moved

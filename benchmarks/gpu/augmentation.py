@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.feeding import AUGMENT, KERNEL_SIZE, SEED, kernel_rates, noise
+from benchmarks.feeding import AUGMENT, KERNEL_BATCH, KERNEL_SIZE, SEED, kernel_sides, noise
 from benchmarks.gpu import clock
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.steps import refuse
@@ -19,7 +19,8 @@ from ssd.structures import PackedSamples, to_device
 
 def time_kernel(device: torch.device) -> Iterator[Row]:
     """Times the kernel, which needs a GPU."""
-    for name, rate in kernel_rates(clock.ROUNDS, device).items():
+    for name, call in kernel_sides(device).items():
+        rate = KERNEL_BATCH / clock.seconds_per_call(call, device)
         yield Row(f"augmentation kernel, {name}", rate, "images/s")
 
 

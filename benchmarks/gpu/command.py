@@ -1,4 +1,4 @@
-"""Measures all figures of one GPU, and writes them into docs/benchmarks.md, in about 5 minutes.
+"""Measures all figures of one GPU, and writes them into docs/benchmarks.md, in at most 6 minutes.
 
 python tools/benchmark.py gpu
 python tools/benchmark.py gpu vgg16 torchvision --out figures.md
@@ -29,11 +29,11 @@ from benchmarks.gpu.table import around, table, write_table
 from ssd.commands.status import INTERRUPTED
 from ssd.common.errors import UserError
 from ssd.common.machine import usable_cores
+from ssd.data.num_workers import num_workers
 from ssd.model.device import autocast_dtype
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "benchmarks.md"
-MOST_WORKERS = 16
 COMMAND = [sys.executable, "-m", "benchmarks.gpu"]
 
 
@@ -149,7 +149,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--data.workers",
         type=int,
-        default=min(MOST_WORKERS, usable_cores()),
-        help="processes that decode (default: as many as cores, at most 16)",
+        default=num_workers("auto", "cuda"),
+        help="processes that decode (default: one fewer than cores, at most 16)",
     )
     return parser.parse_args(arguments)

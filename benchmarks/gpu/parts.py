@@ -130,7 +130,7 @@ PARTS = {
     "waits": Part(40, waits),
     "matmul": Part(20, matmul),
     "vgg16": Part(120, vgg16),
-    "torchvision": Part(50, torchvision),
+    "torchvision": Part(100, torchvision),
     "postprocess": Part(40, postprocess),
     "prediction": Part(40, prediction),
     "reading": Part(50, reading),

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.gpu.rows import Options
+from benchmarks.training import OBJECTS
 from ssd.config import DataConfig
 from ssd.data.source import load_data
 from ssd.structures import DataSet, Record
@@ -23,7 +24,7 @@ COUNT = 512
 DIFFERENT = 32  # drawn; the others are copies, which take as long to decode
 WIDTH, HEIGHT = 640, 480
 CLASSES = 20
-MOST_OBJECTS = 8
+MOST_OBJECTS = OBJECTS  # padded, they are as many as in the fixed batch
 GRAIN = 14.0  # standard deviation of a pixel's own noise, of 255
 QUALITY = 92
 SEED = 0
@@ -72,7 +73,7 @@ def picture(generator: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 
 def record(path: Path, generator: np.random.Generator) -> Record:
-    """A record with up to eight objects."""
+    """A record with up to twelve objects."""
     objects = int(generator.integers(1, MOST_OBJECTS + 1))
     corners = generator.uniform(0, (WIDTH - 40, HEIGHT - 40), (objects, 2))
     far = np.minimum(corners + generator.uniform(30, 300, (objects, 2)), (WIDTH, HEIGHT))

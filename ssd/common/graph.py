@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ssd.common.errors import one_line
+from ssd.common.tensors import changed, tensors_in
 
 MOST_GRAPHS = 16  # each keeps its inputs; further shapes run plainly
 
@@ -135,29 +135,3 @@ class CudaCapture:
 def copied(value: Any) -> Any:
     """The same value with copies of all its tensors, in their memory formats."""
     return changed(value, torch.clone)
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """All tensors of a value of dataclasses, lists, tuples and dicts, in order."""
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    changed(value, keep)
-    return found
-
-
-def changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same value with every tensor changed, in order."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        inner = {each.name: changed(getattr(value, each.name), change) for each in fields(value)}
-        return replace(value, **inner)
-    if isinstance(value, dict):
-        return {key: changed(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [changed(item, change) for item in value]
-    return value

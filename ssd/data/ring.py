@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from ssd.common.errors import UserError
+from ssd.common.tensors import tensors_of
 from ssd.data.cache import Pixels
 from ssd.data.page_lock import page_lock, page_unlock
-from ssd.structures import tensors_of
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,9 @@ def stand_ins(monkeypatch):
     """Stand-ins for a GPU's graphs, compiler and kernel."""
     monkeypatch.setattr(parts, "gpu", lambda: CPU)
     monkeypatch.setattr(parts, "waits_of_a_step", lambda *_arguments: [])
-    monkeypatch.setattr(augmentation, "kernel_rates", lambda *_arguments: {"exact": 1.0})
+    monkeypatch.setattr(
+        augmentation, "kernel_sides", lambda _device: {"exact": lambda: torch.ones(1)}
+    )
     monkeypatch.setattr("torch.compile", lambda function, dynamic: lambda *each: function(*each))
     monkeypatch.setattr("ssd.common.graph.CudaCapture", lambda: tape_capture)
     monkeypatch.setitem(pipelines.CACHES, "device cache", "host")

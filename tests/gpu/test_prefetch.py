@@ -28,7 +28,7 @@ pytestmark = [
 
 CUDA = torch.device("cuda")
 STEPS, DAMAGED = 12, 5
-ORDER = Order(24, batch_size=4, accumulate=2, world_size=1, seed=1, drop_last=False)
+ORDER = Order(22, batch_size=4, accumulate=2, world_size=1, seed=1, drop_last=False)
 PREPROCESS = Preprocess(300, (123, 117, 104), (58, 57, 57), antialias=True)
 FIELDS = "images", "boxes", "labels"
 
@@ -36,7 +36,7 @@ FIELDS = "images", "boxes", "labels"
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "shapes"
-    draw_shapes(root, 24, 1, seed=1)
+    draw_shapes(root, 22, 1, seed=1)
     records = read_voc(root, ["trainval"], None).records
     records[DAMAGED].path.write_bytes(b"")
     return DetectionDataset(records, train_difficult=True)
@@ -100,7 +100,7 @@ def test_batches_survive_a_slow_consumer_and_scarce_memory(dataset, expected, wo
 
 @pytest.mark.parametrize("kept", ["on the host", "on the device"])
 def test_graphs_make_the_same_batches_but_for_padding(dataset, cache, expected, kept):
-    """The last step of each epoch has a smaller batch, and the pixels' buffer grows."""
+    """The last step of each epoch has a smaller batch."""
     steps = pinned_steps(dataset) if kept == "on the host" else cache.steps(ORDER, 0, STEPS, 0)
     graphed = GraphedBatches(make_batch, CUDA, pytest.fail)
     for ours, theirs in zip(read_late(prefetch(steps, graphed, CUDA)), expected, strict=True):
@@ -119,7 +119,7 @@ def test_the_device_cache_makes_the_same_batches(cache, expected):
 
 def test_auto_keeps_a_small_set_on_the_device(dataset, expected):
     feed = Feed(dataset.records, DataConfig(workers=0), AugmentConfig(), PREPROCESS, 7, CUDA)
-    assert feed.cache_line.startswith("cuda holds all 24 images, ")
+    assert feed.cache_line.startswith("cuda holds all 22 images, ")
     assert feed.cache_line.endswith(" (data.cache auto)")
     assert feed.dataset.cache is None
     assert_same(read_late(feed.steps(ORDER, 0, STEPS)), expected)
@@ -129,7 +129,7 @@ def test_auto_keeps_it_on_the_host_where_the_device_has_no_room(dataset, monkeyp
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 10**12))
     feed = Feed(dataset.records, DataConfig(workers=0), AugmentConfig(), PREPROCESS, 7, CUDA)
     assert feed.device_cache is None
-    assert feed.cache_line.startswith("host memory keeps all 24 images, ")
+    assert feed.cache_line.startswith("host memory keeps all 22 images, ")
 
 
 def test_the_device_cache_is_read_where_it_is(cache):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from ssd.common.tensors import tensors_of
 from ssd.data.dataset import DetectionDataset
 from ssd.data.loader import evaluation_batches, training_steps
 from ssd.data.order import Order
 from ssd.data.page_lock import page_lock, page_unlock
 from ssd.data.shapes import draw_shapes
 from ssd.data.voc import read_voc
-from ssd.structures import tensors_of, to_device
+from ssd.structures import to_device
 
 # Python 3.12 and newer warn whenever a process with threads forks
 pytestmark = [

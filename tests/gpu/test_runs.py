@@ -13,6 +13,8 @@ from tests.runs.compare import differences
 
 pytestmark = pytest.mark.gpu
 ROOT = Path(__file__).parents[2]
+PATHS = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+FOUND = os.pathsep.join(map(os.path.abspath, PATHS))  # now, since tests run in their own folders
 
 STOPS_AFTER_THE_SEVENTH = """
 from unittest import mock
@@ -38,8 +40,7 @@ def shapes(tmp_path_factory):
 def train(shapes, tmp_path):
     """Trains on the GPU in a process of its own; returns what it printed."""
 
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    found = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))}
+    environment = os.environ | {"PYTHONPATH": FOUND}
 
     def run(*flags, prepare=""):
         given = (
@@ -50,7 +51,7 @@ def train(shapes, tmp_path):
         code = f"{prepare}\nfrom ssd.commands.main import ssd\nssd()"
         command = [sys.executable, "-c", code, "train", *given]
         done = subprocess.run(
-            command, cwd=tmp_path, env=found, capture_output=True, text=True, timeout=300
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode in (0, 143), done.stderr
         assert "slower" not in done.stdout

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssd.common.graph import MOST_GRAPHS, Graphs, tensors_in
+from ssd.common.graph import MOST_GRAPHS, Graphs
+from ssd.common.tensors import tensors_in
 from ssd.structures import Batch
 from ssd.training.average import MovingAverage
 from ssd.training.step import TrainState, train_step
