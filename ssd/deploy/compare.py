@@ -15,6 +15,7 @@ import torch
 
 from ssd.data.dataset import pack
 from ssd.deploy.runtime import Objects
+from ssd.deploy.ties import Candidates, without
 from ssd.detect.candidates import class_scores, clipped_boxes
 from ssd.detect.detector import NO_OBJECTS, Detector
 from ssd.detect.few_packages import Pixels
@@ -38,6 +39,7 @@ class Difference:
         boxes: the largest difference of a corner, in pixels of the image.
         detections: found by the model; None where scores and boxes of default boxes are compared.
         changed: found by one of the two and not by the other.
+        by_rounding: of these, those that rounding alone explains.
     """
 
     images: int
@@ -45,12 +47,14 @@ class Difference:
     boxes: float
     detections: int | None
     changed: int
+    by_rounding: int = 0
 
     @property
     def is_small(self) -> bool:
         """True within the bounds; differences that are not numbers are not."""
-        many = max(1, CHANGED_BOUND * (self.detections or 0))
-        return self.scores <= SCORE_BOUND and self.boxes <= BOX_BOUND and self.changed <= many
+        unexplained = self.changed - self.by_rounding
+        few = unexplained <= max(1, CHANGED_BOUND * (self.detections or 0))
+        return self.scores <= SCORE_BOUND and self.boxes <= BOX_BOUND and few
 
     @property
     def allowed(self) -> str:
@@ -62,14 +66,16 @@ class Difference:
         text = f"scores differ by at most {self.scores:.1g}, boxes by {self.boxes:.1g} pixels"
         if self.detections is None:
             return text
-        return f"{text}; {self.changed} of {self.detections} detections changed"
+        text = f"{text}; {self.changed} of {self.detections} detections changed"
+        ties = f", {self.by_rounding} of them at scores that are equal but for rounding"
+        return text + ties * bool(self.by_rounding)
 
 
 def compare_detections(
     detector: Detector, run: Callable[[Pixels], Objects], images: Sequence[Pixels]
 ) -> Difference:
     """The differences between the detections of the model and those of `run`."""
-    scores, boxes, detections, changed = [0.0], [0.0], 0, 0
+    scores, boxes, detections, changed, by_rounding = [0.0], [0.0], 0, 0, 0
     for pixels in images:
         (expected,) = detector.results([("", pixels)], min_score=0)
         wanted = Objects(expected.boxes, expected.scores, expected.labels)
@@ -79,8 +85,21 @@ def compare_detections(
             scores.append(float(abs(wanted.scores[one] - found.scores[other])))
             boxes.append(float(abs(wanted.boxes[one] - found.boxes[other]).max()))
         detections += len(wanted.scores)
-        changed += len(wanted.scores) + len(found.scores) - 2 * len(pairs)
-    return Difference(len(images), float(np.max(scores)), float(np.max(boxes)), detections, changed)
+        left = without(wanted, [one for one, _ in pairs])
+        new = without(found, [other for _, other in pairs])
+        if len(left.scores) + len(new.scores):
+            candidates = candidates_of(detector, pixels)
+            changed += len(left.scores) + len(new.scores)
+            by_rounding += int(candidates.may_miss(left, found).sum())
+            by_rounding += int(candidates.may_add(new, found).sum())
+    largest = float(np.max(scores)), float(np.max(boxes))
+    return Difference(len(images), *largest, detections, changed, by_rounding)
+
+
+def candidates_of(detector: Detector, pixels: Pixels) -> Candidates:
+    """What the model finds in an image before suppression."""
+    (boxes,), (scores,) = raw(detector, pixels, in_pixels=True)
+    return Candidates(boxes, scores, detector.config, SCORE_BOUND, BOX_BOUND)
 
 
 def same_objects(wanted: Objects, found: Objects) -> list[tuple[int, int]]:

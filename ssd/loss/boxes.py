@@ -21,6 +21,7 @@ from ssd.geometry.boxes import decode
 
 SIDE = 1024.0  # of an image, in which torchvision's guard against a division by 0 is negligible
 FARTHEST = 20.0  # offset of a size, in variances: e^4 = 55 times the default box, or a part of it
+FARTHEST_CENTRE = 1e4  # offset of a centre: 1,000 default boxes; sides get lost beyond 10^8
 
 
 def box_losses(kind: BoxLoss, found_BP4: Tensor, wanted_BP4: Tensor, default_P4: Tensor) -> Tensor:
@@ -35,9 +36,10 @@ def box_losses(kind: BoxLoss, found_BP4: Tensor, wanted_BP4: Tensor, default_P4:
     if kind == "smooth_l1":
         return F.smooth_l1_loss(found_BP4, wanted_BP4, reduction="none")
     # A box without area or without bound has no gradient; a matched object is never far from its
-    # default box's size.
+    # default box.
+    centres_BP2 = found_BP4[..., :2].clamp(-FARTHEST_CENTRE, FARTHEST_CENTRE)
     sizes_BP2 = found_BP4[..., 2:].clamp(-FARTHEST, FARTHEST)
-    bounded_BP4 = torch.cat([found_BP4[..., :2], sizes_BP2], -1)
+    bounded_BP4 = torch.cat([centres_BP2, sizes_BP2], -1)
     found, wanted = (SIDE * decode(each, default_P4) for each in (bounded_BP4, wanted_BP4))
     loss = generalized_box_iou_loss if kind == "giou" else complete_box_iou_loss
     losses_BP: Tensor = loss(found, wanted)

@@ -92,7 +92,9 @@ def focal(loss_BP: Tensor, logits_BPC: Tensor, labels_BP: Tensor, loss: LossConf
     in the place of the sigmoid.
     """
     alpha_BP = torch.where(labels_BP > 0, loss.focal_alpha, 1 - loss.focal_alpha)
-    return alpha_BP * (1 - probability_of(logits_BPC, labels_BP)) ** loss.focal_gamma * loss_BP
+    # Where p is 1, the gradient of a power below 1 has no bound.
+    miss_BP = (1 - probability_of(logits_BPC, labels_BP)).clamp(min=torch.finfo(torch.float32).tiny)
+    return alpha_BP * miss_BP**loss.focal_gamma * loss_BP
 
 
 def probability_of(logits_BPC: Tensor, labels_BP: Tensor) -> Tensor:

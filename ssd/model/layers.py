@@ -1,4 +1,4 @@
-"""Batch normalisation, initial weights and sizes of maps, shared by the backbones and the head."""
+"""Layers, initial weights and sizes of maps, shared by the backbones and the head."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ class BatchNorm(nn.BatchNorm2d):
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         return super().forward(input)
+
+
+class HalvingConv(nn.Conv2d):
+    """A 3×3 convolution of stride 2 and padding 1 that also trains on maps of one column.
+
+    In bfloat16 on a CPU, PyTorch's gradient of the weights is wrong there, and mostly not a number
+    (oneDNN, seen in torch 2.14 on a CPU with AMX). A second column of zeros, in the place of the
+    padding, changes no result.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Halves [B, C, H, W], rounded up."""
+        return super().forward(functional.pad(input, (0, 1)) if input.shape[3] == 1 else input)
 
 
 def halved(input_size: Size, times: Iterable[int]) -> list[tuple[int, int]]:

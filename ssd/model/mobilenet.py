@@ -13,7 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ssd.common.sides import Size, both
-from ssd.model.layers import BatchNorm, halved, xavier_init
+from ssd.model.layers import BatchNorm, HalvingConv, halved, xavier_init
 
 EXTRA_CHANNELS = (512, 256, 256, 128)
 NORM_EPS, NORM_MOMENTUM = 0.001, 0.03  # of torchvision's SSDLite
@@ -95,8 +95,11 @@ def extra_block(channels: int, filters: int) -> nn.Sequential:
 
     layer = partial(Conv2dNormActivation, norm_layer=BatchNorm, activation_layer=nn.ReLU6)
     middle = filters // 2
+    halving = nn.Sequential(
+        HalvingConv(middle, middle, 3, stride=2, padding=1, groups=middle, bias=False),
+        BatchNorm(middle),
+        nn.ReLU6(inplace=True),
+    )
     return nn.Sequential(
-        layer(channels, middle, kernel_size=1),
-        layer(middle, middle, kernel_size=3, stride=2, groups=middle),
-        layer(middle, filters, kernel_size=1),
+        layer(channels, middle, kernel_size=1), halving, layer(middle, filters, kernel_size=1)
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Mapping
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from ssd.common.errors import UserError, one_line
 from ssd.common.sides import Size, both, in_words
-from ssd.model.layers import BatchNorm, halved, xavier_init
+from ssd.model.layers import BatchNorm, HalvingConv, halved, xavier_init
 
 PREFIX = "timm:"
 STRIDES = (8, 16, 32)
@@ -140,17 +139,14 @@ def sizes_of_maps(features: Any, input_size: Size, name: str) -> list[tuple[int,
 def extra_block(channels: int) -> nn.Sequential:
     """Halves the map, rounded up: 1×1, then 3×3 of stride 2, each with BatchNorm and ReLU."""
     middle = EXTRA_CHANNELS // 2
-    layers: list[nn.Module] = []
-    for (before, after), (kernel, stride) in zip(
-        pairwise((channels, middle, EXTRA_CHANNELS)), ((1, 1), (3, 2)), strict=True
-    ):
-        padding = kernel // 2
-        layers += [
-            nn.Conv2d(before, after, kernel, stride, padding, bias=False),
-            BatchNorm(after),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
+    return nn.Sequential(
+        nn.Conv2d(channels, middle, 1, bias=False),
+        BatchNorm(middle),
+        nn.ReLU(inplace=True),
+        HalvingConv(middle, EXTRA_CHANNELS, 3, stride=2, padding=1, bias=False),
+        BatchNorm(EXTRA_CHANNELS),
+        nn.ReLU(inplace=True),
+    )
 
 
 def load_timm_classifier(
@@ -188,8 +184,9 @@ def fetch_classifier(name: str, state: Mapping[str, Tensor] | None, origin: str)
         # The whole classifier first, since timm compares all names and shapes there alone.
         return import_timm().create_model(name, pretrained=True, **given)
     except Exception as error:  # of the network, the cache, or the tensors
+        fault = "cannot be fetched" if state is None else "are not in this file"
         raise UserError(
-            f"{origin}: the weights of {PREFIX}{name} cannot be fetched or do not fit "
-            f"({one_line(error)[:200]}): give the path of a state_dict of timm's classifier of "
-            "this name, or --model.weights none"
+            f"{origin}: the weights of {PREFIX}{name} {fault} ({one_line(error)[:200]} …): give "
+            "the path of a state_dict of timm's classifier of this name, or --model.weights none, "
+            "with --model.freeze none if the backbone is frozen"
         ) from error

@@ -51,12 +51,27 @@ def test_losses_of_the_overlap(kind, naive):
     assert torch.isfinite(predictions.locations.grad).all()
 
 
-def test_a_box_that_grew_without_bound_still_gives_a_finite_loss():
+@pytest.mark.parametrize("factor", [1e4, 1e9, 1e30])
+@pytest.mark.parametrize("kind", ["giou", "ciou"])
+def test_a_box_that_grew_without_bound_still_gives_a_finite_loss(kind, factor):
     predictions, targets = random_case()
     with torch.no_grad():
-        predictions.locations.mul_(1e4)
-    loss_of(predictions, targets, boxes="ciou").box_loss.sum().backward()
+        predictions.locations.mul_(factor)
+    sums = loss_of(predictions, targets, boxes=kind)
+    sums.box_loss.sum().backward()
+    assert torch.isfinite(sums.box_loss).all()
     assert torch.isfinite(predictions.locations.grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_a_network_that_is_sure_has_a_finite_focal_loss(gamma):
+    predictions, targets = random_case()
+    with torch.no_grad():
+        predictions.logits.mul_(100)
+    sums = loss_of(predictions, targets, classes="focal", focal_gamma=gamma)
+    sums.class_loss.sum().backward()
+    assert torch.isfinite(sums.class_loss).all()
+    assert torch.isfinite(predictions.logits.grad).all()
 
 
 @pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.0, 0.5), (1.5, 0.9)])

@@ -8,7 +8,7 @@ from ssd.common.errors import UserError
 from ssd.common.sides import both
 from ssd.config import ModelConfig
 from ssd.model.head import channels_to_boxes
-from ssd.model.layers import BatchNorm
+from ssd.model.layers import BatchNorm, HalvingConv
 from ssd.model.ssd import build_model, is_pretrained
 from ssd.model.vgg import L2Norm
 
@@ -258,3 +258,25 @@ def test_what_a_classifier_may_lack_is_not_frozen():
     names = dict(build_without_memory("vgg16", 300).named_parameters())
     frozen = {name for name in names if is_pretrained(name)}
     assert frozen == {name for name in names if name.startswith("backbone.features.")}
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (5, 1), (5, 2)])
+def test_a_map_of_one_column_is_halved_as_any_other(size, groups):
+    """The gradient too, in bfloat16: there, PyTorch's own is wrong on some CPUs."""
+    ours = HalvingConv(16, 16, 3, stride=2, padding=1, groups=groups, bias=False)
+    theirs = torch.nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=groups, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    for seed in range(4):  # it shows in most of them
+        images = torch.randn(4, 16, *size, generator=torch.Generator().manual_seed(seed))
+        images = images.contiguous(memory_format=torch.channels_last)
+        expected = theirs(images)
+        torch.testing.assert_close(ours(images), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = ours(images)
+        towards = torch.randn(expected.shape, generator=torch.Generator().manual_seed(seed))
+        (wanted,) = torch.autograd.grad(expected, theirs.weight, towards)
+        (gradient,) = torch.autograd.grad(found, ours.weight, towards.to(found.dtype))
+        torch.testing.assert_close(
+            gradient, wanted, rtol=0.05, atol=0.05 * float(wanted.abs().max())
+        )

@@ -74,7 +74,7 @@ def test_weights_that_do_not_fit(tmp_path):
     other = timm.create_model("resnet18", pretrained=False)
     torch.save(other.state_dict(), tmp_path / "other.pth")
     chosen = config("convnext_atto", input_size=96, weights=str(tmp_path / "other.pth"))
-    with pytest.raises(UserError, match="timm:convnext_atto cannot be fetched or do not fit"):
+    with pytest.raises(UserError, match="timm:convnext_atto are not in this file"):
         load_weights(build_model(chosen, 4), chosen, ["a", "b", "c"])
 
 
