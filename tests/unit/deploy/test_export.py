@@ -108,7 +108,7 @@ def test_a_file_that_differs_is_kept_under_another_name(run, photos, tmp_path, m
 
     monkeypatch.setattr(module, "file_contents", other)
     out = tmp_path / "new" / "model.onnx"
-    message = r"of \d+ detections changed; at most 0\.0001, 0\.05 pixels and 1% are allowed: .*"
+    message = r"of \d+ detections changed.*; at most 0\.0001, 0\.05 pixels and 1% are allowed: .*"
     with pytest.raises(UserError, match=message + r"kept as .*model\.failed\.onnx"):
         export_graph(run, out, Wanted(images=photos), {})
     assert [path.name for path in out.parent.iterdir()] == ["model.failed.onnx"]
