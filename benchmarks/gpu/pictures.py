@@ -73,7 +73,7 @@ def picture(generator: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 
 def record(path: Path, generator: np.random.Generator) -> Record:
-    """A record with up to twelve objects."""
+    """A record with up to `MOST_OBJECTS` objects."""
     objects = int(generator.integers(1, MOST_OBJECTS + 1))
     corners = generator.uniform(0, (WIDTH - 40, HEIGHT - 40), (objects, 2))
     far = np.minimum(corners + generator.uniform(30, 300, (objects, 2)), (WIDTH, HEIGHT))

@@ -15,14 +15,12 @@ import torch
 
 from ssd.data.dataset import pack
 from ssd.deploy.runtime import Objects
-from ssd.deploy.ties import Candidates, without
+from ssd.deploy.ties import BOX_BOUND, SCORE_BOUND, Candidates, without
 from ssd.detect.candidates import class_scores, clipped_boxes
 from ssd.detect.detector import NO_OBJECTS, Detector
 from ssd.detect.few_packages import Pixels
 from ssd.structures import PackedSamples, Sample
 
-SCORE_BOUND = 1e-4
-BOX_BOUND = 0.05  # pixels of the image
 CHANGED_BOUND = 0.01  # share of the detections; one may always change, at a threshold
 SAME_BOX = 2 * BOX_BOUND  # detections of one class that are nearer are taken for the same
 
@@ -97,9 +95,9 @@ def compare_detections(
 
 
 def candidates_of(detector: Detector, pixels: Pixels) -> Candidates:
-    """What the model finds in an image before suppression."""
+    """The model's candidates in an image, before suppression."""
     (boxes,), (scores,) = raw(detector, pixels, in_pixels=True)
-    return Candidates(boxes, scores, detector.config, SCORE_BOUND, BOX_BOUND)
+    return Candidates(boxes, scores, detector.config)
 
 
 def same_objects(wanted: Objects, found: Objects) -> list[tuple[int, int]]:

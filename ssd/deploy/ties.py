@@ -19,7 +19,10 @@ from ssd.config import EvaluationConfig
 from ssd.deploy.runtime import Objects
 from ssd.geometry.boxes import pairwise_iou
 
-IOU_BOUND = 0.01  # of what may be taken for the limit of the suppression
+# Differences up to these are taken for rounding.
+SCORE_BOUND = 1e-4
+BOX_BOUND = 0.05  # pixels of the image
+IOU_BOUND = 0.01  # from the limit of the suppression
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -27,21 +30,17 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the model finds in an image before suppression.
+    """The model's candidates in an image, before suppression.
 
     Attributes:
         boxes: [P, 4] float32, xyxy, pixels of the image.
         scores: [P, C] float32.
         config: of the suppression.
-        score_bound: scores that differ by no more may have any order.
-        box_bound: the same for corners, in pixels.
     """
 
     boxes: Floats
     scores: Floats
     config: EvaluationConfig
-    score_bound: float
-    box_bound: float
 
     def may_miss(self, objects: Objects, found: Objects) -> Mask:
         """The detections [D] of the model that a file may leave out which finds the others.
@@ -55,11 +54,9 @@ class Candidates:
             least = np.maximum(least, last_C[objects.labels])
         if len(found.scores) >= self.config.max_detections:
             least = np.maximum(least, found.scores.min())
-        not_worse = found.scores >= objects.scores[:, None] - self.score_bound
+        not_worse = found.scores >= objects.scores[:, None] - SCORE_BOUND
         overlap = overlaps(objects, found) >= self.config.nms_iou - IOU_BOUND
-        return np.asarray(
-            (objects.scores <= least + self.score_bound) | (overlap & not_worse).any(1)
-        )
+        return np.asarray((objects.scores <= least + SCORE_BOUND) | (overlap & not_worse).any(1))
 
     def may_add(self, objects: Objects, found: Objects) -> Mask:
         """The detections [D] of a file that may be among all that it finds.
@@ -68,7 +65,7 @@ class Candidates:
         """
         corners = np.abs(objects.boxes[:, None] - self.boxes).max(2, initial=0)
         scores = np.abs(objects.scores[:, None] - self.scores.T[objects.labels])
-        is_candidate = ((corners <= self.box_bound) & (scores <= self.score_bound)).any(1)
+        is_candidate = ((corners <= BOX_BOUND) & (scores <= SCORE_BOUND)).any(1)
         overlap = overlaps(objects, found) > self.config.nms_iou + IOU_BOUND
         return np.asarray(is_candidate & (overlap.sum(1) <= 1))  # each overlaps itself
 

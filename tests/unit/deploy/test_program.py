@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ssd.common.errors import UserError
-from ssd.deploy.compare import BOX_BOUND, SCORE_BOUND
 from ssd.deploy.export import file_contents
 from ssd.deploy.runtime import ExportedDetector, ExportedFile
+from ssd.deploy.ties import BOX_BOUND, SCORE_BOUND
 from tests.unit.deploy.nets import assert_same, expected, facts_of, photo, random_detector
 
 SIZES = [(97, 131), (33, 300), (211, 53)]

@@ -12,8 +12,9 @@ import pytest
 
 from ssd.common.sides import both
 from ssd.config import Backbone
-from ssd.deploy.compare import BOX_BOUND, SCORE_BOUND, compare_raw, raw
+from ssd.deploy.compare import compare_raw, raw
 from ssd.deploy.runtime import ExportedDetector, ExportedFile, Objects, input_of
+from ssd.deploy.ties import BOX_BOUND, SCORE_BOUND
 from tests.unit.deploy.nets import assert_same, expected, photo
 
 pytestmark = [
